@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A disk with a Windows that the lab already has: what can be told of it before it boots. Nothing is written to it.
+"""A disk with a Windows that the lab already has: the facts that can be read before it boots. Nothing is written to it.
 
-qemu-img reads it in any format that QEMU knows. It takes the image's lock, so a disk that a machine is writing to is refused.
-A guest from it boots on an overlay, for which it stays as it is.
+qemu-img reads it in any format that QEMU supports. It takes the image's lock, so a disk that a machine writes to is refused.
+The guest boots on an overlay, so the disk does not change.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ FORMATS = ("qcow2", "raw", "vhdx", "vpc", "vmdk", "vdi")
 """The formats of QEMU that a disk may have (QEMU: docs/system/images)."""
 
 READ = 120.0
-"""Seconds for one look at the disk."""
+"""Seconds for one read of the disk."""
 
 HEAD = 64 << 10
 """Bytes at the start of the disk that hold both kinds of partition table."""
 
 MBR_SIGNATURE = b"\x55\xaa"
 BITLOCKER = b"-FVE-FS-"
-"""At byte 3 of an encrypted volume, where NTFS has its own name (libbde: "BitLocker Drive Encryption (BDE) format
-specification", volume header)."""
+"""The signature of an encrypted volume, at byte 3, where NTFS has its own name (libbde: "BitLocker Drive Encryption (BDE)
+format specification", volume header)."""
 
 NTFS = b"NTFS    "
 KERNEL = "Windows/System32/ntoskrnl.exe"
@@ -45,7 +45,7 @@ _FOUND = re.compile(r"[a-z0-9]{1,20}")
 
 
 class AdoptedDisk(msgspec.Struct, frozen=True, kw_only=True):
-    """The disk: its file, its format as QEMU calls it, and how many bytes the guest sees."""
+    """The disk: its file, its format by QEMU's name, and its size in bytes as the guest sees it."""
 
     file: Path
     format: str
@@ -53,7 +53,7 @@ class AdoptedDisk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Info(msgspec.Struct, frozen=True):
-    """What qemu-img says of an image (QEMU: qapi/block-core.json, ImageInfo)."""
+    """qemu-img's description of an image (QEMU: qapi/block-core.json, ImageInfo)."""
 
     format: str
     virtual_size: int = msgspec.field(name="virtual-size")
@@ -61,7 +61,7 @@ class _Info(msgspec.Struct, frozen=True):
 
 
 def look_at(file: Path) -> AdoptedDisk:
-    """Look at a disk. Raises UsageError for one that cannot become a template, with what it is and what to do.
+    """Read a disk's properties. Raises UsageError for one that cannot become a template, with the reason and what to do.
 
     Raises InfrastructureError if it is in use or cannot be read, MissingPart without qemu-img.
     """
@@ -100,13 +100,13 @@ def _describe(file: Path) -> AdoptedDisk:
         if "lock" in error.message:
             raise InfrastructureError(
                 f"{file} is in use: {error.message.rpartition(': ')[2]}",
-                hint="Shut the machine down that has it open, or give a copy.",
+                hint="Shut down the machine that uses it, or give a copy.",
             ) from error
         raise UsageError(f"{file} cannot be read as a disk image: {error.message}") from error
     try:
         info = msgspec.json.decode(said, type=_Info)
     except msgspec.DecodeError as error:
-        raise InfrastructureError(f"qemu-img said what cannot be understood of {file}: {error}") from error
+        raise InfrastructureError(f"qemu-img's description of {file} is invalid: {error}") from error
     if info.format not in FORMATS:
         shown = info.format if _FOUND.fullmatch(info.format) else "unknown"
         raise UsageError(
@@ -119,7 +119,7 @@ def _describe(file: Path) -> AdoptedDisk:
 
 
 def _read(disk: AdoptedDisk, offset: int, length: int, folder: Path) -> bytes:
-    """Return bytes of the disk as the guest sees them, from ``offset``, a multiple of 512."""
+    """Return bytes of the disk as the guest sees it, from ``offset``, a multiple of 512."""
     target = folder / "piece"
     qemu_img(
         [
@@ -149,7 +149,7 @@ def _partition(disk: AdoptedDisk, head: bytes) -> Partition:
 
 
 def _check_kernel(disk: AdoptedDisk, folder: Path) -> None:
-    """Look at the kernel's file. Raises UsageError for a Windows of another processor, or none."""
+    """Check the kernel's file. Raises UsageError if there is no Windows, or one for another processor."""
     try:
         with open_volume(disk.file, folder, Deadline(READ, "look at Windows"), format=disk.format) as volume:
             head = volume.head(KERNEL, 4096, Deadline(READ, "look at Windows"))
@@ -170,7 +170,7 @@ def _check_kernel(disk: AdoptedDisk, folder: Path) -> None:
 
 
 def _machine_of(head: bytes) -> int:
-    """Return the machine type of a PE file, 0 if it is none (Microsoft Learn: "PE Format": MS-DOS stub, COFF file header)."""
+    """Return the machine type of a PE file, 0 for another file (Microsoft Learn: "PE Format": MS-DOS stub, COFF file header)."""
     if len(head) < 64 or not head.startswith(b"MZ"):
         return 0
     (place,) = struct.unpack_from("<I", head, 0x3C)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""From a disk with a Windows that the lab already has to the recipe of a build: the same, without Setup.
+"""An adoption: from a disk with a Windows that the lab already has to a build's recipe, without Setup.
 
-The disk lies under the first layer of the build and is never written to. The finished template is a copy of its own: a template
-whose disk rested on somebody else's file would be broken by whoever writes to that, moves it or removes it.
+The disk is the base of the build's first layer and is never written to. The finished template is an independent copy: one
+that depended on the user's file would break if that file was changed, moved or removed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def begin_script() -> str:
 
 
 class AdoptOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adoption is asked for. ``password`` is the built-in administrator's, ``key`` the private key that SSH lets in.
+    """The options of an adoption. ``password`` is the built-in administrator's, ``key`` the private key that SSH accepts.
 
     ``openssh`` and ``certificate`` are as for a build, for provisioning.
     """
@@ -61,12 +61,12 @@ class AdoptOptions(msgspec.Struct, frozen=True, kw_only=True):
     certificate: bytes = b""
 
     def __repr__(self) -> str:
-        """Secrets are not shown: what is printed may end in a log."""
+        """Show no secrets: what is printed may end in a log."""
         return f"AdoptOptions({self.disk}, …)"
 
 
 def identify(template: Template, facts: dict[str, str]) -> WindowsRelease:
-    """Return which Windows it is, by its build, edition and installation. Raises UsageError if it is not the template's."""
+    """Return the Windows release, by its build, edition and installation. Raises UsageError if it is not the template's."""
     build, edition = facts.get("build", ""), facts.get("edition", "")
     installation = facts.get("installation", "")
     number = build.partition(".")[0]
@@ -97,11 +97,11 @@ def adoption_recipe(
     qemu: QemuBuild,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Read the disk, make the answer medium and the secrets in the build's folder; return the recipe.
+    """Read the disk, make the answer medium and the secrets in the build's folder, and return the recipe.
 
-    The caller holds the store's lock for the build. Raises as :func:`harness.template.recipe.make_recipe` does.
+    The caller holds the store's lock for the build. Raises the errors of :func:`harness.template.recipe.make_recipe`.
     """
-    # First what can be refused without reading the disk.
+    # First the checks that need no read of the disk.
     template.processor(accelerator)
     disk, openssh = wishes.disk, provision.openssh_source(template, wishes.openssh)
     ovmf = find_ovmf()
@@ -149,7 +149,7 @@ def adoption_recipe(
 
 
 def _secrets(file: Path, wishes: AdoptOptions) -> GuestCredentials:
-    """Return what opens the template: the given password and key; without a key the pair that is kept, or a new one."""
+    """Return the template's credentials: the given password and key. Without a key, the stored pair or a new one."""
     kept = kept_secrets(file)
     secrets = msgspec.structs.replace(kept, password=wishes.password)
     if wishes.key:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The answer file: what Windows Setup would ask, answered (Microsoft Learn: "Answer files (unattend.xml)").
+"""The answer file: answers to the questions of Windows Setup (Microsoft Learn: "Answer files (unattend.xml)").
 
-A template's answer file is XML in which some texts are ``${name}``. They are filled in on the parsed tree, so that a
-value is text whatever it holds, and never XML. The result is checked against our own table of settings before it is
-handed out (:mod:`harness.template.components`).
+A template's answer file is XML in which some texts are ``${name}``. They are filled in on the parsed tree, so a
+value stays text whatever it holds, and never becomes XML. The result is checked against the harness's own table of
+settings before it is returned (:mod:`harness.template.components`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Overview", implicit answer file search order)."""
 COMMON = "windows-common"
 
 ADMINISTRATOR = "Administrator"
-"""The built-in account, by its English name whatever the language (Microsoft Learn: AutoLogon, Username)."""
+"""The built-in account, by its English name in every language (Microsoft Learn: AutoLogon, Username)."""
 
 PASSWORD_LENGTH = 24
 
@@ -44,9 +44,9 @@ _VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """What is filled in. ``product_key`` "" leaves the key out, as evaluation media want it.
+    """The values to fill in. ``product_key`` "" leaves the key out, as evaluation media require.
 
-    ``computer_name`` has at most 15 characters, as NetBIOS wants it.
+    ``computer_name`` has at most 15 characters, the limit of NetBIOS.
     """
 
     image_index: int
@@ -56,16 +56,16 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     product_key: str = ""
 
     def __repr__(self) -> str:
-        """Secrets are not shown: what is printed may end in a log."""
+        """Show no secrets: what is printed may end in a log."""
         return f"Answers(image_index={self.image_index}, language={self.language!r}, …)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Nor in a traceback that shows the values of variables."""
+        """Show no secrets in a traceback that shows the values of variables."""
         return [("image_index", self.image_index)]
 
 
 def new_password() -> str:
-    """Return a random password that every password policy of Windows takes: three kinds of characters, 24 in all."""
+    """Return a random password that every password policy of Windows accepts: three kinds of characters, 24 in all."""
     kinds = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
     signs = [secrets.choice(kind) for kind in kinds]
     signs += [secrets.choice("".join(kinds)) for _ in range(PASSWORD_LENGTH - len(signs))]
@@ -78,7 +78,7 @@ def answers_for(
 ) -> Answers:
     """Return the answers for one image of a medium.
 
-    Raises UsageError for a key or a name that cannot be one, and for a key to an image that takes none.
+    Raises UsageError for an invalid key or name, and for a key to an image that takes none.
     """
     if product_key and is_evaluation(image):
         raise UsageError(
@@ -105,13 +105,13 @@ def answers_for(
 
 
 def answer_file(template: Template) -> Path:
-    """Return the template's own answer file, or the one of all Windows Servers if it has none."""
+    """Return the template's own answer file. Without one, return that of all Windows Servers."""
     own = Path(template.directory) / ANSWER_FILE
     return own if own.is_file() else templates_directory() / COMMON / ANSWER_FILE
 
 
 def render(template: Template, answers: Answers) -> str:
-    """Return the answer file of ``template``, filled in and checked. Raises BadDocument, with no secret in its words."""
+    """Return the answer file of ``template``, filled in and checked. Raises BadDocument, with no secret in its message."""
     path = answer_file(template)
     name = f"{path.parent.name}/{path.name}"
     text = fill(read_document(path), answers, name=name)
@@ -126,14 +126,14 @@ def render(template: Template, answers: Answers) -> str:
 
 
 def fill(text: str, answers: Answers, *, name: str) -> str:
-    """Fill ``${…}`` in; an element whose whole text is filled in with nothing is left out.
+    """Fill in ``${…}``. An element whose whole text becomes empty is left out.
 
-    Raises BadDocument for XML that is broken, and for a name that is no answer.
+    Raises BadDocument for broken XML, and for an unknown name.
     """
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 (our own file, or one of a template)
     except ElementTree.ParseError as error:
-        raise BadDocument(f"{name}:{error.position[0]}: no XML: {error}") from error
+        raise BadDocument(f"{name}:{error.position[0]}: not XML: {error}") from error
     values = {field: str(getattr(answers, field)) for field in answers.__struct_fields__}
 
     def value(match: re.Match[str]) -> str:
@@ -155,7 +155,7 @@ def _document(root: ElementTree.Element) -> str:
     ElementTree.register_namespace("wcm", WCM)
     ElementTree.indent(root)
     body = ElementTree.tostring(root, encoding="unicode")
-    # The namespace of wcm is taken for granted where Setup reads a value; so it stays at the root even if unused.
+    # Setup expects the namespace wcm where it reads a value. So it stays at the root even if unused.
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
 
 

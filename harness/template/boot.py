@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One boot of a build: a machine from power-on until its guest restarts it or turns it off, and all that can go wrong."""
+"""One boot of a build: from power-on until the guest restarts the machine or turns it off, with all its failures."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from harness.template.serial_markers import SerialMarker, SerialMarkerReader
 from harness.template.stage import BuildStage, StageTimeouts
 
 LOOK = 0.1
-"""Seconds between two looks at COM1 and the monitor."""
+"""Seconds between two reads of COM1 and the monitor."""
 
 KEY_EVERY = 1.0
 """Seconds between two keys while the firmware may be asking for one."""
 
 KEY_READ = 8 << 20
-"""Bytes read from the medium after which it has been started: no more keys, which Setup would take for answers."""
+"""Bytes read from the medium after which it has started. Setup would take further keys for answers."""
 
 SAMPLES = 5
-"""How many samples of disk and screen are taken within the time that nothing may happen, so that none is missed."""
+"""Samples of disk and screen within the time in which nothing may happen, so that no change is missed."""
 
 LONGEST_SAMPLE = 5.0
-"""Seconds between two samples at most."""
+"""The most seconds between two samples."""
 
 READ_AT_ONCE = 1 << 20
-"""Bytes of COM1 that are read at once; a guest may write without end."""
+"""Bytes of COM1 that are read at once. A guest may write without end."""
 
 MEDIUM, DISK = "cdrom1", "disk0"
 """Block nodes of the installation medium and the disk (:mod:`harness.machine.attachments`)."""
 
 
 LAST_WORDS = 30.0
-"""Seconds without a byte on COM1 after which a guest whose step failed is taken to have sent all its logs."""
+"""Seconds without a byte on COM1 after which the logs of a guest whose step failed count as complete."""
 
 ALL_WORDS = 600.0
-"""Seconds that sending the logs may take in all."""
+"""Seconds in which all logs must be sent."""
 
 
 class SetupBootEnd(StrEnum):
@@ -61,9 +61,9 @@ class SetupBootEnd(StrEnum):
 class SetupBoot:
     """One boot. ``folder`` gets the pictures of a failure, ``logs`` what the guest sends after one.
 
-    ``visit`` is called once the guest runs, and returns what it learnt there, as the guest would tell it on COM1.
+    ``visit`` is called once the guest runs. It returns markers, like those that the guest writes on COM1.
 
-    The machine is started, paused, and closed by the caller.
+    The caller starts the machine, paused, and closes it.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class SetupBoot:
     def run(self, deadline: Deadline) -> SetupBootEnd:
         """Let the guest run until it restarts or turns itself off. Raises TemplateFailed, InfrastructureError, MachineFailed.
 
-        A restart is stopped before it happens: the machine is left paused, with all that it wrote on disk.
+        A restart is intercepted: the machine stays paused, with all its writes on disk.
         """
-        # The default carries a restart out at once (Conduct); here the guest's disk is wanted as it left it.
+        # By default QEMU restarts at once (Conduct). Here the disk must stay as the guest left it.
         self._machine.execute("set-action", deadline, reboot="shutdown", shutdown="pause")
         self._renew()
         self._machine.resume(deadline)
@@ -111,7 +111,7 @@ class SetupBoot:
     def _look(self) -> SetupBootEnd | None:
         self._short = Deadline(30, "ask QEMU")
         self._machine.check_alive()
-        # What happened is asked for first and told last: the markers that the guest wrote before it are then all heard.
+        # Events are read first and handled last: all markers that the guest wrote before them are then read.
         panics, ends, errors = (
             self._machine.events(name) for name in (PANICKED, "SHUTDOWN", "BLOCK_IO_ERROR")
         )
@@ -152,7 +152,7 @@ class SetupBoot:
                         self._reporter.note(f"warning: {warning.step}: {warning.message}")
 
     def _hear_logs(self) -> None:
-        """Listen until a guest whose step failed has sent its logs, or says nothing more, or is gone."""
+        """Read on until a guest whose step failed has sent its logs, writes nothing more, or is gone."""
         within = Deadline(ALL_WORDS * self._pace.factor, "the guest's logs")
         heard, quiet = self._place, Deadline(LAST_WORDS * self._pace.factor, "a byte on COM1")
 
@@ -175,7 +175,7 @@ class SetupBoot:
         self._still = Deadline(limit.still, "anything to happen")
 
     def _count(self) -> dict[str, tuple[int, int]]:
-        """Return the bytes read and written of every disk and medium since the start of the machine."""
+        """Return the bytes read and written of every disk and medium since the machine's start."""
         rows = self._machine.execute("query-blockstats", self._short)
         stats = {str(row.get("node-name", "")): row.get("stats", {}) for row in rows}
         return {
@@ -193,7 +193,7 @@ class SetupBoot:
             self._still = Deadline(self._still.seconds, self._still.what)
 
     def _screen(self) -> str:
-        """Return a digest of what is on the screen, "" where there is none."""
+        """Return a digest of the screen, "" where there is none."""
         file = self._folder / "screen.ppm"
         try:
             self._machine.execute("screendump", self._short, filename=str(file))
@@ -205,11 +205,11 @@ class SetupBoot:
                 file.unlink(missing_ok=True)
 
     def _press(self) -> None:
-        """Answer "Press any key to boot from CD": only while the firmware is at work, and until the medium is read."""
+        """Answer "Press any key to boot from CD": only while the firmware runs, and until the medium is read."""
         if self._progress.reached.stage is not BuildStage.FIRMWARE or not self._key.expired:
             return
         self._key = Deadline(KEY_EVERY, "the next key")
-        # Asked each time: a key too many would be an answer to Setup.
+        # Checked each time: Setup would take an extra key for an answer.
         if self._count().get(MEDIUM, (0, 0))[0] < KEY_READ:
             with contextlib.suppress(CommandRefused):
                 self._machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
@@ -251,7 +251,7 @@ class SetupBoot:
 
 
 def _boot_end(event: QmpEvent) -> SetupBootEnd:
-    """Return how the guest ended the boot (QEMU: qapi/run-state.json). Raises InfrastructureError if it was not the guest."""
+    """Return how the guest ended the boot (QEMU: qapi/run-state.json). Raises InfrastructureError if the guest did not end it."""
     reason = event.data.get("reason")
     if event.data.get("guest") and reason in ("guest-reset", "guest-shutdown"):
         return SetupBootEnd.RESTART if reason == "guest-reset" else SetupBootEnd.SHUTDOWN

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Builds a template: boots Setup again and again until the guest says that all is done and turns itself off.
+"""The build of a template: boot Setup repeatedly until the guest reports that all is done and turns itself off.
 
-Every restart of the guest ends QEMU and starts it anew: for the guest a cold start instead of a warm one, for the host the
-moment at which nobody has the disk open. If the build is further than at the last checkpoint, that moment becomes the
-next one (:mod:`harness.template.checkpoints`); if not (the guest crashed, or restarts within a stage), it just goes on.
+Every restart of the guest ends QEMU and starts it again: for the guest a cold start instead of a warm one, for the host the
+moment at which no process uses the disk. If the build has progressed since the last checkpoint, that moment becomes the
+next one (:mod:`harness.template.checkpoints`). If not (the guest crashed, or restarts within a stage), the build continues.
 
-A build begins at the last checkpoint whose inputs are still the same; :func:`choose_checkpoint` decides.
+A build begins at the last checkpoint whose inputs are still the same. :func:`choose_checkpoint` decides.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ from harness.template.store import (
 )
 
 SPACE = 24 << 30
-"""Bytes that must be free: the layers of an installed Windows, and once more for the image made of them."""
+"""Bytes that must be free: the layers of an installed Windows, and the image made of them."""
 
 FULL = 1 << 20
-"""Bytes; with less than that free a disk is taken to be full."""
+"""Bytes. A disk with less free space counts as full."""
 
 START = 60.0
 FLATTEN = 7200.0
 """Seconds to start QEMU, and to write the finished image."""
 
 CERTIFICATE, HOST_KEY = "certificate", "ssh-host-key"
-"""Facts that the guest tells and the harness knows it by later on."""
+"""Facts that the guest reports, and by which the harness later identifies it."""
 
 
 Start = Literal["latest", "installed", "nothing"]
@@ -85,7 +85,7 @@ Start = Literal["latest", "installed", "nothing"]
 
 
 class WindowsRelease(msgspec.Struct, frozen=True):
-    """Which Windows it is: the edition by its name in the template, the image in words, and 0 or the days of its evaluation."""
+    """A Windows release: the edition by its name in the template, the image's description, and 0 or its days of evaluation."""
 
     edition: str
     image: str
@@ -93,18 +93,18 @@ class WindowsRelease(msgspec.Struct, frozen=True):
 
 
 Visit = Callable[[QemuMachine], list[SerialMarker]]
-"""Gets into the guest of a machine that has been let run, and returns what it learnt as markers."""
+"""Logs on to the guest of a running machine, and returns what it learnt as markers."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one build needs. ``machine`` makes the machine from the disk and the variables it is to have.
+    """All inputs of one build. ``machine`` makes the machine from the disk and the variables that it is to have.
 
-    ``inputs`` names everything the template is made from with its SHA-256.
-    ``variables`` is the firmware's empty variable store, sizes are in bytes. Without the facts ``needed`` it is not done.
-    ``document`` is the text of the template's template.toml.
+    ``inputs`` names everything the template is made from, each with its SHA-256.
+    ``variables`` is the firmware's empty variable store. Sizes are in bytes. The build is not complete without the facts
+    ``needed``. ``document`` is the text of the template's template.toml.
 
-    A disk that is adopted is ``source``, has no Setup and so begins at the stage ``begin``, where the build pays it a visit;
-    which Windows it is, ``identify`` says from the facts.
+    An adopted disk is ``source``. It has no Setup, so the build begins at the stage ``begin`` with a visit. ``identify`` returns
+    the Windows release from the facts.
     """
 
     template: str
@@ -130,7 +130,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplateBuild:
-    """One build of ``recipe`` into ``store``, whose lock for it the caller holds."""
+    """One build of ``recipe`` into ``store``. The caller holds the store's lock for it."""
 
     def __init__(
         self,
@@ -161,10 +161,10 @@ class TemplateBuild:
         )
 
     def run(self, deadline: Deadline) -> BuiltTemplate:
-        """Build, from the checkpoint that ``start`` names; return what was built.
+        """Build, from the checkpoint that ``start`` names, and return the result.
 
-        Raises TemplateFailed when the guest or Setup is to blame, InfrastructureError when the host is, UsageError when
-        what is kept was made from something else, MachineFailed when QEMU died. The checkpoints are kept whatever ends it.
+        Raises TemplateFailed for a failure of the guest or Setup, InfrastructureError for one of the host, UsageError if
+        the stored checkpoints were made from something else, MachineFailed if QEMU died. The checkpoints are always kept.
         """
         self._check_space()
         why = choose_checkpoint(self._stack, self._recipe.template, self._recipe.inputs, self._start)
@@ -194,7 +194,7 @@ class TemplateBuild:
                 with contextlib.suppress(InfrastructureError):
                     reporter.end(error)
                 if _free(folder) < FULL:
-                    # Whoever met it first: QEMU, the log, or a tool.
+                    # QEMU, the log or a tool may meet it first.
                     raise full_disk(folder) from error
                 if isinstance(error, TemplateFailed):
                     error.hint += f"\n{self._bring_logs(folder)}"
@@ -209,7 +209,7 @@ class TemplateBuild:
                 outcome = "interrupted"
                 raise
             finally:
-                # A full disk keeps the log from ending as it should; what ended the build is told all the same.
+                # On a full disk the log cannot end properly. The error that ended the build is still reported.
                 with uninterrupted(), contextlib.suppress(InfrastructureError):
                     reporter.end()
                     writer.write(End(outcome=outcome))
@@ -224,15 +224,15 @@ class TemplateBuild:
             )
 
     def _bring_logs(self, folder: Path) -> str:
-        """Bring the guest's logs out, and return what to tell of them; no error of this hides the build's own."""
+        """Fetch the guest's logs, and return a line about them. An error here does not hide the build's own."""
         secrets = (self._recipe.secrets.password, self._recipe.secrets.private_key)
         try:
             return words_of_logs(bring_out(self._logs, self._stack.disk, folder, secrets), folder)
         except HarnessError as error:
-            return f"The guest's logs could not be had: {error.message}"
+            return f"The guest's logs could not be fetched: {error.message}"
 
     def _install(self, writer: HistoryWriter, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
-        """Boot until all is done; return the accelerator that was used."""
+        """Boot until all is done; and return the accelerator that was used."""
         stack = self._stack
         last = stack.state.last
         reached = last.reached if stack.state.checkpoint else self._recipe.begin
@@ -302,7 +302,7 @@ class TemplateBuild:
                     )
                     end = _written_out(machine, lambda: boot.run(deadline))
                     if end is SetupBootEnd.SHUTDOWN:
-                        # Its own time too: until then its clock is the host's, in UTC.
+                        # The guest's own time too: until then its clock is the host's, in UTC.
                         self._shutdown = utc(machine.events("SHUTDOWN")[0].qemu_us / 1e6)
                     return end
             finally:
@@ -376,7 +376,7 @@ class TemplateBuild:
 
 
 def _written_out(machine: QemuMachine, run: Callable[[], SetupBootEnd]) -> SetupBootEnd:
-    """Run a boot; after a failure stop the guest first, whose disk is read next (a stop writes all out: do_vm_stop)."""
+    """Run a boot. After a failure stop the guest: its disk is read next, and a stop writes all data out (do_vm_stop)."""
     try:
         return run()
     except TemplateFailed:
@@ -386,7 +386,7 @@ def _written_out(machine: QemuMachine, run: Callable[[], SetupBootEnd]) -> Setup
 
 
 def check_installed(state: CheckpointState | None, name: str) -> None:
-    """Raise UsageError if there is no checkpoint *installed*, saying what there is."""
+    """Raise UsageError if there is no checkpoint *installed*, with what there is instead."""
     if state is not None and state.installed:
         return
     if state is None or not state.checkpoint:
@@ -401,10 +401,10 @@ def check_installed(state: CheckpointState | None, name: str) -> None:
 
 
 def choose_checkpoint(stack: CheckpointStack, name: str, inputs: BuildInputs, start: Start) -> str:
-    """Go back as far as ``start`` says and the inputs that differ make necessary; return why, "" if there is no need.
+    """Go back as far as ``start`` says and the changed inputs require. Return why, "" if that is not necessary.
 
-    Raises UsageError if the installation that is kept was made from something else, which nobody but the user throws
-    away, or if *installed* is asked for and there is none.
+    Raises UsageError if the stored installation was made from something else, which only the user may discard, or if
+    *installed* is requested and does not exist.
     """
     state = stack.state
     if start == "installed":
@@ -413,7 +413,7 @@ def choose_checkpoint(stack: CheckpointStack, name: str, inputs: BuildInputs, st
     if another and state.checkpoint and (start == "installed" or not state.finished):
         raise UsageError(
             f"what is kept of a build of {name} was made from another {_listed(another)}",
-            hint="Give the same as before, or throw it away: "
+            hint="Give the same as before, or discard it: "
             + invocation("template", "remove", name, "--checkpoints"),
         )
     mended = differences(state.inputs.provisioning, inputs.provisioning)
@@ -429,7 +429,7 @@ def choose_checkpoint(stack: CheckpointStack, name: str, inputs: BuildInputs, st
 
 
 def _listed(names: list[str], most: int = 4) -> str:
-    """Return names as words: *medium, edition and 3 more*."""
+    """Return names as text: *medium, edition and 3 more*."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
@@ -445,7 +445,7 @@ def _believed(facts: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:
     """Return the facts that are of a known kind and form. Raises TemplateFailed if a needed one is not among them."""
     believed = {name: value for name, value in facts.items() if fact_fits(name, value)}
     for name in sorted({*needed, CERTIFICATE} - believed.keys()):
-        told = f"told {facts[name][:100]!r} as its {name}" if name in facts else f"never told its {name}"
+        told = f"reported {facts[name][:100]!r} as its {name}" if name in facts else f"never reported its {name}"
         raise TemplateFailed(
             f"the guest {told}",
             hint=f"The step that sets it up must write 'HPN-MARK fact {name} VALUE' on COM1 before the done marker.",

@@ -172,7 +172,7 @@ def test_nothing_leaves_the_element_out() -> None:
     ("text", "words"),
     [
         (FRAME.format("${passwort}"), "no answer is called 'passwort'"),
-        ("<a><b></a>", r"t:1: no XML"),
+        ("<a><b></a>", r"t:1: not XML"),
     ],
 )
 def test_mistakes_in_a_file(text: str, words: str) -> None:

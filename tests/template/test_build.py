@@ -438,7 +438,7 @@ class TestWithoutABoot:
 
     @pytest.mark.parametrize(
         ("facts", "says"),
-        [({}, "never told its certificate"), ({"certificate": "x"}, "told 'x' as its certificate")],
+        [({}, "never reported its certificate"), ({"certificate": "x"}, "reported 'x' as its certificate")],
     )
     def test_without_its_certificate_a_guest_is_no_template(
         self, bench: Bench, facts: dict[str, str], says: str
