@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The checkpoints of a build: a stack of disk layers, each frozen when the guest restarted.
 
-A checkpoint is a cut at which the guest itself had let go of its disk: it asked for a restart, QEMU stopped it there,
-wrote all it held back and ended (QEMU flushes every disk when the machine stops: do_vm_stop). Its disk layer is never
-written again, the next one is put on top; the firmware's variables of that moment are kept beside it. So disk and
-variables are always of the same moment, a checkpoint costs no copy of the disk, and going back is throwing away one
-layers. Layers and checkpoints count from 1; layer 1 is the empty disk of checkpoint 0, with new variables.
+A checkpoint is a cut at which the guest no longer used its disk. It requested a restart, QEMU stopped it there, wrote all
+buffered data and ended (QEMU flushes every disk when the machine stops: do_vm_stop). Its disk layer is never written
+again; the next layer is put on top. The firmware's variables of that moment are stored beside it. So disk and variables
+are always of the same moment, a checkpoint needs no copy of the disk, and going back means removing layers. Layers and
+checkpoints count from 1. Layer 1 is the empty disk of checkpoint 0, with new variables.
 
-What a checkpoint depends on is kept as names and digests, in two parts. All checkpoints depend on the inputs of the
-installation; those after *installed* depend on the inputs of provisioning too. So a mended script invalidates only what
-provisioning did, and the build goes back to *installed*.
+A checkpoint's dependencies are stored as names and digests, in two parts. All checkpoints depend on the inputs of the
+installation. Those after *installed* also depend on the inputs of provisioning. So a changed script invalidates only the
+work of provisioning, and the build goes back to *installed*.
 
-``state.json`` is replaced in one step and says which checkpoint counts: a build that dies between two steps finds the
-former one. The working layer is made anew on every start.
+``state.json`` is replaced atomically and names the valid checkpoint: a build that dies between two steps finds the
+previous one. The working layer is recreated on every start.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class BuildInputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Return the names of the inputs that differ, with those that came or went, sorted."""
+    """Return the names of the inputs that differ, with new and removed ones, sorted."""
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A moment that a build can go back to. ``facts`` and ``warnings`` are what the guest had told by then.
+    """A moment that a build can go back to. ``facts`` and ``warnings`` are what the guest had reported by then.
 
-    ``seconds`` is what each stage had taken, ``shutdown`` when the guest turned itself off, in UTC, "" if it did not.
+    ``seconds`` is the time of each stage. ``shutdown`` is when the guest turned itself off, in UTC, "" if it did not.
     """
 
     reached: BuildPosition = BuildPosition()
@@ -65,9 +65,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a resumed build needs to know. The checkpoint of layer n is ``checkpoints[n - 1]``.
+    """The state that a resumed build needs. The checkpoint of layer n is ``checkpoints[n - 1]``.
 
-    ``finished`` says that the template was built, and that *installed* is kept for the next build.
+    ``finished`` means that the template was built and that *installed* is kept for the next build.
     """
 
     format: int = FORMAT
@@ -83,19 +83,19 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last(self) -> Checkpoint:
-        """The last checkpoint; of a build without one, its beginning."""
+        """The last checkpoint. Without one, the build's beginning."""
         return self.checkpoints[-1] if self.checkpoints else Checkpoint()
 
     @property
     def installed(self) -> int:
-        """The number of the checkpoint *installed*, 0 if the build has not come to it."""
+        """The number of the checkpoint *installed*, 0 if the build has not reached it."""
         stages = [each.reached.stage for each in self.checkpoints]
         return stages.index(BuildStage.INSTALLED) + 1 if BuildStage.INSTALLED in stages else 0
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn what the file system refuses into an error that names ``folder``."""
+    """Turn the file system's errors into one that names ``folder``."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _settle(path: Path) -> None:
-    """Write a file or a folder out to the disk."""
+    """Flush a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -117,7 +117,7 @@ def _settle(path: Path) -> None:
 class CheckpointStack:
     """The checkpoints in ``folder``. ``variables`` is the firmware's empty variable store, ``size`` that of the disk in bytes.
 
-    With ``source`` the first layer lies on that disk, which is never written to, instead of an empty one.
+    With ``source`` the first layer is based on that disk, which is never written to, instead of an empty one.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class CheckpointStack:
 
     @staticmethod
     def read(folder: Path) -> CheckpointState | None:
-        """Return the state of the build in ``folder``, None if there is none of this format."""
+        """Return the state of the build in ``folder``, None if there is no state in this format."""
         state = read_json(folder / "state.json", CheckpointState)
         return state if state is not None and state.format == FORMAT else None
 
@@ -178,25 +178,25 @@ class CheckpointStack:
             disk_image.create(self.disk, self._size, deadline)
 
     def checkpoint(self, moment: Checkpoint) -> None:
-        """Freeze the working layer, which no machine may have open, and put a new one on top."""
+        """Freeze the working layer, which no machine may be using, and put a new one on top."""
         number = self.state.checkpoint + 1
         with disk_errors(self.folder):
             draft = self.folder / "variables.new"
             shutil.copyfile(self.variables, draft)
             draft.replace(self._kept(number))
             self._layer(number).chmod(0o400)
-            # On the disk before the state says so: a power cut must not leave a checkpoint that is none.
+            # On the disk before the state says so: a power cut must not leave an incomplete checkpoint.
             for file in (self._layer(number), self._kept(number)):
                 _settle(file)
         self.note(checkpoints=(*self.state.checkpoints, moment))
         self._new_layer()
 
     def go_back(self, number: int, inputs: BuildInputs) -> None:
-        """Forget the checkpoints after ``number``, and take other inputs for what follows; :meth:`rewind` removes the layers."""
+        """Forget the checkpoints after ``number``, and set new inputs for the rest. :meth:`rewind` removes the layers."""
         self.note(checkpoints=self.state.checkpoints[:number], inputs=inputs, finished=False)
 
     def finish(self) -> None:
-        """Keep of a build that ended well only what leads to *installed*; all if it never was there."""
+        """After a successful build keep only the layers up to *installed*, or all if there is no such checkpoint."""
         number = self.state.installed
         if not number:
             self.remove()
@@ -214,12 +214,12 @@ class CheckpointStack:
                     stray.unlink()
 
     def size(self) -> int:
-        """Return the bytes that the checkpoints take on the host's disk."""
+        """Return the checkpoints' size on the host's disk in bytes."""
         with disk_errors(self.folder):
             return sum(file.stat().st_blocks * 512 for file in self.folder.rglob("*") if file.is_file())
 
     def note(self, **changes: object) -> None:
-        """Change the state and write it in one step."""
+        """Change the state and write it atomically."""
         self.state = msgspec.structs.replace(self.state, **changes)
         draft = self.folder / "state.new"
         with disk_errors(self.folder):
@@ -238,7 +238,7 @@ class CheckpointStack:
         return folder
 
     def remove(self) -> None:
-        """Throw everything away."""
+        """Remove all checkpoints."""
         with disk_errors(self.folder):
             if self.folder.exists():
                 shutil.rmtree(self.folder)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""When a template's guest begins to count its time: at each run a minute after its last shutdown, so that no days pass.
+"""The time at which a template's clock begins: in each run a minute after the last shutdown, so that no days pass.
 
-An evaluation counts days, and every run begins with the same disk. A clock that begins before that disk was last written is no way
-out: Windows was seen to start with the time that it had kept instead (a report of others; no page of Microsoft's says so).
+An evaluation counts days, and every run begins with the same disk. The clock cannot begin before the disk was last written:
+Windows was seen to start with the time that it had stored instead (a report of others; no page of Microsoft's says so).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from harness.machine.attachments import RealTimeClock
 from harness.template.manifest import TemplateManifest, seconds_of
 
 AFTER = 60
-"""Seconds after the shutdown; the file system has its times from before."""
+"""Seconds after the shutdown; the file system's times are earlier."""
 
 AHEAD = 15 * 3600
 """Seconds. No time zone is further ahead of UTC than 14 hours (tz database: Pacific/Kiritimati)."""
 
 
 class ClockStart(NamedTuple):
-    """``clock`` is the machine's; ``why`` says what it begins with, for people."""
+    """The machine's ``clock``, and ``why`` it begins there, for people."""
 
     clock: RealTimeClock
     why: str
@@ -29,8 +29,8 @@ class ClockStart(NamedTuple):
 def clock_start(manifest: TemplateManifest, *, real_time: bool = False) -> ClockStart:
     """Return the clock of a run, which is the host's if ``real_time``.
 
-    A template of an earlier harness does not say when it was shut down, and its guest took the host's local time for UTC: it
-    begins when its build had ended, and so many hours later that its clock never goes back.
+    A template of an earlier harness does not record its shutdown, and its guest took the host's local time for UTC. Its clock
+    begins at the end of its build, plus so many hours that it never goes back.
     """
     if real_time:
         return ClockStart(RealTimeClock(), "the host's clock, as --real-time says")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What an answer file may say: every setting we use, where it belongs, and what it takes; and whether a file keeps to it.
+"""The settings of an answer file: each setting that the harness uses, its place and its values; and a check against them.
 
-The published schema of answer files checks only their frame: what stands in a component is any XML to it. Setup itself
-ignores what it does not know without a word, and then asks a question that nobody answers. So the table in
-``components.toml`` says the rest, each line with the page that it is from, and every answer file is checked against it.
+The published schema of answer files checks only their frame: a component may hold any XML. Setup itself silently ignores
+settings that it does not know, and then asks a question that has no answer. So the table in ``components.toml`` has
+the rest, each line with the page that it is from. Every answer file is checked against it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.config import decode_toml, read_document
 UNATTEND = "urn:schemas-microsoft-com:unattend"
 WCM = "http://schemas.microsoft.com/WMIConfig/2002/State"
 PASSES = ("windowsPE", "specialize", "oobeSystem")
-"""Passes that we use, in the order they come (Microsoft Learn: "How Configuration Passes Work")."""
+"""The passes that the harness uses, in their order (Microsoft Learn: "How Configuration Passes Work")."""
 
 IDENTITY = {
     "processorArchitecture": "amd64",
@@ -38,7 +38,7 @@ TABLE = Path(__file__).with_name("components.toml")
 
 
 class AnswerSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One element of a component: ``path`` from the component, ``value`` "" if it holds others. See ``components.toml``."""
+    """One element of a component: ``path`` from the component, ``value`` "" if it holds other elements. See ``components.toml``."""
 
     path: str
     page: str
@@ -49,7 +49,7 @@ class AnswerSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def parent(self) -> str:
-        """Path of the element it stands in, "" for the component itself."""
+        """Path of its parent element, "" for the component itself."""
         return self.path.rpartition("/")[0]
 
     @property
@@ -59,7 +59,7 @@ class AnswerSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One component in the passes where it means the same."""
+    """One component in the passes in which it has the same meaning."""
 
     name: str
     passes: list[str]
@@ -67,7 +67,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     elements: list[AnswerSetting]
 
     def settings(self, parent: str) -> list[AnswerSetting]:
-        """Return what may stand in ``parent``, in order."""
+        """Return the settings that ``parent`` may hold, in order."""
         return [setting for setting in self.elements if setting.parent == parent]
 
 
@@ -77,7 +77,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     components: list[Component]
 
     def component(self, name: str, configuration_pass: str) -> Component | None:
-        """Return the component called ``name`` as it is in that pass."""
+        """Return the component called ``name`` as defined in that pass."""
         for component in self.components:
             if component.name == name and configuration_pass in component.passes:
                 return component
@@ -91,16 +91,16 @@ def table() -> Table:
 
 
 def problems(text: str) -> list[str]:
-    """Return what is wrong with an answer file, each with its place; [] for one that keeps to the table."""
+    """Return what is wrong with an answer file, each with its place; [] for one that matches the table."""
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 (our own file, or one of a template)
     except ElementTree.ParseError as error:
-        return [f"no XML: {error}"]
+        return [f"not XML: {error}"]
     return problems_of(root)
 
 
 def problems_of(root: Element) -> list[str]:
-    """Return what is wrong with an answer file that is parsed."""
+    """Return what is wrong with an answer file that has been parsed."""
     return list(_document(root))
 
 
@@ -114,7 +114,7 @@ def _document(root: Element) -> Iterator[str]:
         if settings.tag != f"{{{UNATTEND}}}settings" or set(settings.attrib) != {"pass"}:
             yield f"{_plain(settings)!r} stands where settings of a pass belong"
         elif configuration_pass not in PASSES:
-            yield f"there is no pass {configuration_pass!r} that we use"
+            yield f"the harness uses no pass {configuration_pass!r}"
         else:
             seen.append(configuration_pass)
             yield from _settings(settings, configuration_pass)
@@ -174,7 +174,7 @@ def _children(parent: Element, component: int, path: str, where: str) -> Iterato
 
 @cache
 def _allowed(component: int, path: str) -> dict[str, AnswerSetting]:
-    """Return what may stand in an element, by its tag, in order."""
+    """Return the settings that an element may hold, by their tags, in order."""
     settings = table().components[component].settings(path)
     return {f"{{{UNATTEND}}}{setting.name}": setting for setting in settings}
 
@@ -194,11 +194,11 @@ def _value(element: Element, setting: AnswerSetting, where: str) -> Iterator[str
     if len(element):
         yield f"{where}: holds elements, and should hold a value"
     elif not fits(setting.value, element.text or ""):
-        yield f"{where}: {element.text!r} is no {setting.value}"
+        yield f"{where}: {element.text!r} is not a {setting.value}"
 
 
 def fits(kind: str, text: str) -> bool:
-    """True if ``text`` is a value of ``kind``: boolean, integer LOW HIGH, choice A B, pattern REGEX, or text LONGEST."""
+    """Return whether ``text`` is a value of ``kind``: boolean, integer LOW HIGH, choice A B, pattern REGEX, or text LONGEST."""
     word, _, rest = kind.partition(" ")
     if word == "boolean":
         return text in ("true", "false")

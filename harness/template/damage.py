@@ -15,9 +15,9 @@ SERVES = "guests from templates"
 
 
 def examine(store: Store, cache: Path | None) -> list[HostPart]:
-    """Return a part for each built template, damaged or not. What its manifest says is evaluation's to tell.
+    """Return a part for each built template, damaged or not. Its manifest is judged by :mod:`harness.template.evaluation`.
 
-    What is read is remembered in ``cache``, so that the next run knows of damage too.
+    The result is stored in ``cache``, so that the next run knows of damage too.
     """
     digests = ContentDigests(cache)
     parts = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Why a build stopped, as far as can be told from outside: a table of stage and symptom, each with what to do next."""
+"""The likely reason why a build stopped, as observed from outside: a table of stage and symptom, each with what to do next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.template.stage import SHOWN, BuildStage
 
 
 class Symptom(StrEnum):
-    """What was seen."""
+    """The observed symptom."""
 
     STILL = "nothing happened"
     LATE = "took too long"
@@ -22,7 +22,7 @@ class Symptom(StrEnum):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """The likely cause, in words, and what to do next."""
+    """The likely cause as text, and what to do next."""
 
     likely: str
     advice: str
@@ -88,7 +88,7 @@ TABLE: dict[tuple[BuildStage, Symptom], Diagnosis] = {
 GENERAL = {
     Symptom.STILL: Diagnosis("the guest hangs", "Look at the screenshot."),
     Symptom.LATE: Diagnosis(
-        "the host is slow, or the guest goes round in circles", "Look at the screenshot."
+        "the host is slow, or the guest loops", "Look at the screenshot."
     ),
     Symptom.BEGAN_AGAIN: Diagnosis(
         "the firmware started the medium again instead of the disk",
@@ -108,12 +108,12 @@ GENERAL = {
 
 
 def diagnose(stage: BuildStage, symptom: Symptom) -> Diagnosis:
-    """Return the diagnosis; there is one for every pair."""
+    """Return the diagnosis. There is one for every pair."""
     return TABLE.get((stage, symptom), GENERAL[symptom])
 
 
 def sentence(stage: BuildStage, symptom: Symptom, doing: str = "") -> str:
-    """Return what was seen, in words: *nothing happened in stage copying*."""
+    """Describe the symptom: *nothing happened in stage copying*."""
     where = f"stage {SHOWN[stage]}" + (f", {doing}" if doing else "")
     if symptom is Symptom.STILL:
         return f"{symptom} in {where}"

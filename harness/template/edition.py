@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Which editions of Windows an installation medium holds, read from the medium: no two have them in the same order.
+"""The editions of Windows on an installation medium, read from the medium: their order differs from medium to medium.
 
-Media are UDF; their ISO 9660 tree often holds nothing but a note saying so. ``sources`` holds one of install.wim,
+Media are UDF; their ISO 9660 tree often holds only a note about that. ``sources`` holds one of install.wim,
 install.esd and install.swm (Microsoft Learn: "Windows Setup Command-Line Options"; "Split a Windows image file").
 """
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import pycdlib
 
 SMALL = 1 << 16
-"""Bytes that are read of a text on the medium."""
+"""The most bytes that are read of a text on the medium."""
 
 IMAGE_FILES = ("install.wim", "install.esd", "install.swm")
 
 
 EVALUATION = "Eval"
-"""How the ids of editions for evaluation end."""
+"""The suffix of the ids of evaluation editions."""
 
 
 def load_pycdlib() -> Any:
@@ -44,7 +44,7 @@ def load_pycdlib() -> Any:
 
 @contextlib.contextmanager
 def _opened(iso: Path) -> Iterator[pycdlib.PyCdlib]:
-    """Open an ISO; what is wrong with it, then or inside the block, is raised as UsageError."""
+    """Open an ISO. Its errors, here or inside the block, are raised as UsageError."""
     disc = load_pycdlib().PyCdlib()
     try:
         if not stat.S_ISREG(iso.stat().st_mode):
@@ -55,8 +55,8 @@ def _opened(iso: Path) -> Iterator[pycdlib.PyCdlib]:
             except OSError:
                 raise
             except Exception as error:
-                # pycdlib meets broken structures with whatever Python raises there.
-                raise no_images(str(iso), f"no ISO that can be read: {_words(error)}") from error
+                # pycdlib raises arbitrary Python exceptions for broken structures.
+                raise no_images(str(iso), f"not a readable ISO: {_words(error)}") from error
             try:
                 yield disc
             finally:
@@ -68,20 +68,20 @@ def _opened(iso: Path) -> Iterator[pycdlib.PyCdlib]:
             f"{iso}: {error.strerror}", hint="Give the path of an ISO that you may read."
         ) from error
     except Exception as error:
-        raise no_images(str(iso), f"broken inside: {_words(error)}") from error
+        raise no_images(str(iso), f"damaged inside: {_words(error)}") from error
 
 
 def read_images(iso: Path) -> list[WimImage]:
-    """Return the images on an installation medium. Raises UsageError with what is wrong with the file, MissingPart."""
+    """Return the images on an installation medium. Raises UsageError with the file's error, MissingPart."""
     with _opened(iso) as disc:
         return _images(disc, iso, iso.stat().st_size)
 
 
 def brings_key(iso: Path) -> bool:
-    """True if the medium installs without a product key of its user: volume media do, and those with a key on them.
+    """Return whether the medium installs without a user's product key, as volume media and media with a key do.
 
-    ``sources/ei.cfg`` says so by its channel or by ``VL``; ``sources/pid.txt`` holds a key (Microsoft Learn: "Windows Setup
-    Edition Configuration and Product ID Files (EI.cfg and PID.txt)"). Raises UsageError as :func:`read_images` does.
+    ``sources/ei.cfg`` shows it by its channel or by ``VL``; ``sources/pid.txt`` holds a key (Microsoft Learn: "Windows Setup
+    Edition Configuration and Product ID Files (EI.cfg and PID.txt)"). Raises UsageError like :func:`read_images`.
     """
     with _opened(iso) as disc:
         texts = {name: _text(disc, name) for name in ("ei.cfg", "pid.txt")}
@@ -94,7 +94,7 @@ def brings_key(iso: Path) -> bool:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """Return the first line of each section of an ``ei.cfg``, by its name in small letters."""
+    """Return the first line of each section of an ``ei.cfg``, by its name in lower case."""
     found: dict[str, str] = {}
     section = ""
     for line in (line.strip() for line in text.splitlines()):
@@ -115,7 +115,7 @@ def _text(disc: pycdlib.PyCdlib, name: str) -> str:
 
 
 def _place(disc: pycdlib.PyCdlib, name: str) -> dict[str, str]:
-    """Return how a file in ``sources`` is called in the tree that Windows reads."""
+    """Return the name of a file in ``sources``, in the tree that Windows reads."""
     if disc.has_udf():
         return {"udf_path": f"/sources/{name}"}
     if disc.has_joliet():
@@ -157,7 +157,7 @@ def _not_there() -> type[Exception]:
 def choose(template: Template, images: Sequence[WimImage], wanted: str = "") -> tuple[Edition, WimImage]:
     """Return the edition called ``wanted`` ("" for the template's first) and the image that holds it.
 
-    Raises UsageError saying what the medium holds instead.
+    Raises UsageError with what the medium holds instead.
     """
     edition = template.edition(wanted)
     held = "\n".join(["The medium holds:", *(f"  {described(image)}" for image in images)])
@@ -177,5 +177,5 @@ def choose(template: Template, images: Sequence[WimImage], wanted: str = "") -> 
 
 
 def is_evaluation(image: WimImage) -> bool:
-    """True if the image is one for evaluation, which takes no product key and ends after some months."""
+    """Return whether the image is one for evaluation, which takes no product key and ends after some months."""
     return image.edition.endswith(EVALUATION)

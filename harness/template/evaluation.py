@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How long built templates can be used: an evaluation ends, and an ended one shuts itself down about hourly.
+"""The remaining evaluation time of built templates: after its end Windows shuts itself down about hourly.
 
-Every run begins at its template's last shutdown (:mod:`harness.template.clock`): the days that the guest had then are those of
-every run. By the host's clock they pass, which counts for ``--real-time`` only."""
+Every run begins at its template's last shutdown (:mod:`harness.template.clock`), with the days that the guest had then.
+By the host's clock the days pass, which matters only for ``--real-time``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _part(store: Store, name: str, now: float) -> HostPart | None:
 
 
 def left_words(manifest: TemplateManifest, now: float) -> str:
-    """Return what is left of the evaluation, to be added to a sentence; "" for an image that does not end."""
+    """Return the remaining evaluation as the end of a sentence, "" for an image without an end."""
     days, left = manifest.run_days, manifest.days_left(now)
     if days is None or left is None:
         return ""

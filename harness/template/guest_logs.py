@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The logs of a guest whose build failed: what it sent on COM1, and the rest from its disk, which nobody has open then.
+"""The logs of a guest whose build failed: what it sent on COM1, and the rest from its disk, which no process uses then.
 
-Where Windows keeps its logs: Microsoft Learn, "Windows Setup Log Files and Event Logs" and "Log files for Windows Setup"
+The places of Windows' logs: Microsoft Learn, "Windows Setup Log Files and Event Logs" and "Log files for Windows Setup"
 (``$WINDOWS.~BT`` before the first restart, ``Panther`` from then on); "Logging in OpenSSH Server for Windows".
 """
 
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 class LogSource(msgspec.Struct, frozen=True):
-    """A log: its name, its path on the guest's volume, the name of its copy here, and its bytes at most."""
+    """A log: its name, its path on the guest's volume, the name of its copy here, and its most bytes."""
 
     name: str
     path: str
@@ -61,7 +61,7 @@ SOURCES = (
 
 
 class GuestLog(msgspec.Struct, frozen=True, kw_only=True):
-    """One log: where it came from (``COM1`` or ``disk``), its file in ``logs/`` with size and SHA-256; or why there is none."""
+    """One log: where it came from (``COM1`` or ``disk``), its file in ``logs/`` with size and SHA-256; or why it is missing."""
 
     name: str
     path: str
@@ -73,10 +73,10 @@ class GuestLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bring_out(sent: SerialLogs, disk: Path, folder: Path, secrets: Iterable[str]) -> list[GuestLog]:
-    """Write the logs to ``folder``/logs with an index of them; return the index.
+    """Write the logs to ``folder``/logs with an index of them, and return the index.
 
-    ``disk`` is the image (qcow2) that the guest wrote to, which nobody has open any more. ``secrets`` are blotted out in
-    what is written. What cannot be had is in the index with the reason; raises InfrastructureError if nothing can be
+    ``disk`` is the image (qcow2) that the guest wrote to, which no process uses any more. ``secrets`` are blotted out in
+    the copies. A log that cannot be read is in the index with the reason. Raises InfrastructureError if nothing can be
     written here.
     """
     place = folder / FOLDER
@@ -125,7 +125,7 @@ def _from_disk(
 
 
 def _kept(source: LogSource, where: str, place: Path, content: bytes, hidden: list[str]) -> GuestLog:
-    """Write one log, its secrets blotted out in both encodings that Windows writes text in."""
+    """Write one log, with its secrets blotted out in both of Windows' text encodings."""
     for secret in hidden:
         for encoded in (secret.encode(), secret.encode("utf-16-le")):
             content = content.replace(encoded, b"*" * len(encoded))
@@ -142,9 +142,9 @@ def _kept(source: LogSource, where: str, place: Path, content: bytes, hidden: li
 
 
 def words(index: list[GuestLog], folder: Path) -> str:
-    """Return what to tell of the logs: where they are, or why there are none."""
+    """Return a line about the logs: where they are, or why there are none."""
     had = [each for each in index if each.file]
     if had:
         return f"Logs of the guest: {folder / FOLDER} ({', '.join(each.file for each in had)})"
     reasons = sorted({each.refused for each in index})
-    return f"The guest's logs could not be had: {reasons[0]}" if reasons else ""
+    return f"The guest's logs could not be fetched: {reasons[0]}" if reasons else ""

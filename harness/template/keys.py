@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What opens a guest, made anew for every template: a random password and a key pair for SSH."""
+"""The credentials of a guest, new for every template: a random password and a key pair for SSH."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMENT = "hotplug-harness"
 
 def new_secrets() -> GuestCredentials:
     """Make a password and an Ed25519 key pair."""
-    # Comes with paramiko; imported here because it takes a while.
+    # Part of paramiko's dependencies; imported here because the import is slow.
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -32,7 +32,7 @@ def new_secrets() -> GuestCredentials:
 
 
 def public_key_of(private: str, name: str) -> str:
-    """Return the public key of a private one, as ``authorized_keys`` holds it. Raises UsageError; ``name`` says whose it is."""
+    """Return the public key of a private one, as ``authorized_keys`` holds it. Raises UsageError; ``name`` is for the message."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
@@ -53,7 +53,7 @@ def public_key_of(private: str, name: str) -> str:
 
 
 def kept_secrets(file: Path) -> GuestCredentials:
-    """Return the secrets in ``file``, made and written there if there are none: a resumed build needs the same.
+    """Return the secrets in ``file``, making and writing them if there are none: a resumed build needs the same.
 
     Raises InfrastructureError if they can be neither read nor written.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The manifest of a built template: what it is, what it was made from, and what it promises."""
+"""The manifest of a built template: its identity, its inputs, and its promises."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from harness.template.progress import StepWarning
 FORMAT = 1
 
 WARN_DAYS = 30
-"""Days before the end of an evaluation from which on the template had better be built anew."""
+"""Days before the end of an evaluation from which on a rebuild of the template is recommended."""
 
 LICENSED = "1"
-"""LicenseStatus of what is activated: no minutes are left because there is no end to them."""
+"""LicenseStatus of an activated Windows: 0 minutes left then means no end."""
 
 PIECE = 1 << 20
 
@@ -37,16 +37,16 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a template, built from a medium or adopted from a disk: ``origin``; then ``medium`` is that disk.
+    """The description of a template. ``origin``: built from a medium, or adopted from a disk, which is then ``medium``.
 
-    ``files`` has the SHA-256 of every file beside it, ``inputs`` of all it is made from.
+    ``files`` has the SHA-256 of every other file in the folder, ``inputs`` that of all inputs.
 
     ``certificate`` is the SHA-256 of WinRM's certificate, ``host_key`` the SSH server's public key, "" without one;
-    both were told by the guest while it was built. ``transfer`` says how files travel. ``built`` is UTC. An image that
-    works for evaluation only does so for ``evaluation_days``, else 0. ``shutdown`` is when the guest turned itself off at
-    the end of the build, in UTC, "" from a harness that did not note it. ``stages`` are seconds, ``restarts`` how often
-    the build was resumed. ``facts`` is all else that the guest told, ``warnings`` what failed of that which the template
-    can do without.
+    the guest reported both while it was built. ``transfer`` says how files are transferred. ``built`` is UTC.
+    ``evaluation_days`` is the length of an evaluation, 0 for other images. ``shutdown`` is when the guest turned itself off
+    at the end of the build, in UTC, "" from a harness that did not record it. ``stages`` are seconds. ``restarts`` is how
+    often the build was resumed. ``facts`` are all other facts that the guest reported. ``warnings`` are failures that the
+    template can do without.
     """
 
     format: int = FORMAT
@@ -80,9 +80,9 @@ class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def run_days(self) -> int | None:
-        """The days of evaluation that every run begins with, since none pass between runs; None for an image that does not end.
+        """The days of evaluation with which every run begins, since none pass between runs. None for an image without an end.
 
-        The fewer of the evaluation's days and the minutes that the guest told itself: without an activation over the network
+        The smaller of the evaluation's days and the minutes that the guest reported: without an activation over the network
         there are ten days (Microsoft Learn: "SoftwareLicensingProduct class", GracePeriodRemaining).
         """
         if not self.evaluation_days:
@@ -95,25 +95,25 @@ class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
     def days_left(self, now: float) -> int | None:
         """Return the days until the evaluation ends by the host's clock, negative after it, as for ``--real-time``.
 
-        None for an image that does not end.
+        None for an image without an end.
         """
         days = self.run_days
         return None if days is None else days - self.age_days(now)
 
 
 class GuestCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens the guest: the administrator's password, and a private key in OpenSSH's format with its public one."""
+    """The guest's credentials: the administrator's password, and a private key in OpenSSH's format with its public key."""
 
     password: str
     private_key: str
     public_key: str
 
     def __repr__(self) -> str:
-        """Nothing of it: what is printed may end in a log."""
+        """Show no secrets: what is printed may end in a log."""
         return "Secrets(…)"
 
     def spellings(self) -> list[bytes]:
-        """Return the password as it may stand in a file: plain, in UTF-16, and as Setup hides it in an answer file.
+        """Return the password in the forms that a file may hold: plain, in UTF-16, and as Setup hides it in an answer file.
 
         That is Base64 of UTF-16 of the password and the name of its element (Microsoft Learn: "Value", of
         Microsoft-Windows-Shell-Setup, UserAccounts, AdministratorPassword: the example, whose password is ``pw``).
@@ -127,12 +127,12 @@ class GuestCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def utc(seconds: float) -> str:
-    """Return a time in the form that the manifest has it."""
+    """Return a time in the manifest's format."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def seconds_of(text: str) -> int:
-    """Return a time that :func:`utc` wrote, in seconds since the epoch; 0 for text that is none."""
+    """Return a time that :func:`utc` wrote, in seconds since the epoch; 0 for invalid text."""
     try:
         return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
     except (ValueError, OverflowError):
@@ -140,7 +140,7 @@ def seconds_of(text: str) -> int:
 
 
 def sha256_of(file: Path, deadline: Deadline, *, progress: Callable[[int], None] | None = None) -> str:
-    """Return the SHA-256 of a file; ``progress`` hears how many bytes are read, once every GiB. Raises InfrastructureError."""
+    """Return the SHA-256 of a file; ``progress`` receives the number of bytes read, once every GiB. Raises InfrastructureError."""
     digest = hashlib.sha256()
     done = 0
     try:

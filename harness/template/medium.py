@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The answer medium: an ISO with the answer file at its root and all that provisioning needs beside it.
+"""The answer medium: an ISO with the answer file at its root, next to all that provisioning needs.
 
-Names are Joliet's, which Windows reads; the ISO 9660 names beneath are made up, for readers that know nothing else
-(Microsoft: "Joliet Specification"; ECMA-119). The medium holds the administrator's password, so it is its owner's alone.
+Names are Joliet's, which Windows reads; the ISO 9660 names are invented, for readers that support nothing else
+(Microsoft: "Joliet Specification"; ECMA-119). The medium holds the administrator's password, so only its owner may read it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ def answer_medium(
     """Return the files of the answer medium, by their paths.
 
     ``answer`` is the rendered answer file, ``authorized_key`` a public key as ``authorized_keys`` holds it, ``certificate``
-    the test certificate in DER, ``openssh`` where OpenSSH comes from, None for the template's own way; an ISO is not copied:
-    it is a medium of its own.
-    Raises UsageError for what cannot be on it.
+    the test certificate in DER, ``openssh`` the source of OpenSSH, None for the template's own. An ISO is not copied: it is a
+    separate medium. Raises UsageError for content that does not fit on the medium.
     """
     key = authorized_key.strip()
     if "\n" in key or not key.isascii() or not key.isprintable() or len(key.split()) < 2:
@@ -73,7 +72,7 @@ def _payload(path: Path) -> bytes:
 def write_medium(path: Path, files: Mapping[str, bytes]) -> None:
     """Write an ISO with ``files`` (path with slashes -> content) to the new file ``path``, which only its owner can read.
 
-    Raises InfrastructureError if it exists or cannot be written, UsageError for a name that Joliet has no room for.
+    Raises InfrastructureError if it exists or cannot be written, UsageError for a name that is too long for Joliet.
     """
     disc = load_pycdlib().PyCdlib()
     disc.new(interchange_level=3, joliet=3, vol_ident=LABEL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far a build is: the state that markers, restarts and the machine's own counters move forward, never back."""
+"""The progress of a build: a state that markers, restarts and the machine's own counters move forward, never back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_FACTS = 64
 MOST_WARNINGS = 64
 
 MOST_RESETS = 6
-"""Restarts within one stage or step after which it is taken that the guest goes round in circles."""
+"""Restarts within one stage or step after which the guest counts as looping."""
 
 MIB = 1 << 20
 
@@ -33,7 +33,7 @@ COPYING_WRITTEN = 256 * MIB
 
 
 class BuildPosition(msgspec.Struct, frozen=True):
-    """A place in a build: a stage, and within provisioning the step; ordered by how far it is."""
+    """A position in a build: a stage, and within provisioning the step. Positions are ordered."""
 
     stage: BuildStage = BuildStage.FIRMWARE
     number: int = 0
@@ -42,11 +42,11 @@ class BuildPosition(msgspec.Struct, frozen=True):
 
     @property
     def order(self) -> tuple[int, int]:
-        """Compare places by this."""
+        """The sort key."""
         return self.stage.place, self.number
 
     def words(self) -> str:
-        """Return it for people: *provisioning, step 3 of 12 (winrm)*."""
+        """Return the position as text: *provisioning, step 3 of 12 (winrm)*."""
         if self.stage is BuildStage.PROVISIONING and self.number:
             return f"{SHOWN[self.stage]}, {self.step_words()}"
         return SHOWN[self.stage]
@@ -57,18 +57,18 @@ class BuildPosition(msgspec.Struct, frozen=True):
 
 
 class StepWarning(msgspec.Struct, frozen=True):
-    """Something that a template can do without failed in ``step``; ``message`` is the guest's, printable."""
+    """A failure in ``step`` that a template can do without. ``message`` is the guest's, printable."""
 
     step: str
     message: str
 
 
 class BuildProgress:
-    """The state. ``reached`` only grows; ``failure`` is the guest's own word that a step failed.
+    """The progress of a build. ``reached`` only grows. ``failure`` is the guest's marker of a failed step.
 
-    ``began_again`` is set when the guest says that it is at the beginning again after a stage that follows the first
-    restart: the medium was started a second time. ``facts`` are what the guest said of itself, at most ``MOST_FACTS``,
-    ``warnings`` what failed without ending the build, at most ``MOST_WARNINGS``.
+    ``began_again`` is set when the guest reports the first stage again after one that follows the first restart: the medium
+    was started a second time. ``facts`` are what the guest reported about itself, at most ``MOST_FACTS``. ``warnings``
+    are failures that did not end the build, at most ``MOST_WARNINGS``.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class BuildProgress:
 
     @property
     def done(self) -> bool:
-        """True once all that is left is the shutdown."""
+        """Whether only the shutdown is left."""
         return self.reached.stage.last
 
     def take(self, marker: SerialMarker) -> bool:
-        """Take a marker; return whether the build is further than before."""
+        """Take a marker; return whether the build progressed."""
         match marker:
             case StageMarker(stage=name):
                 return self._stage(BuildStage.named(name))
@@ -116,7 +116,7 @@ class BuildProgress:
         return False
 
     def _stage(self, stage: BuildStage | None) -> bool:
-        # What only follows from all steps is no guest's to claim by a stage marker.
+        # A guest may not claim by a stage marker what only follows from all steps.
         if stage is None or stage in (BuildStage.FIRMWARE, BuildStage.DONE):
             self.ignored += 1
             return False
@@ -128,7 +128,7 @@ class BuildProgress:
         return self._advance(BuildPosition(stage))
 
     def counted(self, *, read: int, written: int) -> bool:
-        """Take bytes read from the medium and written to the disk since the start of the machine; as :meth:`take`."""
+        """Take bytes read from the medium and written to the disk since the start of the machine; like :meth:`take`."""
         if self.reached.stage is BuildStage.FIRMWARE and read >= WINPE_READ:
             return self._advance(BuildPosition(BuildStage.WINPE))
         if self.reached.stage is BuildStage.WINPE and written >= COPYING_WRITTEN:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a built template promises, and how what a guest shows is held against it.
+"""The promises of a built template, and their comparison with what a guest shows.
 
-The guest is asked once, by ``vm_templates/windows-common/verify/promises.ps1``, which says what is and judges nothing.
+The guest is asked once, by ``vm_templates/windows-common/verify/promises.ps1``, which reports facts and judges nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.template.template import Template, templates_directory
 SCRIPT = Path("verify", "promises.ps1")
 
 MASK = 0xF
-"""What step ``debug`` sets: errors, warnings, trace and information."""
+"""The mask that step ``debug`` sets: errors, warnings, trace and information."""
 
 KERNEL_DUMP = 2
 """CrashDumpEnabled of a kernel memory dump."""
@@ -41,14 +41,14 @@ Value = Annotated[str, msgspec.Meta(max_length=8000)]
 FILES = ("files", "disk and firmware variables are those that were built")
 WINRM = (
     "certificate",
-    "WinRM answers over HTTPS with the certificate that the build told, to the template's password",
+    "WinRM answers over HTTPS with the certificate that the build reported, to the template's password",
 )
-SSH = ("SSH", "SSH answers with the host key that the build told, to the template's key")
-"""Promises that are proved from outside: their names and what they say."""
+SSH = ("SSH", "SSH answers with the host key that the build reported, to the template's key")
+"""Promises that are checked from outside: their names and texts."""
 
 
 class PromiseEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the script said; every value is text, "" for what is missing. ``stored`` says whether a password is, never which."""
+    """The script's answer. Every value is text, "" if missing. ``stored`` says whether a password is stored, never which."""
 
     build: Value
     edition: Value
@@ -91,7 +91,7 @@ class PromiseFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Promise(NamedTuple):
-    """``applies`` tells whether this template promises it; ``shows`` what was seen; ``kept`` whether that is right."""
+    """A promise. ``applies``: whether this template makes it; ``shows``: what was seen; ``kept``: whether that is right."""
 
     name: str
     says: str
@@ -105,11 +105,11 @@ def _number(text: str) -> int:
 
 
 SC_ACTION_RESTART = 1
-"""What is done when a service fails ([MS-SCMR] 2.2.18)."""
+"""The action that restarts a failed service ([MS-SCMR] 2.2.18)."""
 
 
 def _restarts(failure: str) -> bool:
-    """Return whether a service is started again however often it fails, by its FailureActions ([MS-SCMR] 2.2.37)."""
+    """Return whether a service is restarted after every failure, by its FailureActions ([MS-SCMR] 2.2.37)."""
     try:
         value = bytes.fromhex(failure)
         count, at = struct.unpack_from("<12xII", value)
@@ -120,7 +120,7 @@ def _restarts(failure: str) -> bool:
 
 
 def _starts(how: str, failure: str) -> bool:
-    """Return whether a service runs, was started after the others, and is started again if it fails."""
+    """Return whether a service runs, was started after the others, and is restarted if it fails."""
     return how == "Auto True Running" and _restarts(failure)
 
 
@@ -210,7 +210,7 @@ PROMISES = (
     ),
     Promise(
         "logon",
-        "nobody is logged on by itself, and the password is not kept in the registry",
+        "no user is logged on automatically, and the password is not kept in the registry",
         lambda seen: f"AutoAdminLogon {seen.logon}, DefaultPassword {seen.stored}",
         lambda seen, _, __: seen.logon in ("", "0") and seen.stored == "none",
     ),
@@ -243,7 +243,7 @@ PROMISES = (
     ),
     Promise(
         "UTC",
-        "its time zone is UTC, and so is what it takes the machine's clock for",
+        "its time zone is UTC, and it takes the machine's clock for UTC",
         lambda seen: f"time zone {seen.zone}, RealTimeIsUniversal {seen.universal or 'missing'}",
         lambda seen, _, __: (seen.zone, seen.universal) == ("UTC", "1"),
         # An earlier harness built templates whose clock was in local time.
@@ -267,7 +267,7 @@ STEPS = {
     "SSH start": "openssh",
     "UTC": "clock",
 }
-"""The provisioning step that keeps a promise; the others no step can keep."""
+"""The provisioning step that keeps each promise. No step can keep the others."""
 
 
 def script() -> str:
@@ -276,7 +276,7 @@ def script() -> str:
 
 
 def decode(text: str) -> PromiseEvidence:
-    """Return what the script said. Raises GuestRefused; a guest may say anything."""
+    """Return the script's answer. Raises GuestRefused: a guest may send anything."""
     if len(text) > LONGEST_ANSWER:
         raise GuestRefused(f"the guest answered {len(text)} characters, at most {LONGEST_ANSWER} are read")
     try:
@@ -289,7 +289,7 @@ def decode(text: str) -> PromiseEvidence:
 
 
 def judge(seen: PromiseEvidence, manifest: TemplateManifest, template: Template) -> list[PromiseFinding]:
-    """Return a finding for every promise that this template makes about its inside."""
+    """Return a finding for every promise that this template makes and that is checked from inside."""
     return [
         PromiseFinding(
             name=promise.name,
@@ -303,13 +303,13 @@ def judge(seen: PromiseEvidence, manifest: TemplateManifest, template: Template)
 
 
 def promised(manifest: TemplateManifest) -> list[tuple[str, str]]:
-    """Return the name of each promise that a template makes and what it says, in the order in which they are proved."""
+    """Return the name and text of each promise that a template makes, in the order in which they are checked."""
     outside = [FILES, WINRM, *([SSH] if manifest.host_key else [])]
     return [*outside, *((one.name, one.says) for one in PROMISES if one.applies(manifest))]
 
 
 def untouched(built: BuiltTemplate, deadline: Deadline) -> PromiseFinding:
-    """Return whether disk and variables are what was built. Raises InfrastructureError if they cannot be read."""
+    """Return whether disk and variables are unchanged since the build. Raises InfrastructureError if they cannot be read."""
     changed = [
         name
         for name, digest in sorted(built.manifest.files.items())

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Provisioning: the scripts that make an installed Windows a guest for hot-adds, and what they are told.
+"""Provisioning: the scripts that prepare an installed Windows for hot-adds, and their settings.
 
-The steps are ``NN-name.ps1`` in ``vm_templates/windows-common/provision``, in the order of their numbers; a template's own
-``provision`` folder adds steps, or replaces one by the same file name. ``start.ps1`` runs them in the guest and tells the
-host of each on COM1. They are told by ``settings.json``, which holds no secret.
+The steps are ``NN-name.ps1`` in ``vm_templates/windows-common/provision``, in the order of their numbers. A template's own
+``provision`` folder adds steps, or replaces one by the same file name. ``start.ps1`` runs them in the guest and reports
+each to the host on COM1. They read ``settings.json``, which holds no secret.
 
-Each step declares in its second line whether it is *essential*, whose failure ends the build, or *comfort*, whose failure
-is a warning. ``launch.ps1`` belongs to the installation: it starts ``start.ps1`` at each boot, from whichever drive has it.
+The second line of each step declares whether it is *essential*, whose failure ends the build, or *comfort*, whose failure
+is a warning. ``launch.ps1`` belongs to the installation: at each boot it starts ``start.ps1`` from the drive that has it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.template.template import Template, templates_directory
 
 FOLDER = "provision"
 INSTALL = "install"
-"""The folder of the answer medium with what the installation leaves on the guest's disk."""
+"""The folder of the answer medium with the files that the installation leaves on the guest's disk."""
 
 LAUNCHER = "launch.ps1"
 
@@ -39,21 +39,21 @@ SESSION = "HotplugHarness"
 
 SESSION_GUID = "{0D0C9B5C-6C5B-4E0E-9D5B-3A5F6C1A7E21}"
 PROVIDER_GUID = "{6F1B0E52-9C3D-4E57-8A64-2D5C8A1E7B90}"
-"""Of ``guest_drivers/hpnotify/src/hpnotify.man``."""
+"""The provider of ``guest_drivers/hpnotify/src/hpnotify.man``."""
 
 DEDICATED_DUMP = "hotplug-harness-dump.sys"
-"""The file, at the root of the system drive, that Windows writes a dump into at the crash itself."""
+"""The file, at the root of the system drive, into which Windows writes a dump at the crash itself."""
 
 LARGEST_SCRIPT = 256 << 10
 LARGEST_OPENSSH = 128 << 20
 
 OpenSsh = Literal["inbox", "msi", "zip", "cab", "iso", "none"]
-"""Where the OpenSSH server comes from: the medium itself, a file, a medium of features on demand, or nowhere."""
+"""The source of the OpenSSH server: the installation medium, a file, a medium of features on demand, or none."""
 
 _FILES: dict[str, OpenSsh] = {".msi": "msi", ".zip": "zip", ".cab": "cab", ".iso": "iso"}
 
 BINDING = r"[0-9]{1,4}(?: [A-Za-z0-9_.-]{1,64} problem [0-9]{1,3},?){0,16}"
-"""How many devices, and the services and problem codes (CM_PROB_…) that they have, each pair once."""
+"""The number of devices, and their services and problem codes (CM_PROB_…), each pair once."""
 
 FACTS = {
     "administrator": r"Administrator",
@@ -78,14 +78,14 @@ FACTS = {
     "test-certificate": r"trusted",
     "winrm-listeners": r"[0-9]{1,3}(?: [A-Z ]{1,60})?",
 }
-"""What the steps tell by ``fact`` markers: its name, and what its value looks like."""
+"""The facts that the steps report by ``fact`` markers: the name, and the pattern of its value."""
 
 NEEDED = ("build", "certificate", "edition", "openssh")
-"""Facts without which a build is not done; ``ssh-host-key`` too, unless ``openssh`` is none."""
+"""Facts without which a build is not complete; ``ssh-host-key`` too, unless ``openssh`` is ``none``."""
 
 
 class ProvisionStep(msgspec.Struct, frozen=True):
-    """One step: ``name`` as its marker says it, and the script. The failure of an ``essential`` one ends the build."""
+    """One step: ``name`` as in its marker, and the script. The failure of an ``essential`` one ends the build."""
 
     name: str
     script: Path
@@ -93,9 +93,10 @@ class ProvisionStep(msgspec.Struct, frozen=True):
 
 
 def steps(template: Template) -> list[ProvisionStep]:
-    """Return the steps of ``template`` in their order. Raises BadDocument for a file that is no step, or a name twice.
+    """Return the steps of ``template`` in their order.
 
-    Also for a step that does not declare whether it is essential.
+    Raises BadDocument for a file that is not a step, for a duplicate name, and for a step that does not declare whether it
+    is essential.
     """
     files: dict[str, Path] = {}
     for folder in (templates_directory() / COMMON / FOLDER, Path(template.directory) / FOLDER):
@@ -133,14 +134,14 @@ def _essential(script: Path) -> bool:
 
 
 class OpenSshSource(msgspec.Struct, frozen=True):
-    """Where the OpenSSH server comes from: its ``kind``, and the ``file`` for those that are one."""
+    """The source of the OpenSSH server: its ``kind``, and the ``file`` if it is one."""
 
     kind: OpenSsh
     file: Path | None = None
 
 
 def openssh_source(template: Template, said: str = "") -> OpenSshSource:
-    """Return where ``template`` gets OpenSSH from, as a user ``said`` it: a file, ``inbox``, ``none``, "" for its own way.
+    """Return the OpenSSH source of ``template``, as the user ``said``: a file, ``inbox``, ``none``, "" for its own.
 
     Raises UsageError for a file of another kind, and for ``inbox`` where the server is not on the medium.
     """
@@ -182,7 +183,7 @@ def settings(template: Template, openssh: OpenSsh) -> bytes:
 def scripts(template: Template) -> dict[str, bytes]:
     """Return the files of the ``provision`` folder on the answer medium, without settings, keys and certificate.
 
-    Lines end as Windows wants them. Raises BadDocument for a script that is too large or not ASCII: PowerShell 5.1 reads
+    Lines end in CR LF. Raises BadDocument for a script that is too large or not ASCII: PowerShell 5.1 reads
     a script without byte order mark in the system's code page (Microsoft Learn: "about_Character_Encoding").
     """
     common = templates_directory() / COMMON / FOLDER
@@ -193,7 +194,7 @@ def scripts(template: Template) -> dict[str, bytes]:
 
 
 def launcher() -> dict[str, bytes]:
-    """Return the files of the ``install`` folder on the answer medium, as :func:`scripts` does."""
+    """Return the files of the ``install`` folder on the answer medium, like :func:`scripts`."""
     return {LAUNCHER: _script(templates_directory() / COMMON / INSTALL / LAUNCHER)}
 
 
@@ -205,5 +206,5 @@ def _script(path: Path) -> bytes:
 
 
 def fact_fits(name: str, value: str) -> bool:
-    """True if ``name`` is a fact that the steps tell and ``value`` looks like one; a guest may say anything."""
+    """Return whether ``name`` is a fact of the steps and ``value`` matches its pattern. A guest may send anything."""
     return name in FACTS and re.fullmatch(FACTS[name], value) is not None

@@ -35,10 +35,11 @@ LONGEST_KEY_FILE = 4096
 
 
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build is asked for.
+    """The options of a build.
 
-    ``edition`` "" is the template's first, ``openssh`` the file or medium that the SSH server comes from, "inbox", "none", or
-    "" for the template's own way, ``key`` a file with a product key, ``generic_key`` asks for the edition's public one, ``certificate`` the test certificate in DER that the guest is to trust, b"" for none.
+    ``edition`` "" is the template's first. ``openssh`` is the file or medium with the SSH server, "inbox", "none", or "" for
+    the template's own. ``key`` is a file with a product key. ``generic_key`` selects the edition's public key. ``certificate``
+    is the test certificate in DER that the guest is to trust, b"" for none.
     """
 
     iso: Path
@@ -54,7 +55,7 @@ def _digest(content: bytes) -> str:
 
 
 def digests_of(files: dict[str, bytes], folder: str) -> dict[str, str]:
-    """Return the digests of the answer medium's files in ``folder``; the key differs from build to build and is left out."""
+    """Return the digests of the answer medium's files in ``folder``; the key is left out, since it differs from build to build."""
     return {
         name: _digest(content)
         for name, content in sorted(files.items())
@@ -114,12 +115,12 @@ def product_key(file: Path | None) -> str:
     except OSError as error:
         raise UsageError(f"cannot read the product key file {file}: {error.strerror}") from error
     if len(words) != 1:
-        raise UsageError(f"{file} is to hold one product key and nothing else")
+        raise UsageError(f"{file} must hold one product key and nothing else")
     return words[0].upper()
 
 
 def _key(template: Template, edition: Edition, wishes: BuildOptions) -> str:
-    """Return the product key that the build is asked to use, "" for none."""
+    """Return the product key that the build is to use, "" for none."""
     if not wishes.generic_key:
         return product_key(wishes.key)
     if wishes.key is not None:
@@ -144,12 +145,13 @@ def make_recipe(
     qemu: QemuBuild,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Read the medium, make secrets and the answer medium in the build's folder; return the recipe.
+    """Read the medium, make the secrets and the answer medium in the build's folder, and return the recipe.
 
-    The caller holds the store's lock for the build. Raises UsageError for a medium without the edition or that cannot
-    be read, for a host whose processor the template has no model for, for a key or a file that is none, MissingPart without UEFI firmware, InfrastructureError for a full disk.
+    The caller holds the store's lock for the build. Raises UsageError for a medium that cannot be read or lacks the edition,
+    for a host processor without a model in the template, and for an invalid key or file. Raises MissingPart without UEFI
+    firmware, InfrastructureError for a full disk.
     """
-    # First what can be refused without reading the medium.
+    # First the checks that need no read of the medium.
     template.processor(accelerator)
     openssh = provision.openssh_source(template, wishes.openssh)
     key = _key(template, template.edition(wishes.edition), wishes)
@@ -180,13 +182,13 @@ def make_recipe(
     )
     answer = write_answers(folder, files)
     document = read_document(Path(template.directory) / DOCUMENT)
-    # Windows is told of groups by provisioning.
+    # Provisioning sets Windows' processor groups.
     shape = msgspec.structs.replace(template.topology, group_size=0)
     inputs = BuildInputs(
         installation={
             "medium": digest,
             "edition": _digest(edition.name.encode()),
-            # As it is filled in for this image, without what is secret.
+            # As filled in for this image, without the secrets.
             ANSWER_FILE: _digest(render(template, answers_for(image, password="none")).encode()),  # noqa: S106
             "product key": "given" if key else "none",
             "machine": _digest(

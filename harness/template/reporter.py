@@ -14,7 +14,7 @@ from harness.template.progress import BuildPosition
 
 
 class Reporter:
-    """Writes where a build is; ``seconds`` adds up what each stage took."""
+    """The writer of a build's position. ``seconds`` adds up the time of each stage."""
 
     def __init__(self, writer: HistoryWriter, seconds: dict[str, float] | None = None) -> None:
         self.seconds = dict(seconds or {})
@@ -24,13 +24,13 @@ class Reporter:
         self._began = 0.0
 
     def reach(self, reached: BuildPosition) -> None:
-        """End the stage or step under way, and begin this one."""
+        """End the current stage or step, and begin this one."""
         self.end()
         self._current, self._stage, self._began = reached.words(), str(reached.stage), time.monotonic()
         self._writer.write(Stage(name=self._current, phase="begin"))
 
     def end(self, error: HarnessError | None = None) -> None:
-        """End what is under way, if anything is: well, or with ``error``."""
+        """End the current stage or step, if there is one, successfully or with ``error``."""
         if not self._current:
             return
         took = time.monotonic() - self._began
@@ -40,12 +40,12 @@ class Reporter:
         self._current = ""
 
     def note(self, text: str) -> None:
-        """Say something in between."""
+        """Record a note within a stage."""
         self._writer.write(Stage(name=self._current or "build", phase="note", detail=text))
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
-        """Record the start and end of the host's own work. What is appended to the yielded list becomes the detail of its end."""
+        """Record the start and end of the host's own work. Text appended to the yielded list becomes the detail of its end."""
         said: list[str] = []
         self._writer.write(Stage(name=name, phase="begin"))
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Logs that a guest sends on COM1 after a step has failed: pieces of gzip in base64, put together again.
 
-The guest is not trusted. Only names of our own table are taken, pieces must come in order and complete, the number of
-pieces is bounded by the grammar (:mod:`harness.template.serial_markers`), and what they decompress to by the table's limit.
+The guest is not trusted. Only names of the harness's own table are accepted. Pieces must come complete and in order. Their
+number is bounded by the grammar (:mod:`harness.template.serial_markers`), their decompressed size by the table's limit.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SENT = {
     "openssh-events": 4 << 20,
     "winrm-events": 4 << 20,
 }
-"""The logs that a guest may send, and how many bytes of each at most. ``Provision.psm1`` sends the same."""
+"""The logs that a guest may send, and the most bytes of each. ``Provision.psm1`` sends the same."""
 
 GZIP = 31
-"""``wbits`` of zlib for a gzip header and trailer, whose checksum then counts."""
+"""``wbits`` of zlib for a gzip header and trailer, whose checksum is then verified."""
 
 
 class SerialLogs:
-    """What came. ``contents`` has the complete logs, ``refused`` why another is not there; ``over`` after the last one."""
+    """The received logs: ``contents`` has the complete ones, ``refused`` says why others are missing. ``over`` after the last."""
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
@@ -38,12 +38,12 @@ class SerialLogs:
         self._pieces: dict[str, list[str]] = {}
 
     def take(self, marker: SerialMarker) -> None:
-        """Take a marker; those of other kinds are passed over."""
+        """Take a marker; markers of other kinds are ignored."""
         match marker:
             case LogsMarker():
                 self.over = True
                 for name in self._pieces:
-                    self.refused[name] = "it came in part only"
+                    self.refused[name] = "it arrived only in part"
                 self._pieces.clear()
             case UnreadMarker(name=name, message=message) if name in SENT and name not in self.contents:
                 self.refused[name] = message
@@ -53,7 +53,7 @@ class SerialLogs:
     def _piece(self, marker: LogMarker) -> None:
         pieces = self._pieces.pop(marker.name, []) if marker.number > 1 else []
         if marker.number != len(pieces) + 1:
-            # A piece was lost, or drawn over: the rest says nothing.
+            # A piece was lost or overwritten: the rest is useless.
             self.refused.setdefault(marker.name, f"piece {len(pieces) + 1} of {marker.count} did not come")
             return
         self._pieces[marker.name] = pieces

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Markers: lines that a guest writes on COM1 while it is installed, so that the host knows how far it is.
+"""Markers: lines that a guest writes on COM1 while it is installed, by which the host follows the installation.
 
 ::
 
-    HPN-MARK stage specialize             a stage of Windows Setup begins, by its name in harness.template.stage
-    HPN-MARK step 3 12 winrm              provisioning step 3 of 12 begins; the one before has succeeded
-    HPN-MARK fact certificate 9f86d081…   something that only the guest knows and the manifest keeps
-    HPN-MARK warn Access is denied        something that the template can do without failed, in the step under way
-    HPN-MARK fail 3 12 winrm Access is …  that step failed, and why; only logs follow
-    HPN-MARK log setupact 2 9 H4sIAAAA…   piece 2 of 9 of a log, gzip in base64 (harness.template.serial_logs)
-    HPN-MARK unread cbs Access is …       that log cannot be sent, and why
-    HPN-MARK logs                         no more logs follow
-    HPN-MARK done                         all is done; the guest shuts down next
+    HPN-MARK stage specialize             a stage of Windows Setup begins, by its name in harness.template.stage.
+    HPN-MARK step 3 12 winrm              provisioning step 3 of 12 begins. The previous one has succeeded.
+    HPN-MARK fact certificate 9f86d081…   a fact that only the guest knows and the manifest stores.
+    HPN-MARK warn Access is denied        something that the template can do without failed, in the current step.
+    HPN-MARK fail 3 12 winrm Access is …  that step failed, and why. Only logs follow.
+    HPN-MARK log setupact 2 9 H4sIAAAA…   piece 2 of 9 of a log, gzip in base64 (harness.template.serial_logs).
+    HPN-MARK unread cbs Access is …       that log cannot be sent, and why.
+    HPN-MARK logs                         no more logs follow.
+    HPN-MARK done                         all is done. The guest shuts down next.
 
-COM1 is shared: firmware draws its screen there, Windows' boot loader and its emergency console write to it. So a marker is
-looked for anywhere in a line, and everything else on the port is passed over. A guest is not trusted: lines, counts and
-values are bounded, and what is no marker is counted and never an error.
+COM1 is shared: firmware draws its screen there, Windows' boot loader and its emergency console write to it. So a marker
+may be anywhere in a line, and everything else on the port is ignored. A guest is not trusted: lines, counts and
+values are bounded. An invalid marker is counted, and is never an error.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ import msgspec
 PREFIX = b"HPN-MARK "
 
 LONGEST_LINE = 4096
-"""Bytes; a longer line is passed over whole."""
+"""Bytes; a longer line is ignored completely."""
 
 MOST_MARKERS = 10_000
-"""Markers of one build that are taken notice of. A real one has some dozens."""
+"""The most markers of one build that are read. A real build has some dozens."""
 
 MOST_STEPS = 999
 """Steps, and pieces of a log."""
@@ -42,7 +42,7 @@ BASE64 = re.compile(r"[A-Za-z0-9+/]{1,1000}={0,2}")
 
 
 class StageMarker(msgspec.Struct, frozen=True, tag="stage"):
-    """Stage ``stage`` begins; whether there is one of that name is for the reader to say."""
+    """Stage ``stage`` begins. The reader decides whether there is a stage of that name."""
 
     stage: str
 
@@ -65,7 +65,7 @@ class FailMarker(msgspec.Struct, frozen=True, tag="fail"):
 
 
 class WarnMarker(msgspec.Struct, frozen=True, tag="warn"):
-    """Part of the step under way failed, and it goes on; ``message`` as in :class:`FailMarker`."""
+    """Part of the current step failed, and the step continues; ``message`` as in :class:`FailMarker`."""
 
     message: str
 
@@ -91,7 +91,7 @@ class LogsMarker(msgspec.Struct, frozen=True, tag="logs"):
 
 
 class FactMarker(msgspec.Struct, frozen=True, tag="fact"):
-    """What only the guest knows: ``value`` is printable ASCII."""
+    """A fact that only the guest knows: ``value`` is printable ASCII."""
 
     key: str
     value: str
@@ -115,7 +115,7 @@ SerialMarker = (
 
 
 def parse(text: str) -> SerialMarker | None:
-    """Return the marker whose words after the prefix are ``text``, None if it is none. Never raises."""
+    """Return the marker whose words after the prefix are ``text``, None if it is not a marker. Never raises."""
     kind, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     if kind in ("done", "logs") and not rest:
@@ -177,9 +177,9 @@ def _printable(text: str) -> str:
 
 
 class SerialMarkerReader:
-    """Finds the markers in COM1's bytes, however they are cut into pieces.
+    """A reader of the markers in COM1's bytes, in pieces of any size.
 
-    ``malformed`` counts lines that have the prefix and are no marker, ``oversized`` lines that were passed over.
+    ``malformed`` counts lines with the prefix that are not markers, ``oversized`` lines that were too long.
     """
 
     def __init__(self) -> None:

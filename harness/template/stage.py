@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The stages of a build, in order, with how long each may take and how long it may stand still.
+"""The stages of a build, in order, each with its longest time and its longest time without progress.
 
-No source says how long Windows Setup takes: these are generous guesses for KVM, to be replaced by what builds show.
-``StageTimeouts`` stretches all of them, since emulation is many times as slow.
+No source says how long Windows Setup takes: these are generous guesses for KVM, to be replaced by measurements of builds.
+``StageTimeouts`` scales all of them, since emulation is many times slower.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class BuildStage(StrEnum):
-    """Where a build is. Its value is the name of its marker (:mod:`harness.template.serial_markers`)."""
+    """A stage of a build. Its value is the name of its marker (:mod:`harness.template.serial_markers`)."""
 
     FIRMWARE = "firmware"
     WINPE = "winpe"
@@ -26,12 +26,12 @@ class BuildStage(StrEnum):
 
     @property
     def place(self) -> int:
-        """0 for the first."""
+        """The position, 0 for the first."""
         return ORDER.index(self)
 
     @property
     def last(self) -> bool:
-        """True for the stage in which all that is left is the shutdown."""
+        """Whether this is the stage in which only the shutdown is left."""
         return self is BuildStage.DONE
 
     @classmethod
@@ -52,18 +52,18 @@ SHOWN = {
     BuildStage.PROVISIONING: "provisioning",
     BuildStage.DONE: "shutdown",
 }
-"""What a person calls them; after the done marker all that is left is the shutdown."""
+"""The stages' names for people. After the done marker only the shutdown is left."""
 
 
 class StageTimeout(msgspec.Struct, frozen=True):
-    """Seconds: what the stage may take in all, and how long nothing at all may happen in it."""
+    """Seconds: the longest time of the stage, and the longest time in it without any activity."""
 
     whole: float
     still: float
 
 
 class StageTimeouts(msgspec.Struct, frozen=True):
-    """How long each stage may take. ``factor`` stretches the usual limits; ``limits`` are taken as they are instead."""
+    """The time limits of the stages. ``factor`` scales the usual limits. ``limits`` replace them, unscaled."""
 
     factor: float = 1.0
     limits: dict[BuildStage, StageTimeout] = {}

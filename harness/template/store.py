@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The store of built templates: one folder each, complete or not there at all, written once and never changed.
+"""The store of built templates: one folder each, complete or absent, written once and never changed.
 
 ::
 
@@ -10,8 +10,8 @@
     .work/windows-server-2025/    a build under way or interrupted (harness.template.checkpoints)
     .lock/windows-server-2025.build, .use
 
-Locks are flock(2): the kernel lets go of them whatever becomes of the holder. Whoever builds holds ``.build``; whoever
-runs a guest on a template shares ``.use``, and what replaces or removes the template wants that for itself.
+Locks are flock(2): the kernel releases them when the holder ends, however it ends. A build holds ``.build``. A run with a
+guest from a template shares ``.use``. Replacing or removing the template needs ``.use`` exclusively.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
 class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """A built template: its folder and what it says of itself."""
+    """A built template: its folder and its manifest."""
 
     folder: Path
     manifest: TemplateManifest
 
     @property
     def disk(self) -> Path:
-        """The disk, to be put under an overlay."""
+        """The disk, the base of overlays."""
         return self.folder / DISK
 
     @property
@@ -60,11 +60,11 @@ class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Path:
-        """The private key that the guest's SSH server lets in."""
+        """The private key that the guest's SSH server accepts."""
         return self.folder / KEY
 
     def digest(self) -> str:
-        """Return what identifies the template: the SHA-256 of its manifest, which has those of all else."""
+        """Return the template's digest: the SHA-256 of its manifest, which has those of all other files."""
         return hashlib.sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
 
     def template(self) -> Template:
@@ -73,7 +73,7 @@ class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
         return decode_template(read_document(document), name=str(document), directory=str(self.folder))
 
     def secrets(self) -> GuestCredentials:
-        """Return what opens the guest. Raises InfrastructureError."""
+        """Return the guest's credentials. Raises InfrastructureError."""
         try:
             return msgspec.json.decode((self.folder / SECRETS).read_bytes(), type=GuestCredentials)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -95,29 +95,29 @@ def store_directory(environment: Mapping[str, str]) -> Path:
 
 
 class Store:
-    """The store in ``root``, which is made when something is built."""
+    """The store in ``root``, which the first build makes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, name: str) -> Path:
-        """Return where the template called ``name`` is once it is built. Raises UsageError for what is no name."""
+        """Return the folder of the template ``name``, built or not. Raises UsageError for an invalid name."""
         if not NAME.fullmatch(name):
             raise UsageError(
-                f"{name!r} is no template's name", hint=f"Their names: {invocation('template', 'list')}"
+                f"{name!r} is not a template's name", hint=f"Their names: {invocation('template', 'list')}"
             )
         return self.root / name
 
     def checkpoints(self, name: str) -> Path:
-        """Return where the checkpoints of its build are."""
+        """Return the folder of its build's checkpoints."""
         return self.root / ".work" / self.folder(name).name
 
     def draft(self, name: str) -> Path:
-        """Return where the finished template is put together."""
+        """Return the folder in which the finished template is assembled."""
         return self.root / ".work" / f"{self.folder(name).name}.draft"
 
     def built(self, name: str) -> BuiltTemplate | None:
-        """Return the built template, None if there is none. Raises InfrastructureError for a manifest that is damaged."""
+        """Return the built template, None if there is none. Raises InfrastructureError for a damaged manifest."""
         folder = self.folder(name)
         try:
             manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=TemplateManifest)
@@ -136,7 +136,7 @@ class Store:
         return BuiltTemplate(folder=folder, manifest=manifest)
 
     def find(self, name: str) -> BuiltTemplate:
-        """Return the built template. Raises UsageError with the command that builds it."""
+        """Return the built template. If it is not built, UsageError names the command that builds it."""
         built = self.built(name)
         if built is None:
             raise UsageError(
@@ -147,7 +147,7 @@ class Store:
 
     @contextlib.contextmanager
     def building(self, name: str) -> Iterator[None]:
-        """Be the only one who builds ``name``. Raises InfrastructureError at once if another does."""
+        """Hold the build lock of ``name``. Raises InfrastructureError at once if another process builds it."""
         with self._lock(f"{self.folder(name).name}.build", fcntl.LOCK_EX) as taken:
             if not taken:
                 raise InfrastructureError(
@@ -158,18 +158,18 @@ class Store:
             yield
 
     def _old(self, name: str) -> Path:
-        """Return where an older template is while a newer one takes its place."""
+        """Return the place of an older template while a newer one replaces it."""
         return self.root / ".work" / f"{name}.old"
 
     def _restore(self, name: str) -> None:
-        """Put back the older template if its replacement was cut between taking it away and putting the newer there."""
+        """Put the older template back if its replacement was interrupted between the removal and the move."""
         with disk_errors(self.root):
             if self._old(name).exists() and not self.folder(name).exists():
                 self._old(name).rename(self.folder(name))
 
     @contextlib.contextmanager
     def using(self, name: str) -> Iterator[BuiltTemplate]:
-        """Keep the template from being replaced or removed while it is used. Raises as :meth:`find`."""
+        """Keep the template from being replaced or removed while it is used. Raises the errors of :meth:`find`."""
         with self._lock(f"{self.folder(name).name}.use", fcntl.LOCK_SH) as taken:
             if not taken:
                 raise InfrastructureError(f"{name} is just being replaced or removed", hint="Try again.")
@@ -190,7 +190,7 @@ class Store:
             pass
 
     def publish(self, name: str, draft: Path) -> BuiltTemplate:
-        """Make the finished folder ``draft`` the template, in place of an older one. Raises UsageError if that is used."""
+        """Make the finished folder ``draft`` the template, replacing an older one. Raises UsageError if that is in use."""
         folder = self.folder(name)
         with self._unused(name, "replaced"), disk_errors(self.root):
             old = self._old(name)
@@ -202,14 +202,14 @@ class Store:
         return self.find(name)
 
     def discard(self, name: str) -> None:
-        """Throw away what an interrupted build left. The caller holds the build's lock."""
+        """Remove the files of an interrupted build. The caller holds the build's lock."""
         folder = self.checkpoints(name)
         with disk_errors(folder):
             if folder.exists():
                 shutil.rmtree(folder)
 
     def remove(self, name: str) -> None:
-        """Remove the template and what is left of a build. Raises UsageError if a run uses it, or it is being built."""
+        """Remove the template and the files of an interrupted build. Raises UsageError if a run uses it, or it is being built."""
         folder = self.folder(name)
         with self.building(name), self._unused(name, "removed"), disk_errors(self.root):
             for place in (folder, self.checkpoints(name), self.draft(name)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The template: one folder of ``vm_templates`` with a ``template.toml``, all that is particular to one guest."""
+"""The template: one folder of ``vm_templates`` with a ``template.toml``, which holds all that is specific to one guest."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ WINRM_PORT = 5986
 SSH_PORT = 22
 
 MEMORY_BLOCK = 128 << 20
-"""Bytes; guests take hot-added memory in whole blocks of this size."""
+"""Bytes; guests use hot-added memory in whole blocks of this size."""
 
 HOST_CLOCK = RealTimeClock()
-"""The host's, in UTC."""
+"""The host's clock, in UTC."""
 
 TemplateId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 TemplateText = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class TemplateBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The machine: QEMU's type, a versioned one, so that a guest sees the same board under every QEMU; its firmware."""
+    """The machine: a versioned machine type of QEMU, so that a guest sees the same board under every QEMU, and the firmware."""
 
     type: Annotated[str, msgspec.Meta(pattern=r"^pc-q35-[0-9]+\.[0-9]+$")] = "pc-q35-7.2"
     firmware: Literal["ovmf"] = "ovmf"
@@ -45,7 +45,7 @@ class TemplateBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class AmdCpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The processor under KVM on a host of AMD's: ``model``, and changes to its ``features`` (``-svm``)."""
+    """The processor under KVM on an AMD host: ``model``, and changes to its ``features`` (``-svm``)."""
 
     model: TemplateText
     features: list[str] = []
@@ -54,7 +54,7 @@ class AmdCpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The processor: ``model``, changes to its ``features`` (``-vmx``), and under KVM the ``hyperv`` enlightenments.
 
-    ``model`` and ``features`` are Intel's, ``amd`` has those for a host of AMD's.
+    ``model`` and ``features`` are for an Intel host, ``amd`` has those for an AMD host.
     """
 
     model: TemplateText
@@ -64,7 +64,7 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Processors at power-on, slots in all, cores of a socket; ``group_size`` 0 leaves processor groups to Windows.
+    """Processors at power-on, all slots, cores of a socket. ``group_size`` 0 leaves processor groups to Windows.
 
     More than 255 processors would need an IOMMU that remaps interrupts, which no template's machine has (QEMU:
     hw/i386/pc_q35.c; "-device intel-iommu,intremap=on,eim=on").
@@ -78,7 +78,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class TemplateMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sizes with their units: at power-on, the most there can be, and how many DIMM slots."""
+    """Sizes with their units: the size at power-on, the maximum, and the number of DIMM slots."""
 
     size: Size = Size("4 GiB")
     maximum: Size = Size("32 GiB")
@@ -88,8 +88,8 @@ class TemplateMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Support(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``status`` with its ``reason``, the ``link`` that describes it, and a ``workaround`` if one is known.
 
-    supported: hot-add is documented to work. known-broken: it is documented or reported not to, and ``reason`` says
-    why. client-negative: the guest is there for contrast, since it must *not* take a processor while it runs.
+    supported: hot-add is documented to work. known-broken: it is documented or reported not to work, and ``reason`` says
+    why. client-negative: the guest is a contrast, since it must *not* accept a processor while it runs.
     """
 
     status: Literal["supported", "known-broken", "client-negative"]
@@ -99,7 +99,7 @@ class Support(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class HotAddSupport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What follows a hot-add in this guest: taken ``in-place``, only ``after-restart``, or ``unknown`` (no source says).
+    """The effect of a hot-add in this guest: ``in-place``, only ``after-restart``, or ``unknown`` (no source says).
 
     ``source`` is the page that says so.
     """
@@ -110,7 +110,7 @@ class HotAddSupport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Devices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Only what Windows has a driver for on its own medium."""
+    """The devices: only those for which Windows' own medium has a driver."""
 
     disk: Literal["ahci", "nvme"] = "ahci"
     disk_size: Size = Size("64 GiB")
@@ -118,7 +118,7 @@ class Devices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Edition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One image of the installation medium, known by what the medium itself says of its images.
+    """One image of the installation medium, identified by the medium's own description of its images.
 
     ``ids`` are values of EDITIONID, ``installation`` that of INSTALLATIONTYPE in the WIM's XML (Microsoft Learn:
     "Windows Setup Edition Configuration and Product ID Files"; [MS-WIM] 2.1). Evaluation media have ids of their own.
@@ -134,10 +134,10 @@ class Edition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A guest that can be built. ``editions`` begins with the one that is taken unless another is asked for.
+    """A guest that can be built. ``editions`` begins with the default.
 
-    ``builds`` are the build numbers of the Windows that it is. ``openssh`` says whether the OpenSSH server is on the medium (``inbox``) or must be given as a file. An image
-    installed for evaluation works ``evaluation_days``. ``directory`` is where the template was read from.
+    ``builds`` are the build numbers of its Windows. ``openssh`` says whether the OpenSSH server is on the medium (``inbox``) or
+    must be given as a file. ``evaluation_days`` is the length of an evaluation. ``directory`` is where the template was read from.
     """
 
     name: TemplateId
@@ -156,7 +156,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     directory: str = ""
 
     def edition(self, wanted: str = "") -> Edition:
-        """Return the edition called ``wanted``, "" for the first. Raises UsageError with those that exist."""
+        """Return the edition called ``wanted``, "" for the first. Raises UsageError, which lists those that exist."""
         if not wanted:
             return self.editions[0]
         names = [edition.name for edition in self.editions]
@@ -165,12 +165,11 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         raise UsageError(f"{self.name} has no edition called {wanted!r}", hint=suggest(wanted, names))
 
     def processor(self, accelerator: Literal["kvm", "tcg"], vendor: str | None = None) -> str:
-        """Return QEMU's processor with its changes. Raises UsageError if there is none for a host's processor of ``vendor``.
+        """Return QEMU's processor with its changes. Raises UsageError if there is none for a host processor of ``vendor``.
 
-        Under KVM a model has the host's vendor, whatever its own (QEMU: target/i386/kvm/kvm-cpu.c): the family, the model
-        and the features of Intel's with AMD's name would be a processor that nobody makes. ``vendor`` None is this host's,
-        "" one that is not known, for which the first model is taken. Under TCG the enlightenments are left out, which only
-        KVM has.
+        Under KVM a model has the host's vendor, not its own (QEMU: target/i386/kvm/kvm-cpu.c). An Intel family, model and
+        feature set with AMD's name would be a processor that does not exist. ``vendor`` None is this host's, "" an unknown
+        one, for which the first model is used. Under TCG the enlightenments are left out, since only KVM has them.
         """
         cpu = self.cpu
         if accelerator == "tcg":
@@ -203,8 +202,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ) -> MachineSpec:
         """Return the machine: ``disk`` and ``variables`` are this run's own, ``cdroms`` are ISOs, the first bootable.
 
-        The disk boots before a CD-ROM: an empty one is passed over, and after the first restart of Setup it is not
-        asked for a key again. ``vendor`` is that of the processor under KVM, by default this host's. Raises UsageError if
+        The disk boots before a CD-ROM: the firmware skips an empty disk, and does not ask for a key after the first restart of
+        Setup. ``vendor`` is that of the processor under KVM, by default this host's. Raises UsageError if
         the template has no model for it.
         """
         return MachineSpec(
@@ -230,21 +229,23 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def decode_template(text: str, *, name: str, directory: str = "") -> Template:
-    """Decode a template. Raises BadDocument with file:line, and "Did you mean" where something is close."""
+    """Decode a template. Raises BadDocument with file:line, and "Did you mean" for a similar name."""
     template = decode_toml(text, Template, name=name)
 
     def bad(steps: list[str], words: str, hint: str = "") -> BadDocument:
         return BadDocument(f"{name}:{line_of(text, list(steps))}: {words}", hint=hint)
 
     if template.directory:
-        raise bad(["directory"], "unknown key 'directory'", "Where a template lies is where it is read from.")
+        raise bad(
+            ["directory"], "unknown key 'directory'", "A template's directory is the one it is read from."
+        )
     for steps, size in (
         (["memory", "size"], template.memory.size),
         (["memory", "maximum"], template.memory.maximum),
         (["devices", "disk_size"], template.devices.disk_size),
     ):
         if size == 0 or size % MEMORY_BLOCK:
-            raise bad(steps, f"{'.'.join(steps)} = {size.text!r} is no multiple of 128 MiB")
+            raise bad(steps, f"{'.'.join(steps)} = {size.text!r} is not a multiple of 128 MiB")
     if template.memory.maximum < template.memory.size:
         raise bad(
             ["memory", "maximum"],
@@ -259,7 +260,7 @@ def decode_template(text: str, *, name: str, directory: str = "") -> Template:
     if topology.max_processors % topology.cores:
         raise bad(
             ["topology", "cores"],
-            f"topology.max_processors = {topology.max_processors} is no multiple of cores = {topology.cores}",
+            f"topology.max_processors = {topology.max_processors} is not a multiple of cores = {topology.cores}",
         )
     if topology.nodes > topology.max_processors // topology.cores:
         raise bad(["topology", "nodes"], f"topology.nodes = {topology.nodes} is more than there are sockets")
@@ -270,7 +271,7 @@ def decode_template(text: str, *, name: str, directory: str = "") -> Template:
         raise bad(
             ["support", "status"],
             f"support.status = {template.support.status!r} needs a reason and a link",
-            hint="Say why, and where that is told.",
+            hint="Say why, and which page says so.",
         )
     return msgspec.structs.replace(template, directory=directory)
 
@@ -283,7 +284,7 @@ def templates_directory() -> Path:
 def find_templates(directory: Path | None = None) -> dict[str, Template]:
     """Return the templates in ``directory`` (default: those of the harness), by name, in order of name.
 
-    Raises BadDocument for one that does not decode or is not called as its folder is.
+    Raises BadDocument for one that does not decode, or whose name differs from its folder's.
     """
     found: dict[str, Template] = {}
     for document in sorted((directory or templates_directory()).glob(f"*/{DOCUMENT}")):
@@ -301,7 +302,7 @@ def find_templates(directory: Path | None = None) -> dict[str, Template]:
 
 
 def find_template(wanted: str, directory: Path | None = None) -> Template:
-    """Return the template called ``wanted``. Raises UsageError with those that exist."""
+    """Return the template called ``wanted``. Raises UsageError, which lists those that exist."""
     templates = find_templates(directory)
     check_choice("template", wanted, templates)
     return templates[wanted]

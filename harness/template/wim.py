@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a Windows image file says of the images in it.
+"""The description of the images in a Windows image file.
 
-A WIM begins with a header of 208 bytes, which tells where its XML is; that is UTF-16 and never compressed, also in an
+A WIM begins with a header of 208 bytes, which locates its XML. That is UTF-16 and never compressed, even in an
 ESD or the first part of a split WIM (Microsoft: "Windows Imaging File Format (WIM)", white paper, 2007: Image Header,
-XML Data). Nothing else of the file is read, and sizes are bounded: media come from anywhere.
+XML Data). Nothing else of the file is read, and sizes are bounded: media are not trusted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ARCHITECTURES = {"0": "x86", "5": "arm", "9": "amd64", "12": "arm64"}
 
 
 class WimImage(msgspec.Struct, frozen=True, kw_only=True):
-    """One image: ``index`` from 1. What the file does not say is "" or 0."""
+    """One image: ``index`` from 1. Values that the file lacks are "" or 0."""
 
     index: int
     name: str = ""
@@ -45,7 +45,7 @@ class WimImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotWim(ValueError):
-    """The file is no WIM, or says of itself what cannot be."""
+    """The file is not a WIM, or its description of itself is impossible."""
 
 
 def read_wim(file: BinaryIO, size: int) -> list[WimImage]:
@@ -59,7 +59,7 @@ def _xml(file: BinaryIO, size: int) -> bytes:
         raise NotWim(f"only {len(data)} bytes long, its header alone has {HEADER.size}")
     magic, length, _, _, _, _, part, _, _, _, xml, *_ = HEADER.unpack(data)
     if magic != MAGIC or length < HEADER.size:
-        raise NotWim(f"does not begin as a WIM does: {data[:8]!r}")
+        raise NotWim(f"does not begin like a WIM: {data[:8]!r}")
     if part != 1:
         raise NotWim(f"part {part} of a split WIM, not the first")
     packed, offset, original = RESOURCE.unpack(xml)
@@ -80,11 +80,11 @@ def _xml(file: BinaryIO, size: int) -> bytes:
 
 
 def parse_images(data: bytes) -> list[WimImage]:
-    """Return the images that a WIM's XML tells of. Raises NotWim."""
+    """Return the images that a WIM's XML describes. Raises NotWim."""
     try:
         text = data.decode("utf-16-le").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise NotWim(f"its XML is no UTF-16: {error.reason}") from error
+        raise NotWim(f"its XML is not UTF-16: {error.reason}") from error
     if "<!" in text:
         # A document type could define entities, which grow without end; a WIM's XML has none.
         raise NotWim("its XML has a declaration, which no WIM's has")

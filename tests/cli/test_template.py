@@ -161,7 +161,7 @@ def test_a_file_that_is_no_medium_is_told(
     assert ExitCode.USAGE == main(
         ["template", "build", NAME, "--iso", str(tmp_path / "a.iso"), "--accel", "tcg"]
     )
-    assert "no ISO that can be read" in capsys.readouterr().err
+    assert "not a readable ISO" in capsys.readouterr().err
 
 
 def test_a_built_template_is_not_built_again_unasked(

@@ -56,7 +56,7 @@ def test_image_file_that_is_none(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "sources").mkdir(parents=True)
     (tree / "sources" / "install.wim").write_bytes(b"<html>" * 100)
-    with pytest.raises(UsageError, match=r"sources/install\.wim: does not begin as a WIM does"):
+    with pytest.raises(UsageError, match=r"sources/install\.wim: does not begin like a WIM"):
         read_images(make_iso(tmp_path / "w.iso", tree))
 
 
@@ -97,7 +97,7 @@ def test_no_iso(tmp_path: Path, content: bytes) -> None:
     """What is no ISO at all is told so."""
     file = tmp_path / "x.iso"
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=r"x\.iso: no ISO that can be read"):
+    with pytest.raises(UsageError, match=r"x\.iso: not a readable ISO"):
         read_images(file)
 
 

@@ -63,7 +63,7 @@ def test_lines_of_the_wire_are_read() -> None:
     [
         (sent("cbs", random.Random(1).randbytes(2000))[1:], "piece 1 of 3 did not come"),
         (sent("cbs", random.Random(1).randbytes(2000))[::2], "piece 2 of 3 did not come"),
-        ([*sent("cbs", random.Random(1).randbytes(2000))[:2], LogsMarker()], "it came in part only"),
+        ([*sent("cbs", random.Random(1).randbytes(2000))[:2], LogsMarker()], "it arrived only in part"),
         ([LogMarker("cbs", 1, 1, "AAAA")], "it came damaged: Error -3"),
         ([LogMarker("cbs", 1, 1, "AAA")], "it came damaged: Incorrect padding"),
         (sent("cbs", bytes(SENT["cbs"] + 1)), "more than 1048576 bytes came"),

@@ -64,7 +64,7 @@ def test_where_templates_are() -> None:
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", ".work"])
 def test_only_a_name_becomes_a_path(store: Store, name: str) -> None:
     """No name leads out of the store."""
-    with pytest.raises(UsageError, match="no template's name"):
+    with pytest.raises(UsageError, match="not a template's name"):
         store.folder(name)
 
 

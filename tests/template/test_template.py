@@ -172,14 +172,14 @@ class TestMistakes:
                 'size = "4 Gb"',
                 r"t\.toml:\d+: memory\.size: expected a size like \"256 MiB\", got '4 Gb'",
             ),
-            ('size = "4 GiB"', 'size = "4097 MiB"', r"memory\.size = '4097 MiB' is no multiple of 128 MiB"),
+            ('size = "4 GiB"', 'size = "4097 MiB"', r"memory\.size = '4097 MiB' is not a multiple of 128 MiB"),
             (
                 'maximum = "32 GiB"',
                 'maximum = "1 GiB"',
                 r"memory\.maximum = '1 GiB' is less than memory\.size",
             ),
             ("processors = 2", "processors = 9", r"topology\.processors = 9 is more than max_processors = 8"),
-            ("cores = 1", "cores = 3", r"max_processors = 8 is no multiple of cores = 3"),
+            ("cores = 1", "cores = 3", r"max_processors = 8 is not a multiple of cores = 3"),
             ("nodes = 1", "nodes = 8\ncores_ = 1", "unknown key 'cores_'"),
             (
                 "cores = 1\nnodes = 1",

@@ -68,7 +68,7 @@ def test_images_in_order() -> None:
     ("data", "words"),
     [
         (b"", "only 0 bytes long"),
-        (b"PK" * 200, "does not begin as a WIM does"),
+        (b"PK" * 200, "does not begin like a WIM"),
         (wim(part=2), "part 2 of a split WIM, not the first"),
         (wim(flags=4), "compressed"),
         (wim(original=3), "compressed"),
@@ -76,7 +76,7 @@ def test_images_in_order() -> None:
         (wim(size=4000, original=4000), "cut short"),
         (wim(offset=1 << 40), "cut short"),
         (wim(offset=0), "cut short"),
-        (wim(b"\x00\xd8"), "no UTF-16"),
+        (wim(b"\x00\xd8"), "not UTF-16"),
         (wim("<WIM><IMAGE></WIM>".encode("utf-16-le")), "broken"),
         (wim("<WIM/>".encode("utf-16-le")), "names no image"),
         (wim('<WIM><IMAGE INDEX="x"/></WIM>'.encode("utf-16-le")), "names no image"),
