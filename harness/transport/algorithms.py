@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The algorithms that a connection into a guest may use. A peer that has none of these is refused.
 
-The lists name what may be used, so that a library that comes to know more does not use it.
+The lists name the allowed algorithms, so that a newer library does not use others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import UsageError
 
 LEAST_TLS = ssl.TLSVersion.TLSv1_2
-"""Windows Server 2016 and later have it switched on (Microsoft: Protocols in TLS/SSL, Schannel SSP)."""
+"""Windows Server 2016 and later enable it (Microsoft: Protocols in TLS/SSL, Schannel SSP)."""
 
 KEY_EXCHANGES = (
     "mlkem768x25519-sha256",
@@ -41,10 +41,10 @@ MACS = (
     "hmac-sha2-256",
 )
 SHA1_SIGNATURES = ("ssh-rsa", "ssh-dss")
-"""Signatures that are not taken; an RSA key signs with SHA-2 (RFC 8332)."""
+"""Signatures that are refused. An RSA key signs with SHA-2 (RFC 8332)."""
 
 NTLM_LEVEL = "LM_COMPAT_LEVEL"
-"""The environment variable by which pyspnego and gss-ntlmssp are told which NTLM they may speak."""
+"""The environment variable that sets the NTLM versions allowed to pyspnego and gss-ntlmssp."""
 
 LEAST_NTLM_LEVEL = 3
 """From this level on only NTLMv2 is sent (Microsoft: Network security: LAN Manager authentication level)."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""An outer end for work that a library does: libraries know read timeouts, and a guest that sends a byte now and
-then, or answers "not yet" for ever, satisfies every one of them.
+"""An outer time limit for a library's work. Libraries have read timeouts, and a guest that sends a byte from time to
+time, or answers "not yet" for ever, never exceeds one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from harness.errors import HarnessError
 T = TypeVar("T")
 
 GRACE = 1.0
-"""Seconds that aborted work gets to notice."""
+"""Seconds in which aborted work must end."""
 
 
 def bounded(
     work: Callable[[], T], deadline: Deadline, *, abort: Callable[[], None], late: Callable[[], HarnessError]
 ) -> T:
-    """Do ``work`` on a thread of its own and return what it returns or raise what it raises.
+    """Do ``work`` on a separate thread and return its result or raise its error.
 
-    When the deadline passes, or the caller is interrupted, ``abort`` takes the work's connection away, which ends it;
-    then ``late()`` is raised. The caller waits at most :data:`GRACE` seconds longer than the deadline.
+    When the deadline passes, or the caller is interrupted, ``abort`` closes the work's connection, which ends the work.
+    Then ``late()`` is raised. The caller waits at most :data:`GRACE` seconds longer than the deadline.
     """
     future: Future[T] = Future()
 
@@ -41,7 +41,7 @@ def bounded(
     try:
         return future.result(deadline.remaining())
     except FutureTimeout:
-        # Done at the last moment, or the work itself raised a TimeoutError, which is the same class.
+        # The work was done at the last moment, or raised a TimeoutError itself, which is the same class.
         if future.done():
             return future.result()
         abort()

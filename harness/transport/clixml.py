@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""CLIXML, the XML in which PowerShell writes its streams to stderr when nobody reads a console, turned into text.
+"""CLIXML, turned into text: the XML in which PowerShell writes its streams to stderr without a console.
 
-A blob starts with the line ``#< CLIXML`` and holds one ``Objs`` element; its ``S`` children are lines of text, told
-apart by the attribute ``S`` (Error, Warning, Verbose, Debug, Information), and its ``Obj`` children are objects, of
-which progress records are the usual ones. Characters that XML cannot carry are UTF-16 code units written ``_x000D_``.
-What native programs print stands before, between and after the blobs.
+A blob starts with the line ``#< CLIXML`` and holds one ``Objs`` element. Its ``S`` children are lines of text, whose stream
+is the attribute ``S`` (Error, Warning, Verbose, Debug, Information). Its ``Obj`` children are objects, usually
+progress records. Characters that XML cannot carry are UTF-16 code units written ``_x000D_``.
+The output of native programs is before, between and after the blobs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _PREFIXES = {"warning": "WARNING: ", "verbose": "VERBOSE: ", "debug": "DEBUG: "}
 def to_text(raw: str) -> tuple[str, list[str]]:
     """Return ``raw`` with every CLIXML blob replaced by its text, and remarks on what could not be read.
 
-    Progress records are left out, as a console would overwrite them. A blob that was cut, or is no XML, gives the
-    lines that are whole.
+    Progress records are left out, as a console would overwrite them. From a blob that was cut, or is not XML, the complete
+    lines are returned.
     """
     if MARKER not in raw:
         return raw, []
@@ -43,7 +43,7 @@ def to_text(raw: str) -> tuple[str, list[str]]:
 
 
 def _lines(blob: str) -> tuple[list[str], str]:
-    # expat bounds how far entities may grow, but PowerShell never declares any: what does is not PowerShell.
+    # expat bounds the expansion of entities. PowerShell never declares any, so a blob with a declaration is not PowerShell's.
     if "<!" in blob:
         return [blob], "stderr: CLIXML with a declaration in it, left as it is"
     try:

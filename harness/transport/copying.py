@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Files, both ways, over any wire.
+"""File copies in both directions, over any wire.
 
-A file travels under a name of its own, ``TARGET.<first digits of its SHA-256>.part``, and gets the target's name only
-when its digest has been checked where it arrived. Because the content is part of that name, whatever is found under
-it is the beginning of the same content, and the copy goes on there. Should it be damaged all the same, the digest
-tells, and the copy is made once more from the beginning.
+A file is copied under its own name, ``TARGET.<first digits of its SHA-256>.part``, and gets the target's name only
+when its digest has been checked at the destination. The content is part of that name, so a file found under it is the
+beginning of the same content, and the copy continues there. If it is damaged all the same, the digest shows it, and the
+copy is repeated from the beginning.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from harness.transport.transport import Copied, GatheredFile
 from harness.transport.wire import Wire
 
 LONGEST_NAME = 255
-"""Characters of a file name; more than any guest's file system has."""
+"""Characters of a file name; the most of any guest's file system."""
 
 _HOSTILE = re.compile(r"[/\\:\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class CommandRunner(Protocol):
-    """What copying needs of a link."""
+    """The part of a link that copying needs."""
 
     wire: Wire
     name: str
 
     def ask(self, script: str, deadline: Deadline) -> str:
-        """Run one of our own scripts and return what it printed."""
+        """Run one of the harness's own scripts and return its output."""
 
 
 class _Digest(NamedTuple):
@@ -142,7 +142,7 @@ def _get(
 
 
 class _HostFile:
-    """A file that grows at its end. A failure of the host's disk is told apart from one of the connection at once."""
+    """A file that grows at its end. A failure of the host's disk is at once distinguished from one of the connection."""
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         self._path = path
@@ -165,7 +165,7 @@ class _HostFile:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            # Half a file helps nobody on a full disk, and what fails for another reason is not resumed either.
+            # An incomplete file wastes a full disk. After other errors the copy is not resumed either.
             self._path.unlink(missing_ok=True)
             raise _unwritable(self._path, error) from error
         return len(data)
@@ -186,7 +186,7 @@ def gather(
             raw = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as error:
             raise GuestRefused(
-                f"{link.name}: the list of {directory} has a line that is none: {line[:80]!r}"
+                f"{link.name}: the list of {directory} has an invalid line: {line[:80]!r}"
             ) from error
         name = raw.decode("utf-8", "surrogateescape")
         taken = sum(1 for each in gathered if each.path is not None)
@@ -206,9 +206,9 @@ def gather(
 
 
 def hostile(name: str) -> str:
-    """Say why a guest's file name is refused, "" if it is a plain one."""
+    """Return why a guest's file name is refused, "" for a plain one."""
     if name in ("", ".", ".."):
-        return "no name of a file"
+        return "not a file's name"
     if len(name) > LONGEST_NAME:
         return f"a name of {len(name)} characters"
     if _HOSTILE.search(name):
@@ -239,7 +239,7 @@ def _digest(link: CommandRunner, path: str, deadline: Deadline) -> _Digest:
         raise GuestRefused(f"{link.name}: the guest has no file {path}")
     number, _, sha256 = answer.partition(" ")
     if not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise GuestRefused(f"{link.name}: the guest's SHA-256 of {path} is none: {answer[:100]!r}")
+        raise GuestRefused(f"{link.name}: the guest's SHA-256 of {path} is invalid: {answer[:100]!r}")
     return _Digest(_number(link, number, "a file's size"), sha256)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The dialect protocol: what a guest's shell must be told so that files can be checked and jobs survive.
+"""The dialect protocol: the commands of a guest's shell that check files and run jobs.
 
-Each method from ``size`` on returns a script. What such a script prints is ASCII and one line, except for
-``listing``; it is for :class:`harness.transport.link.WireTransport` to read.
+Each method from ``size`` on returns a script. Its output is ASCII and one line, except for ``listing``.
+:class:`harness.transport.link.WireTransport` reads it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Protocol
 
 IN_USE = 75
-"""Exit code of one of these scripts that another process kept from a file: EX_TEMPFAIL of sysexits.h, to be tried again."""
+"""Exit code of a script when another process blocks a file: EX_TEMPFAIL of sysexits.h, to be tried again."""
 
 
 class Dialect(Protocol):
     """A guest's shell. ``home`` is the guest's directory for long scripts and jobs, ``suffix`` that of a script's name.
 
-    ``longest_line`` is the number of characters that a command line may have, ``forbidden`` those it may not hold.
+    ``longest_line`` is the most characters of a command line, ``forbidden`` those that it may not hold.
     """
 
     home: str
@@ -28,13 +28,13 @@ class Dialect(Protocol):
         """Return the command line that runs a script given in the line itself."""
 
     def content(self, script: str) -> bytes:
-        """Return what the file of a script must hold."""
+        """Return the content of a script's file."""
 
     def invoke_file(self, path: str) -> str:
         """Return the command line that runs a script file."""
 
     def arguments(self, line: str) -> list[str]:
-        """Return program and arguments that run a command line, for wires that know no shell."""
+        """Return the program and arguments that run a command line, for wires without a shell."""
 
     def join(self, directory: str, name: str) -> str:
         """Return the path of ``name`` in ``directory``."""
@@ -46,13 +46,13 @@ class Dialect(Protocol):
         """Print the size of a file in bytes and its SHA-256, or ``absent``."""
 
     def settle(self, part: str, target: str, sha256: str) -> str:
-        """Rename ``part`` to ``target`` if its SHA-256 is right and print ``settled``, else print ``differs SHA256``.
+        """Rename ``part`` to ``target`` and print ``settled`` if its SHA-256 matches, else print ``differs SHA256``.
 
-        Prints ``settled`` as well when that was done before, and ``absent`` when there is no such file.
+        Print ``settled`` too if that was done before, and ``absent`` if there is no such file.
         """
 
     def remove(self, path: str) -> str:
-        """Remove a file or a directory with all that is in it; that there is none is no error."""
+        """Remove a file or a directory with its content. A missing one is not an error."""
 
     def listing(self, directory: str) -> str:
         """Print, for each plain file of a directory, its size and the Base64 of its name in UTF-8."""
@@ -61,7 +61,7 @@ class Dialect(Protocol):
         """Make a directory and its parents."""
 
     def runner(self, directory: str) -> str:
-        """Return the script that runs ``script`` in a job's directory, at most once, and leaves its result there.
+        """Return the script that runs ``script`` in a job's directory, at most once, and stores its result there.
 
         The result is in ``stdout``, ``stderr`` and, written last, ``exit``.
         """
@@ -70,4 +70,4 @@ class Dialect(Protocol):
         """Start the runner of a job so that it outlives the connection."""
 
     def state(self, directory: str) -> str:
-        """Print what became of a job: ``absent``, ``waiting``, ``running`` or ``done`` and its exit code."""
+        """Print the state of a job: ``absent``, ``waiting``, ``running`` or ``done`` and its exit code."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a guest that nobody knows yet shows of itself: its WinRM certificate and its SSH host key, to be pinned from then on.
+"""The identity of a guest at the first connection: its WinRM certificate and its SSH host key, to be pinned from then on.
 
-Only for a guest whose port this host's own QEMU forwards on loopback: nobody else can answer there.
+Only for a guest whose port this host's own QEMU forwards on loopback: no other machine can answer there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.transport.pin import CertificatePin, HostKeyPin
 def certificate_at(address: str, port: int, deadline: Deadline) -> CertificatePin:
     """Return the pin of the certificate that a TLS server shows. Raises GuestUnreachable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # A lab certificate is self-signed; what it is gets pinned.
+    # A lab certificate is self-signed; it is pinned.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     seconds = max(deadline.remaining(), 0.01)

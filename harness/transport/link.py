@@ -24,10 +24,10 @@ from harness.transport.transport import (
 from harness.transport.wire import RawResult, Wire
 
 ANSWER_LIMIT = 4 * 1024 * 1024
-"""Bytes of output kept of our own scripts, which print a line, or one for each file of a directory."""
+"""Bytes of output kept from the harness's own scripts, which print a line, or one for each file of a directory."""
 
 STATE_INTERVAL = 0.25
-"""Seconds between two looks at a job."""
+"""Seconds between two queries of a job."""
 
 _JOB = re.compile(r"[0-9a-z][0-9a-z-]{0,63}")
 _WORDS = 400
@@ -46,12 +46,12 @@ class WireTransport:
     def run(
         self, command: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
     ) -> CommandResult:
-        """See Transport. Raises UsageError for a line that is too long or that no guest would take as one line."""
+        """See Transport. Raises UsageError for a line that is too long or not a single line."""
         dialect = self.wire.dialect
         longest, forbidden = dialect.longest_line, dialect.forbidden
         if len(command) > longest or not command.strip() or any(each in command for each in forbidden):
             raise UsageError(
-                f"{self.name}: a command of {len(command)} characters is no command line",
+                f"{self.name}: a command of {len(command)} characters is not a command line",
                 hint=f"It has 1 to {longest} characters, none of them of {forbidden!r}; a script may have more.",
             )
         return self._execute(command, deadline, idempotent=idempotent, limit=limit)
@@ -140,10 +140,10 @@ class WireTransport:
         self.wire.close()
 
     def ask(self, script: str, deadline: Deadline) -> str:
-        """Run one of our own scripts, which may all be run twice, and return what it printed, without line ends.
+        """Run one of the harness's own scripts, which may all run twice, and return its output without line ends.
 
-        A file that another process has open is waited for: the end of a cut connection may not have reached it yet.
-        Raises GuestRefused with the guest's words if it fails, or if it prints more than it can have to say.
+        If another process uses a file, the script waits for it: that process may not have noticed yet that a connection was cut.
+        Raises GuestRefused with the guest's message if the script fails, or if it prints more than it should.
         """
         line = self.wire.dialect.invoke(script)
         return persist(lambda _: self._asked(line, deadline), deadline, name=self.name, idempotent=True)
@@ -193,4 +193,4 @@ def _integer(name: str, text: str) -> int:
     try:
         return int(text.strip()[:20])
     except ValueError as error:
-        raise GuestRefused(f"{name}: {text.strip()[:40]!r} is no exit code") from error
+        raise GuestRefused(f"{name}: {text.strip()[:40]!r} is not an exit code") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a command printed: bytes of bounded number, decoded, with a remark on everything that was lost on the way."""
+"""A command's output: a bounded number of bytes, decoded, with a remark on everything that was lost on the way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from harness.transport import clixml
 
 
 class Output:
-    """Collects one stream. Bytes past ``limit`` are counted and dropped, so that the command can go on and end."""
+    """A collector of one stream. Bytes past ``limit`` are counted and dropped, so that the command can continue and end."""
 
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class Output:
 
     @property
     def cut(self) -> bool:
-        """True if bytes were dropped."""
+        """Whether bytes were dropped."""
         return self.size > len(self._kept)
 
     def text(self) -> tuple[str, list[str]]:
@@ -63,7 +63,7 @@ class Output:
 
 
 def _whole_characters(data: bytes) -> bytes:
-    """Drop the beginning of a UTF-8 character that a cut left at the end."""
+    """Drop an incomplete UTF-8 character at the end."""
     for back in range(1, min(4, len(data) + 1)):
         byte = data[-back]
         if byte & 0xC0 == 0x80:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest must show to be taken for itself: its certificate's SHA-256, its SSH host key."""
+"""The identity that a guest must prove: its certificate's SHA-256, its SSH host key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SEPARATORS = re.compile(r"[\s:\-\u200e]")
 class CertificatePin(NamedTuple):
     """The SHA-256 of a certificate in DER, as 64 lower-case hex digits.
 
-    A lab certificate is self-signed and carries the name the guest had when it was made, so neither its issuer nor
+    A lab certificate is self-signed and carries the name the guest had when it was made. So neither its issuer nor
     its name proves anything; its bytes do.
     """
 
@@ -35,9 +35,9 @@ class CertificatePin(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> CertificatePin:
-        """Take hex digits, with or without colons, hyphens or spaces. Raises UsageError for anything else.
+        """Parse hex digits, with or without colons, hyphens or spaces. Raises UsageError for anything else.
 
-        Windows shows SHA-1 thumbprints, with a left-to-right mark in front when copied from its dialog; the mark is
+        Windows shows SHA-1 thumbprints, with a left-to-right mark in front when copied from its dialog. The mark is
         dropped, the thumbprint refused.
         """
         digits = _SEPARATORS.sub("", text)
@@ -67,7 +67,7 @@ class HostKeyPin(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> HostKeyPin:
-        """Take a line such as ``ssh-ed25519 AAAA… comment``. Raises UsageError for anything else."""
+        """Parse a line such as ``ssh-ed25519 AAAA… comment``. Raises UsageError for anything else."""
         words = line.split()
         hint = f"Give the line of the host key's .pub file; its type is one of {', '.join(SSH_KEY_TYPES)}."
         if len(words) < 2 or words[0] not in SSH_KEY_TYPES:
@@ -83,17 +83,17 @@ class HostKeyPin(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The key as a ``.pub`` file has it, without a comment."""
+        """The key as in a ``.pub`` file, without a comment."""
         return f"{self.kind} {base64.b64encode(self.blob).decode()}"
 
     @property
     def fingerprint(self) -> str:
-        """The form that ssh-keygen shows, ``SHA256:…``."""
+        """The fingerprint in ssh-keygen's form, ``SHA256:…``."""
         return ssh_fingerprint(self.blob)
 
 
 def ssh_fingerprint(blob: bytes) -> str:
-    """Return the fingerprint of a public key blob as ssh-keygen shows it."""
+    """Return the fingerprint of a public key blob in ssh-keygen's form."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 

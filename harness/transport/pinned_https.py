@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""HTTPS to the holder of one certificate, which can be cut from another thread and whose answers are bounded.
+"""HTTPS to the holder of one certificate, with bounded answers. Another thread can cut the connection.
 
-A requests adapter, for whatever library lets one be mounted. urllib3 compares the certificate's SHA-256
-(``assert_fingerprint``) at the end of the TLS handshake, before anything of HTTP is sent.
+A requests adapter, for libraries that accept one. urllib3 compares the certificate's SHA-256
+(``assert_fingerprint``) at the end of the TLS handshake, before any HTTP is sent.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LARGEST_RESPONSE = 1024 * 1024
 
 
 class Sockets:
-    """Every connection of a conversation, so that all can be cut from another thread.
+    """All connections of a session, so that another thread can cut them.
 
-    The descriptor is a duplicate: shutting it down ends what OpenSSL is waiting for without touching its state.
+    The descriptor is a duplicate: shutting it down ends OpenSSL's wait without touching its state.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class Sockets:
         self._over = False
 
     def add(self, connection: socket.socket) -> None:
-        """Hold one more connection. Raises OSError once all have been cut."""
+        """Add a connection. Raises OSError once all have been cut."""
         with self._lock:
             if self._over:
                 raise OSError("the conversation is over")
             self._held.append(socket.socket(fileno=os.dup(connection.fileno())))
 
     def cut(self) -> None:
-        """End every connection, and every one made from now on."""
+        """Close every connection, and every later one."""
         with self._lock:
             self._over = True
             held, self._held = self._held, []
@@ -53,7 +53,7 @@ class Sockets:
 
 
 def pinned_adapter(name: str, certificate: CertificatePin, sockets: Sockets) -> Any:
-    """Return a requests adapter that talks to the holder of one certificate only, and not without end."""
+    """Return a requests adapter that connects only to the holder of one certificate, with bounded answers."""
     import requests.adapters
     import urllib3
     from urllib3.connection import HTTPSConnection
@@ -73,7 +73,7 @@ def pinned_adapter(name: str, certificate: CertificatePin, sockets: Sockets) -> 
     class Pool(HTTPSConnectionPool):
         ConnectionCls = Connection
 
-    # Without a context of its own, every connection would read the machine's certificate authorities, for nothing.
+    # Without this context every connection would needlessly read the machine's certificate authorities.
     context = create_urllib3_context(cert_reqs=ssl.CERT_NONE)
     context.check_hostname = False
     context.minimum_version = LEAST_TLS
@@ -97,7 +97,7 @@ def pinned_adapter(name: str, certificate: CertificatePin, sockets: Sockets) -> 
 
 
 def _limited(response: Any, name: str) -> Any:
-    """Bound the bytes that are read of a response, before anything reads them."""
+    """Bound the bytes that are read from a response, before any are read."""
     raw = response.raw
     left = LARGEST_RESPONSE
     stream = raw.stream

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The dialect of Windows: cmd.exe for command lines, Windows PowerShell 5.1 for scripts.
 
-Each of our own scripts starts with a comment that names its operation, which is what script block logging shows.
+Each of the harness's own scripts starts with a comment that names its operation. Script block logging shows it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ trap [IO.IOException] {{
     exit {IN_USE}
 }}
 """
-"""Ends an operation that another process keeps from a file: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION (W32:
-debug/system-error-codes--0-499-.md), which .NET keeps in the HRESULT; EAGAIN outside Windows."""
+"""Ends an operation when another process blocks its file: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION (W32:
+debug/system-error-codes--0-499-.md), which .NET stores in the HRESULT; EAGAIN outside Windows."""
 
 BODIES = {
     "size": """\
@@ -69,8 +69,8 @@ Get-ChildItem -LiteralPath $directory -File -Attributes !ReparsePoint -Force | F
     "prepare": """\
 [void][IO.Directory]::CreateDirectory($directory)
 """,
-    # CreateNew fails if the file exists, so of any number of runners only one passes. Start-Process -Wait would wait for
-    # what the script started, too (ML: Start-Process, -Wait); without its handle a process that has ended tells no exit code.
+    # CreateNew fails if the file exists, so only one of any number of runners succeeds. Start-Process -Wait would also wait
+    # for the script's own processes (ML: Start-Process, -Wait). Without the handle an ended process reports no exit code.
     "runner": """\
 try { [IO.File]::Open("$directory/claim", 'CreateNew').Close() } catch { exit 0 }
 $arguments = '-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\script.ps1"'
@@ -88,7 +88,7 @@ try {
 [IO.File]::WriteAllText("$directory/exit.part", "$code")
 [IO.File]::Move("$directory/exit.part", "$directory/exit")
 """,
-    # A process that a WinRM shell starts is in that shell's job object and ends with it; one that WMI starts is not.
+    # A process that a WinRM shell starts is in that shell's job object and ends with it. A process that WMI starts is not.
     "launch": """\
 if (-not [IO.File]::Exists("$directory/runner.ps1")) { throw "no runner in $directory" }
 $line = 'powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\runner.ps1"'
@@ -130,10 +130,10 @@ try {
 } finally { $stream.Close() }
 """,
 }
-"""The body of each operation; the values it works on are assigned before it."""
+"""The body of each operation. Assignments of its values precede it."""
 
 _QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
-"""What PowerShell takes for a single quote; each is doubled to stand for itself."""
+"""The characters that PowerShell takes for a single quote. Each is doubled to stand for itself."""
 
 
 class Windows:
@@ -144,7 +144,7 @@ class Windows:
     """cmd.exe takes 8191 characters (learn.microsoft.com, "Command prompt line string limitation")."""
 
     forbidden = "\0\r\n"
-    """cmd.exe runs the first line of several and says nothing about the others."""
+    """cmd.exe runs the first line of several and silently ignores the others."""
 
     def __init__(self, home: str = "C:\\ProgramData\\hotplug-harness") -> None:
         self.home = home
@@ -165,8 +165,8 @@ class Windows:
     def arguments(self, line: str) -> list[str]:
         """Return the arguments of ``cmd.exe /d /c``, or of a PowerShell that starts it with a line that has quotes.
 
-        The guest agent is built on GLib, which makes each inner quote ``\\"`` and doubles backslashes before a quote (GLib:
-        glib/gspawn-win32.c, protect_argv_string). cmd.exe knows neither. No quote is in the Base64 of a script.
+        The guest agent is built on GLib, which turns each inner quote into ``\\"`` and doubles backslashes before a quote (GLib:
+        glib/gspawn-win32.c, protect_argv_string). cmd.exe understands neither. The Base64 of a script contains no quotes.
         """
         if '"' not in line and not line.endswith("\\"):
             return ["cmd.exe", "/d", "/c", line]
@@ -213,7 +213,7 @@ class Windows:
         return operation("state", directory=directory)
 
     def read(self, path: str, offset: int, length: int) -> str:
-        """Return the script that prints a part of a file as lines of Base64."""
+        """Return the script that prints part of a file as lines of Base64."""
         return operation("read", path=path, offset=str(offset), length=str(length))
 
     def write(self, path: str, offset: int) -> str:
@@ -228,13 +228,13 @@ $process = [Diagnostics.Process]::Start($start)
 $process.WaitForExit()
 exit $process.ExitCode
 """
-"""Runs ``$line`` by cmd.exe, which takes off the outer quotes (ML: cmd, /s), with the streams of this PowerShell."""
+"""Runs ``$line`` in cmd.exe, which removes the outer quotes (ML: cmd, /s), with the streams of this PowerShell."""
 
 _POWERSHELL = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass"
 
 
 def operation(name: str, **values: str) -> str:
-    """Return one of our own scripts: its mark, its values as literals, its body."""
+    """Return one of the harness's own scripts: its mark, its values as literals, its body."""
     assigned = [f"${name} = {quoted(value)}" for name, value in values.items()]
     return "\n".join([MARK + name, *assigned, _TRAP + BODIES[name]])
 

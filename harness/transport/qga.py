@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The QEMU guest agent: JSON lines over a Unix socket, which QEMU joins to a virtio-serial port of the guest.
 
-It works without a network and is the third transport. The channel has no connection of its own: what a former client
-left in it comes first, so every conversation starts with ``guest-sync-delimited``, whose answer follows a byte 0xFF
+It works without a network and is the third transport. The channel has no connections: data that a former client
+left in it comes first. So every exchange starts with ``guest-sync-delimited``, whose answer follows a byte 0xFF
 (QEMU: qga/qapi-schema.json).
 """
 
@@ -35,7 +35,7 @@ CHUNK = 48 * 1024
 """Bytes of a file in one request."""
 
 STATUS_INTERVAL = 0.05
-"""Seconds between two questions whether a command has ended."""
+"""Seconds between two queries whether a command has ended."""
 
 SENTINEL = b"\xff"
 _WORDS = 400
@@ -60,14 +60,14 @@ class QgaWire:
         return f"<{self.name}>"
 
     def execute(self, line: str, deadline: Deadline, *, limit: int) -> RawResult:
-        """See Wire. The agent keeps at most 16 MiB of output; a command past its deadline is left running."""
+        """See Wire. The agent keeps at most 16 MiB of output; a command past its deadline keeps running."""
         return self._talk(lambda agent: self._execute(agent, line, limit), deadline)
 
     def write(self, target: str, offset: int, source: BinaryIO, deadline: Deadline) -> None:
         """See Wire."""
 
         def work(agent: _Agent) -> None:
-            # The agent opens as fopen does: "r+" keeps what is there, and a part is never longer than its offset.
+            # The agent opens like fopen: "r+" keeps the content, and a part is never longer than its offset.
             with agent.file(target, "r+b" if offset else "wb") as handle:
                 agent.ask("guest-file-seek", handle=handle, offset=offset, whence=0)
                 written = offset
@@ -97,9 +97,7 @@ class QgaWire:
                     answer = agent.ask("guest-file-read", handle=handle, count=min(CHUNK, left))
                     content = _decoded(answer, "buf-b64")
                     if len(content) > left:
-                        raise GuestRefused(
-                            f"{self.name}: the guest sent more of the file than it was asked for"
-                        )
+                        raise GuestRefused(f"{self.name}: the guest sent more of the file than requested")
                     sink.write(content)
                     left -= len(content)
                     self._stage = f"{length - left} bytes read"
@@ -109,7 +107,7 @@ class QgaWire:
         self._talk(work, deadline)
 
     def close(self) -> None:
-        """See Wire. No connection is held between commands: the agent serves one client at a time."""
+        """See Wire. No connection stays open between commands: the agent serves one client at a time."""
 
     def _execute(self, agent: _Agent, line: str, limit: int) -> RawResult:
         program, *arguments = self.dialect.arguments(line)
@@ -155,7 +153,7 @@ class QgaWire:
 
 
 class _Agent:
-    """One conversation. OSError means that the channel is broken, TimeoutError that the deadline passed."""
+    """One exchange with the agent. OSError means that the channel is broken, TimeoutError that the deadline passed."""
 
     def __init__(self, wire: QgaWire, deadline: Deadline) -> None:
         self.deadline = deadline
@@ -174,13 +172,13 @@ class _Agent:
         self._settimeout()
         self._socket.connect(str(path))
         nonce = next(self._ids)
-        # The byte 0xFF, which no JSON holds, makes the agent forget half a request that a former client left.
+        # The byte 0xFF, never part of JSON, makes the agent discard an incomplete request of a former client.
         self._send(SENTINEL + _request("guest-sync-delimited", {"id": nonce}))
         self._until(SENTINEL, keep=False)
         answer = self._answer("guest-sync-delimited")
         if answer != nonce:
             raise GuestRefused(
-                f"{self._wire.name}: the agent answered {answer!r:.40} where {nonce} was asked for"
+                f"{self._wire.name}: the agent answered {answer!r:.40} where {nonce} was requested"
             )
 
     def close(self) -> None:
@@ -194,7 +192,7 @@ class _Agent:
         try:
             yield handle
         finally:
-            # Files that a broken conversation leaves open stay open in the agent.
+            # Files that a broken connection leaves open stay open in the agent.
             with contextlib.suppress(OSError, GuestRefused):
                 self._value("guest-file-close", {"handle": handle})
 
@@ -225,7 +223,7 @@ class _Agent:
         self._socket.sendall(data)
 
     def _until(self, end: bytes, *, keep: bool) -> bytes:
-        """Read up to ``end`` and return what came before it; what is not kept may be of any length."""
+        """Read up to ``end`` and return the data before it. With ``keep`` false the data may be of any length."""
         collected = bytearray(self._rest)
         start = 0
         while (at := collected.find(end, start)) < 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trying again, with growing pauses, what can be done twice."""
+"""Retries, with growing pauses, of work that can be done twice."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LONGEST_PAUSE = 5.0
 
 
 class FileInUse(GuestRefused):
-    """*WinRM to 127.0.0.1:5986: the file is in use by another process*. What was refused has changed nothing."""
+    """*WinRM to 127.0.0.1:5986: the file is in use by another process*. The refused operation has changed nothing."""
 
 
 class Pauses:
-    """Pauses between tries, each twice as long as the one before, none past ``deadline``."""
+    """Pauses between attempts, each twice as long as the previous one, none past ``deadline``."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._next = FIRST_PAUSE
 
     def reset(self) -> None:
-        """Begin with the shortest pause again."""
+        """Begin again with the shortest pause."""
         self._next = FIRST_PAUSE
 
     def wait(self, error: Callable[[], HarnessError] | None = None) -> None:
@@ -41,8 +41,8 @@ class Pauses:
 def persist(work: Callable[[int], T], deadline: Deadline, *, name: str, idempotent: bool) -> T:
     """Call ``work(attempt)``, attempt 1 first, until it raises neither GuestUnreachable nor FileInUse; return its result.
 
-    Work that is not ``idempotent`` is tried again only after an error that says nothing was sent. Raises GuestHang
-    when the deadline passes between two tries, with the last error's words.
+    Work that is not ``idempotent`` is repeated only after an error without anything sent. Raises GuestHang
+    when the deadline passes between two attempts, with the last error's message.
     """
     pauses = Pauses(deadline)
     attempt = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A password that no log line, no representation and no command line ever shows."""
+"""A password that no log line, no representation and no command line shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from harness.errors import UsageError
 
 LONGEST = 4096
-"""Bytes of a password file that are read at most."""
+"""The most bytes of a password file that are read."""
 
 
 class Secret:
-    """Holds a password; only :meth:`reveal` gives it out."""
+    """A password. Only :meth:`reveal` returns it."""
 
     def __init__(self, value: str) -> None:
         self._value = value

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""SSH and SFTP, by paramiko: the harness's own key, and the host key pinned.
+"""SSH and SFTP, by paramiko, with the harness's own key and the host key pinned.
 
-No agent, no known_hosts and no password are consulted: what a run may use is what it was given. One connection is
-held and made anew when it breaks. No terminal is asked for: Windows' sshd would then report exit status 0 always.
+No agent, no known_hosts and no password are consulted: a run uses only the given key. One connection stays open and is
+remade when it breaks. No terminal is requested: Windows' sshd would then always report exit status 0.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ CHUNK = 32 * 1024
 """Bytes of one SFTP request; the largest that every server takes."""
 
 BATCH = 64
-"""Requests that may be under way at once; after as many the guest is asked how much it has written."""
+"""Requests that may be outstanding. After each batch the guest is asked for the bytes that it has written."""
 
 LINGER = 1.0
-"""Seconds that a command's output is waited for after its exit status, if something it started holds it open."""
+"""Seconds of waiting for a command's output after its exit status, if a process that it started keeps it open."""
 
 _WORDS = 400
 
@@ -76,7 +76,7 @@ class SshWire:
             import paramiko
         except ImportError as error:
             raise MissingPart(f"paramiko is not installed: {error}", hint="pip install paramiko") from error
-        # paramiko logs what it also raises; without a handler, Python would print that to the user's terminal.
+        # paramiko also logs the errors that it raises. Without a handler, Python would print them to the user's terminal.
         logger = logging.getLogger("paramiko")
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())
@@ -100,7 +100,7 @@ class SshWire:
         return f"<{self.name}>"
 
     def execute(self, line: str, deadline: Deadline, *, limit: int) -> RawResult:
-        """See Wire. A command that outlives its deadline is left running in the guest."""
+        """See Wire. A command that outlives its deadline keeps running in the guest."""
         answer = RawResult(limit)
         return self._bounded(lambda: self._execute(line, answer), deadline)
 
@@ -143,7 +143,7 @@ class SshWire:
         self.close()
         self._stage = "connecting"
         client = paramiko.SSHClient()
-        # Known keys make paramiko ask for a key of that type, so that a server with several shows the pinned one.
+        # Known keys make paramiko request a key of that type, so that a server with several shows the pinned one.
         name = self._address if self._port == PORT else f"[{self._address}]:{self._port}"
         pinned = paramiko.PKey.from_type_string(self._host_key.kind, self._host_key.blob)
         client.get_host_keys().add(name, self._host_key.kind, pinned)
@@ -194,7 +194,7 @@ class SshWire:
                 self._stage = f"command running, {answer.size} bytes of output"
             ended = channel.exit_status_ready()
             if channel.closed or (ended and channel.eof_received):
-                # Data that came between the last look and the end is still there.
+                # Data that arrived between the last read and the end is still unread.
                 if not channel.recv_ready() and not channel.recv_stderr_ready():
                     return
             elif ended:
@@ -218,7 +218,7 @@ class SshWire:
                 while chunk := source.read(CHUNK * BATCH):
                     file.write(chunk)
                     written += len(chunk)
-                    # Pipelined writes tell of a failure only afterwards; the size tells at once.
+                    # Pipelined writes report a failure only afterwards. The size shows it at once.
                     there = file.stat().st_size
                     if there != written:
                         raise GuestRefused(
@@ -230,7 +230,7 @@ class SshWire:
     def _read(self, source: str, offset: int, length: int, sink: ByteSink) -> None:
         with self._sftp() as sftp, sftp.open(source, "rb") as file:
             file.seek(offset)
-            # paramiko's prefetch would be faster over a long line, but its thread dies of a cut connection, loudly.
+            # paramiko's prefetch would be faster over a slow link, but its thread prints a traceback when the connection is cut.
             left = length
             while left and (chunk := file.read(min(CHUNK, left))):
                 sink.write(chunk)
@@ -247,7 +247,7 @@ class SshWire:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn what paramiko raises into the harness's own errors."""
+        """Turn paramiko's errors into the harness's own."""
         import paramiko
 
         try:
@@ -272,10 +272,10 @@ class SshWire:
         except OSError as error:
             if not self._alive():
                 raise self._lost(error) from error
-            # What an SFTP server refuses: paramiko turns its answers into OSError.
+            # A refusal by the SFTP server: paramiko turns its answers into OSError.
             words = (error.strerror or str(error))[:_WORDS]
             raise GuestRefused(
-                f"{self.name}: {self._stage}: {words}", hint="'Failure' is also what a full disk gives."
+                f"{self.name}: {self._stage}: {words}", hint="A full disk also gives 'Failure'."
             ) from error
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             self.close()
@@ -300,7 +300,7 @@ class SshWire:
 
 
 class _Stranger:
-    """What paramiko asks about a host key of a type that is not pinned: the answer is no."""
+    """paramiko's policy for a host key of a type that is not pinned: refuse it."""
 
     def __init__(self, name: str, pinned: HostKeyPin) -> None:
         self._name = name
@@ -314,5 +314,5 @@ def _stranger(name: str, pinned: HostKeyPin, key: Any) -> InfrastructureError:
     return InfrastructureError(
         f"{name}: the host key is {ssh_fingerprint(key.asbytes())} ({key.get_name()}), not the pinned one, "
         f"{pinned.fingerprint} ({pinned.kind})",
-        hint="Another machine answers here, or the guest was built anew: its manifest has the right one.",
+        hint="Another machine answers here, or the guest was rebuilt: its manifest has the right one.",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The transport protocol: how the rest of the harness runs commands and copies files in a guest, whatever the wire.
+"""The transport protocol: how the rest of the harness runs commands and copies files in a guest, over any wire.
 
 ``winrm.transport(…)``, ``ssh.transport(…)`` and ``qga.transport(…)`` each return one.
 """
@@ -24,10 +24,10 @@ FILES_LIMIT = 1000
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command or script did.
+    """The result of a command or script.
 
-    ``remarks`` say what the texts do not show: bytes that were no UTF-8, output that was cut. ``complete`` is false
-    if output is missing. ``attempts`` counts the tries that it took.
+    ``remarks`` report what the texts do not show: bytes that were not UTF-8, output that was cut. ``complete`` is false
+    if output is missing. ``attempts`` counts the attempts.
     """
 
     exit_code: int
@@ -39,9 +39,9 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was copied whole: both ends have this size and this SHA-256.
+    """A completely copied file: both ends have this size and this SHA-256.
 
-    ``resumed_at`` is the number of bytes that an earlier, cut copy had already brought over.
+    ``resumed_at`` is the number of bytes that an earlier, interrupted copy had already transferred.
     """
 
     size: int
@@ -51,7 +51,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatheredFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of a guest's directory. ``name`` is the guest's word for it and never part of ``path``.
+    """One file of a guest's directory. ``name`` is the guest's name for it and never part of ``path``.
 
     ``path`` is None for a file that was refused, and ``refused`` says why.
     """
@@ -67,7 +67,7 @@ class Transport(Protocol):
     """Commands, scripts, files and jobs in a guest.
 
     Every method raises GuestHang when the deadline passes, naming the last stage reached; GuestRefused with the
-    guest's words; GuestUnreachable when the connection broke and it cannot be known whether the command ran; and
+    guest's message; GuestUnreachable when the connection broke and it is not known whether the command ran; and
     InfrastructureError when certificate or host key are not the pinned ones, or the host's disk is full.
     """
 
@@ -78,23 +78,23 @@ class Transport(Protocol):
     ) -> CommandResult:
         """Run one command line of the guest's shell (cmd.exe on Windows) and wait for its end.
 
-        An exit code other than 0 is an outcome, not an error. A command that is ``idempotent`` is tried again, with
-        growing pauses, until the deadline; any other only as long as it cannot have reached the guest.
+        An exit code other than 0 is a result, not an error. A command that is ``idempotent`` is repeated, with growing
+        pauses, until the deadline. Any other command is repeated only if it cannot have reached the guest.
         """
 
     def script(
         self, text: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
     ) -> CommandResult:
-        """Run a script (PowerShell on Windows), as :meth:`run` does. It may be longer than a command line."""
+        """Run a script (PowerShell on Windows), like :meth:`run`. It may be longer than a command line."""
 
     def put(self, source: Path, target: str, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
-        """Copy a file into the guest. It appears under ``target`` only whole, with its SHA-256 checked in the guest.
+        """Copy a file into the guest. It appears under ``target`` only when complete, with its SHA-256 checked in the guest.
 
-        A copy that was cut goes on where it stopped, in this call or in the next one for the same content.
+        An interrupted copy continues where it stopped, in this call or in the next one for the same content.
         """
 
     def get(self, source: str, target: Path, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
-        """Copy a file out of the guest. It appears at ``target`` only whole, with its SHA-256 checked on the host."""
+        """Copy a file out of the guest. It appears at ``target`` only when complete, with its SHA-256 checked on the host."""
 
     def gather(
         self,
@@ -107,21 +107,21 @@ class Transport(Protocol):
     ) -> list[GatheredFile]:
         """Copy the plain files of a guest's directory, ``limit`` bytes in all, into the host's directory ``into``.
 
-        They are called ``0000``, ``0001``, … there: no name that the guest chose becomes a path. A name with a
-        separator or a control character in it is refused, as is a file past a limit; the list says so.
+        Their names there are ``0000``, ``0001``, …: a name that the guest chose never becomes a path. A name with a
+        separator or a control character is refused, like a file past a limit. The list says so.
         """
 
     def start(self, text: str, deadline: Deadline, *, job: str = "") -> str:
         """Start a script that may outlive the connection, e.g. across a hot-add, and return the job's id.
 
-        Calling it again with the same ``job`` never runs the script twice.
+        A second call with the same ``job`` does not run the script again.
         """
 
     def collect(self, job: str, deadline: Deadline, *, limit: int = OUTPUT_LIMIT) -> CommandResult:
-        """Wait for a job's end and return what it did. Raises GuestRefused if the guest knows no such job."""
+        """Wait for a job's end and return its result. Raises GuestRefused if the guest has no such job."""
 
     def forget(self, job: str, deadline: Deadline) -> None:
         """Remove a job's files from the guest."""
 
     def close(self) -> None:
-        """Give up the connection, if one is held. The next call makes a new one."""
+        """Close the connection, if there is one. The next call opens a new one."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""WinRM over HTTPS, by pywinrm: NTLM inside TLS, the certificate pinned.
+"""WinRM over HTTPS, by pywinrm: NTLM inside TLS, with the certificate pinned.
 
-The certificate is compared before the first byte of HTTP is sent, so a stranger learns nothing. Basic
+The certificate is compared before the first byte of HTTP is sent, so an unknown server learns nothing. Basic
 authentication, which would show the password to the guest, is never offered. Each command has its own connection
-and shell: one that is held across a hot-add may be cut when network and processors are rebalanced.
+and shell: one that stays open across a hot-add may be cut when network and processors are rebalanced.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ if TYPE_CHECKING:
 
 PORT = 5986
 UTF_8 = 65001
-"""The code page a shell is asked for."""
+"""The code page requested for a shell."""
 
 OPERATION_TIMEOUT = 20
-"""Seconds after which the guest answers "nothing yet"; pywinrm's own default, asked again until the deadline."""
+"""Seconds after which the guest answers "nothing yet"; pywinrm's own default, repeated until the deadline."""
 
 IDLE = "PT300S"
-"""How long the guest keeps a shell that nobody asks about. One whose connection broke would otherwise stay two hours,
-and a user may have only 30 of them (MaxShellsPerUser)."""
+"""How long the guest keeps an unused shell. One whose connection broke would otherwise stay for two hours,
+and a user may have only 30 shells (MaxShellsPerUser)."""
 
 CHUNK = 48 * 1024
 """Bytes of a file in one envelope, where they are Base64 twice."""
 
 FAREWELL = 2.0
-"""Seconds past the deadline that ending the command in the guest may take."""
+"""Seconds past the deadline in which the command must be ended in the guest."""
 
 MOST_UNENDED = 16
-"""Shells that could not be ended, and that the next command ends first. Older ones end by their idle time-out."""
+"""Shells that could not be ended, and that the next command ends first. Older ones end by their idle timeout."""
 
 SHELL_NOT_FOUND = 2150858843
-"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest does not know the shell, or does not know the command in it.
+"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest does not know the shell, or the command in it.
 A restarted service has forgotten both."""
 
 ABORTED = 995
-"""ERROR_OPERATION_ABORTED: what a service that is being stopped answers to requests under way."""
+"""ERROR_OPERATION_ABORTED: the answer of a stopping service to open requests."""
 
 FULL = {
     2150858815: "QUOTA_LIMIT",
@@ -81,11 +81,11 @@ FULL = {
     2150859240: "QUOTA_MAX_OPERATIONS_USER_PPQ",
     2150859241: "QUOTA_MAX_COMMANDS_PER_SHELL_PPQ",
 }
-"""Faults that refuse one request because others are under way, and ask to try again later (MS-WSMV 3.1.4.5.2.1; numbers
-and names, which begin with ERROR_WSMAN_: wsmerror.h). What was refused has not run."""
+"""Faults that refuse a request because others are open, and ask to try again later (MS-WSMV 3.1.4.5.2.1; numbers
+and names, which begin with ERROR_WSMAN_: wsmerror.h). A refused request has not run."""
 
 SOON = 1.0
-"""An operation timeout that comes sooner than after so many seconds is none: the guest did not wait, so we do."""
+"""Seconds. If an operation timeout arrives earlier, the guest did not wait, so the harness does."""
 
 BUSY = (502, 503, 504)
 _WORDS = 400
@@ -161,14 +161,14 @@ class WinrmWire:
         self._succeeded(answer, f"cannot write {target}")
 
     def read(self, source: str, offset: int, length: int, sink: ByteSink, deadline: Deadline) -> None:
-        """See Wire. One PowerShell prints the file's bytes; what is whole of them is kept if the connection breaks."""
+        """See Wire. One PowerShell prints the file's bytes. Complete lines are kept if the connection breaks."""
         lines = _Lines(sink, length, self.name)
         script = self.dialect.read(source, offset, length)
         answer = self._run(self.dialect.invoke(script), deadline, limit=_WORDS, stdout=lines.add)
         self._succeeded(answer, f"cannot read {source}")
 
     def close(self) -> None:
-        """See Wire. No connection is held between commands."""
+        """See Wire. No connection stays open between commands."""
 
     def _succeeded(self, answer: RawResult, what: str) -> None:
         if answer.exit_code != 0:
@@ -195,7 +195,7 @@ class WinrmWire:
                 if source is not None:
                     talk.feed(source, deadline)
                 talk.receive(answer, stdout, deadline)
-            # The command is over: that its shell cannot be closed any more takes nothing from its result.
+            # The command has ended: its result is valid even if its shell can no longer be closed.
             with contextlib.suppress(HarnessError), talk.translated():
                 talk.end()
             return answer
@@ -218,14 +218,14 @@ class WinrmWire:
             talk.abort()
 
     def _end_others(self, deadline: Deadline) -> None:
-        """End what an earlier command left in the guest when its connection broke: it may hold a file open."""
+        """End commands that a broken connection left in the guest: they may keep a file open."""
         for shell, command_id in list(self._unended.items()):
             if not self._farewell(shell, command_id, min(FAREWELL, deadline.remaining())):
                 return
             self._unended.pop(shell, None)
 
     def _farewell(self, shell: str, command_id: str, seconds: float) -> bool:
-        """End a command that we have given up, over a new connection; False if the guest gave no answer in time."""
+        """End an abandoned command over a new connection. Return False if the guest did not answer in time."""
         last = _Conversation(self._protocol, self.name)
         last.shell, last.command_id = shell, command_id
 
@@ -241,7 +241,7 @@ class WinrmWire:
                 late=lambda: GuestHang("the guest did not end the command"),
             )
         except (GuestHang, GuestUnreachable):
-            # That the guest does not know the shell is an answer.
+            # It is an answer too that the guest does not know the shell.
             return last.answers
         except HarnessError:
             return True
@@ -257,19 +257,19 @@ class WinrmWire:
             transport="ntlm",
             username=self._user,
             password=self._password.reveal(),
-            # pywinrm's own validation wants a known issuer and the right name; ours, mounted below, wants the bytes.
+            # pywinrm's own validation checks the issuer and the name. The harness's, mounted below, checks the bytes.
             server_cert_validation="ignore",
             operation_timeout_sec=self._operation_timeout,
             read_timeout_sec=self._operation_timeout + 10,
             proxy=None,
-            # NTLM's answer is good on this connection only, to the holder of the pinned certificate.
+            # NTLM's answer is valid on this connection only, for the holder of the pinned certificate.
             send_cbt=True,
         )
         build = protocol.transport.build_session
         certificate = self._certificate
 
         def build_pinned() -> Any:
-            # pywinrm drops its session when a shell is closed, and makes another one when it needs one.
+            # pywinrm drops its session when a shell is closed, and makes another on demand.
             fresh = protocol.transport.session is None
             session = build()
             if fresh:
@@ -284,9 +284,9 @@ class WinrmWire:
 
 
 class _Conversation:
-    """One shell with one command in it. ``stage`` says how far it came.
+    """One shell with one command in it. ``stage`` is the last stage that it reached.
 
-    ``answers``: the last request was refused by the guest itself, hence there is a connection to it.
+    ``answers``: the guest itself refused the last request, hence there is a connection to it.
     """
 
     def __init__(self, protocol: Callable[[Sockets], Protocol], name: str) -> None:
@@ -344,7 +344,7 @@ class _Conversation:
         except WSManFaultError as error:
             if error.wsman_fault_code == SHELL_NOT_FOUND:
                 raise
-            # The command has ended before it read everything: its exit code and stderr say more than this fault.
+            # The command ended before it read all input: its exit code and stderr say more than this fault.
             self.stage = f"command refused its input after {sent} bytes"
 
     def receive(self, answer: RawResult, stdout: Callable[[bytes], None] | None, deadline: Deadline) -> None:
@@ -363,7 +363,7 @@ class _Conversation:
             except WSManFaultError as error:
                 if error.wsman_fault_code not in FULL:
                     raise
-                # The command goes on in the guest; only this question was one too many.
+                # The command continues in the guest. Only this request was one too many.
                 pauses.wait()
                 continue
             pauses.reset()
@@ -386,7 +386,7 @@ class _Conversation:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn what pywinrm and what it stands on raise into the harness's own errors."""
+        """Turn the errors of pywinrm and its dependencies into the harness's own."""
         import requests
         import spnego.exceptions
         from winrm import exceptions as its
@@ -409,7 +409,7 @@ class _Conversation:
                 raise GuestUnreachable(
                     f"{self._name}: {self.stage}: {words}",
                     sent=False,
-                    hint="The guest takes no more at once from this user. Whose shells are these? In it: winrm enumerate shell",
+                    hint="The guest allows no more shells of this user. Whose shells are these? In it: winrm enumerate shell",
                 ) from error
             raise GuestRefused(f"{self._name}: {self.stage}: {words}") from error
         except its.WinRMTransportError as error:
@@ -420,16 +420,18 @@ class _Conversation:
             if "ingerprint" in str(error):
                 raise InfrastructureError(
                     f"{self._name}: the certificate is not the pinned one: {_fingerprints(error)}",
-                    hint="Another machine answers here, or the guest was built anew: its manifest has the right one.",
+                    hint="Another machine answers here, or the guest was rebuilt: its manifest has the right one.",
                 ) from error
             if re.search("PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL", str(error)):
                 raise GuestRefused(
                     f"{self._name}: the guest does not speak TLS 1.2 or later",
-                    hint="Windows Server 2016 and later do, unless somebody switched it off in Schannel.",
+                    hint="Windows Server 2016 and later do, unless it was disabled in Schannel.",
                 ) from error
             raise self._lost(str(error)) from error
         except requests.exceptions.TooManyRedirects as error:
-            raise GuestRefused(f"{self._name}: {self.stage}: the guest sends us elsewhere") from error
+            raise GuestRefused(
+                f"{self._name}: {self.stage}: the guest redirects to another address"
+            ) from error
         except its.WinRMOperationTimeoutError as error:
             raise self._lost("w:TimedOut", "the guest did not finish an operation in time") from error
         except (requests.exceptions.RequestException, OSError) as error:
@@ -441,7 +443,7 @@ class _Conversation:
         except (
             its.WinRMError,
             spnego.exceptions.SpnegoError,
-            # From pywinrm and requests_ntlm, for an answer that is not what the protocol says.
+            # From pywinrm and requests_ntlm, for an answer that breaks the protocol.
             SyntaxError,
             StopIteration,
             LookupError,
@@ -465,7 +467,7 @@ class _Conversation:
 
 
 class _Lines:
-    """Takes Base64 lines in pieces of any size and writes their bytes."""
+    """A decoder of Base64 lines, in pieces of any size."""
 
     def __init__(self, sink: ByteSink, length: int, name: str) -> None:
         self._sink = sink
@@ -483,14 +485,14 @@ class _Lines:
             except binascii.Error as error:
                 raise GuestRefused(f"{self._name}: a line that is not Base64: {line[:40]!r}") from error
             if len(content) > self._left:
-                raise GuestRefused(f"{self._name}: the guest sent more of the file than it was asked for")
+                raise GuestRefused(f"{self._name}: the guest sent more of the file than requested")
             self._left -= len(content)
             self._sink.write(content)
 
 
 def _fault_words(response: str, reason: str) -> str:
-    """Return the message of a fault, after the provider that wrote it. The reason, which pywinrm gives, says less."""
-    # The response is bounded, and pywinrm has parsed it before.
+    """Return a fault's message, preceded by the provider that wrote it. pywinrm's reason says less."""
+    # The response is bounded, and pywinrm has parsed it already.
     inner = ElementTree.fromstring(response).iterfind(".//{*}Detail/{*}WSManFault//*")  # noqa: S314
     said = [words for each in inner for words in (each.get("provider"), each.text) if words and words.strip()]
     return ": ".join(" ".join(words.split()) for words in said or [reason])[:_WORDS]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The wire protocol: what one kind of connection must be able to do, once, without retries and without opinions.
+"""The wire protocol: the operations of one kind of connection, each done once, without retries.
 
-Everything a user of a transport may rely on (retry, resume, checksums, jobs) is made of these four in one place,
-:class:`harness.transport.link.WireTransport`, so that it is the same on every wire.
+The features of a transport (retry, resume, checksums, jobs) are built on these four operations in one place,
+:class:`harness.transport.link.WireTransport`, so that they are the same on every wire.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class RawResult:
 
 
 class ByteSink(Protocol):
-    """Where bytes from the guest go; bad news about the host's disk comes as InfrastructureError, never as OSError."""
+    """The target of bytes from the guest. Errors of the host's disk are InfrastructureError, never OSError."""
 
     def write(self, data: bytes, /) -> int:
-        """Take all of ``data``."""
+        """Write all of ``data``."""
 
 
 class Wire(Protocol):
-    """One way into one guest.
+    """One kind of connection into one guest.
 
     Every method raises GuestUnreachable when the connection cannot be made or breaks, with ``sent`` false if nothing
     can have happened in the guest; GuestHang, naming the stage reached, when the deadline passes; GuestRefused with
-    the guest's words; InfrastructureError when the one who answers is not the guest that is pinned.
+    the guest's message; InfrastructureError when the server's identity is not the pinned one.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Wire(Protocol):
         """Run one command line in the guest's own shell and wait for its end; keep ``limit`` bytes of each stream."""
 
     def write(self, target: str, offset: int, source: BinaryIO, deadline: Deadline) -> None:
-        """Write the rest of ``source`` to the guest's file ``target`` from ``offset``, and cut the file there."""
+        """Write the rest of ``source`` to the guest's file ``target`` from ``offset``, and truncate the file after it."""
 
     def read(self, source: str, offset: int, length: int, sink: ByteSink, deadline: Deadline) -> None:
         """Append at most ``length`` bytes of the guest's file ``source`` from ``offset`` to ``sink``."""
 
     def close(self) -> None:
-        """Give up the connection, if one is held."""
+        """Close the connection, if there is one."""

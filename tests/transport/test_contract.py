@@ -89,7 +89,7 @@ def test_a_script_longer_than_a_command_line_runs(every_endpoint: Endpoint, with
 def test_what_is_no_command_line_is_refused(endpoint: Endpoint, within: Deadline) -> None:
     """Nothing is sent."""
     for command in ("", "  ", "a\0b", "x" * 200_000):
-        with pytest.raises(UsageError, match="is no command line"):
+        with pytest.raises(UsageError, match="is not a command line"):
             endpoint.link.run(command, within)
 
 

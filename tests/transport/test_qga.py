@@ -139,6 +139,6 @@ def test_a_file_longer_than_it_was_is_not_swallowed(liar: Liar, within: Deadline
             taken.extend(data)
             return len(data)
 
-    with pytest.raises(GuestRefused, match="more of the file than it was asked for"):
+    with pytest.raises(GuestRefused, match="more of the file than requested"):
         qga.QgaWire(liar.path, dialect=Posix()).read("/x", 0, 4, Sink(), within)
     assert b"" == taken
