@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The cross build: ``hpnotify.sys`` and ``hpnctl.exe`` made on Linux by mingw-w64's gcc or by clang, checked, with its manifest.
 
-The work is ``guest_drivers/hpnotify/cross/Makefile``'s; this finds the sources, sets the checksum, refuses an image
-that Windows would not load, and puts a whole set of files into place or nothing.
+``guest_drivers/hpnotify/cross/Makefile`` does the work. This module finds the sources, sets the checksum, refuses an image
+that Windows would not load, and installs a complete set of files or none.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from harness.errors import InfrastructureError, UsageError
 from harness.program import run_program
 
 KMDF = "1.15"
-"""The framework version that the driver is built for: the one of Windows 10 1507, so that every Server since 2016 has it."""
+"""The framework version that the driver is built for: that of Windows 10 1507, so that every Server since 2016 has it."""
 
 DRIVER = "hpnotify.sys"
 TOOL = "hpnctl.exe"
 PRODUCTS = (DRIVER, TOOL)
 PACKAGE = "hpnotify.inf"
-"""By which the driver is installed as a Plug and Play driver; it lies next to the driver, whose catalog is made of it."""
+"""The INF file that installs the driver as a Plug and Play driver. It is next to the driver; the catalog is made from it."""
 
 
 SYMBOLS = "hpnotify.pdb"
 
 
 class Toolchain(NamedTuple):
-    """A compiler and a linker, by the programs that say their versions, and whether they make symbols for WinDbg."""
+    """A compiler and a linker, by the programs that print their versions, and whether they make symbols for WinDbg."""
 
     name: str
     compiler: str
@@ -51,7 +51,7 @@ TOOLCHAINS = {
     "gcc": Toolchain("gcc", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ld", symbols=False),
 }
 DEFAULT = "clang"
-"""The one that makes symbols. Both use mingw-w64's headers."""
+"""The toolchain that makes symbols. Both use mingw-w64's headers."""
 
 
 def build(
@@ -59,7 +59,7 @@ def build(
 ) -> tuple[Path, DriverManifest]:
     """Build the driver into the folder ``out`` and return its path and manifest. The same sources give the same bytes.
 
-    ``kmdf_inc`` is the folder of a WDK with KMDF's ``wdf.h`` (``…/Include/wdf/kmdf/1.15``), to be used instead of the
+    ``kmdf_inc`` is the folder of a WDK with KMDF's ``wdf.h`` (``…/Include/wdf/kmdf/1.15``), used instead of the
     project's own declarations; the build fails where the two disagree. Raises UsageError (no such toolchain, no wdf.h),
     MissingPart (compiler, pefile) and InfrastructureError (does not compile, cannot write, image not loadable).
     """
@@ -104,7 +104,7 @@ def build(
 def _make(
     folder: Path, place: Path, tools: Toolchain, kmdf_inc: Path | None, deadline: Deadline
 ) -> list[Path]:
-    """Run make, finish the driver's image, and return what was made."""
+    """Run make, finish the driver's image, and return the files made."""
     write_resources(folder, place)
     command = [
         "make", "-s", f"-j{os.cpu_count() or 1}", "-f", str(makefile(folder, "cross", place.resolve())),

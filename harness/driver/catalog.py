@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Catalogs: the list of a driver package's files by their hashes, which Windows wants signed before it installs a package.
+"""Catalogs: the list of a driver package's files by their hashes. Windows requires it to be signed.
 
-A catalog is a certificate trust list in PKCS#7 (W32:seccrypto/certificate-trust-list-overview.md). What is in it is what
-Microsoft's makecat writes of version 2: each file by its SHA-256, for images the hash of Authenticode, which leaves out
-checksum and signature; and by its SHA-1, for systems that look for that. OSAttr and OS say for which Windows it is
-(WD: devtest/inf2cat.md). Nothing in it is random and its date is the package's: the same files give the same bytes.
+A catalog is a certificate trust list in PKCS#7 (W32:seccrypto/certificate-trust-list-overview.md). Its content is that of
+Microsoft's makecat, version 2. Each file has its SHA-256, for images the hash of Authenticode, which leaves out checksum
+and signature, and its SHA-1, for systems that look for that. OSAttr and OS name the Windows versions (WD:
+devtest/inf2cat.md). Nothing in it is random and its date is the package's: the same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ NAME_FLAGS = 0x10010001
 WINDOWS_10 = "2:10.0"
 SYSTEMS = "_v100_X64,Server_v100_X64"
 IMAGE, FLAT = 0, 2
-"""What is said of a member's kind: an image, or a file that is hashed as it is."""
+"""A member's kind: an image, or a file that is hashed as it is."""
 
 ALL_OF_THE_IMAGE = b"\x05\xa0"
 """A bit string: resources and data are hashed too."""
 
 CHECKSUM_AT, CHECKSUM_SIZE = 64, 4
 SECURITY_AT, DIRECTORY_SIZE = 144, 8
-"""Where checksum and the directory entry of the signature lie in the optional header of PE32+."""
+"""The places of the checksum and of the signature's directory entry in the optional header of PE32+."""
 
 SECURITY = 4
 
 
 def sign_package(driver: Path, certificate: Certificate, deadline: Deadline) -> list[Path]:
-    """Sign a driver in place and, where its INF file lies next to it, make the package's catalog; return what was signed.
+    """Sign a driver in place and make its package's catalog if its INF file is next to it. Return the signed files.
 
-    Raises as :func:`harness.driver.signature.sign` and :func:`make_catalog` do.
+    Raises the errors of :func:`harness.driver.signature.sign` and :func:`make_catalog`.
     """
     sign(driver, certificate, deadline)
     inf = driver.with_suffix(".inf")
@@ -74,7 +74,7 @@ def sign_package(driver: Path, certificate: Certificate, deadline: Deadline) -> 
 def make_catalog(inf: Path, certificate: Certificate, deadline: Deadline) -> Path:
     """Make the signed catalog of a package, next to its INF file, and return its path.
 
-    The files that the INF names lie next to it. Raises UsageError if one is missing or the INF file is none, MissingPart
+    The files that the INF names are next to it. Raises UsageError if one is missing or the INF file is invalid, MissingPart
     without osslsigncode or pefile, InfrastructureError if the catalog cannot be signed or written.
     """
     package = read_inf(inf)
@@ -101,7 +101,7 @@ def make_catalog(inf: Path, certificate: Certificate, deadline: Deadline) -> Pat
 
 
 def catalog(package: PackageInf) -> bytes:
-    """Return the catalog of a package, not signed."""
+    """Return the catalog of a package, unsigned."""
     members = sorted(_members(package), key=lambda member: member[0])
     entries = [der.sequence(der.octets(digest), der.set_of(*attributes)) for digest, attributes in members]
     name = hashlib.sha256(b"".join(digest for digest, _ in members)).digest()[:16]
@@ -130,7 +130,7 @@ def catalog(package: PackageInf) -> bytes:
 
 
 def image_digest(path: Path, algorithm: str) -> bytes:
-    """Return the hash of an image as Authenticode takes it: without checksum, signature and where that is."""
+    """Return Authenticode's hash of an image, which leaves out the checksum, the signature and the signature's place."""
     image = PeImage(path)
     header = image.pe.OPTIONAL_HEADER.get_file_offset()
     place, size = image.directory(SECURITY)
@@ -144,7 +144,7 @@ def image_digest(path: Path, algorithm: str) -> bytes:
     digest = hashlib.new(algorithm)
     for part in parts:
         digest.update(part)
-    # A signature begins on a multiple of 8, and what fills up to it is hashed.
+    # A signature begins at a multiple of 8, and the padding before it is hashed.
     digest.update(bytes(-len(image.data) % 8) if end == len(image.data) else b"")
     return digest.digest()
 
@@ -185,7 +185,7 @@ def _named(name: str, value: str) -> bytes:
 
 
 def _indirect(digest: bytes, kind: int) -> bytes:
-    """Return what a signature of the file itself would say of it: what it is, and its hash."""
+    """Return what a signature of the file itself would contain: the file's kind and its hash."""
     link = der.explicit(2, der.implicit(0))
     if kind == IMAGE:
         image = der.sequence(der.element(der.BIT_STRING, ALL_OF_THE_IMAGE), der.explicit(0, link))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A certificate for test signing, made on the spot: good for a guest in test mode that was told to trust it, no more."""
+"""A certificate for test signing, made on demand. It is valid only in a guest in test mode that trusts it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY_BITS = 3072
 
 
 class Certificate(NamedTuple):
-    """A certificate in PEM and its key. ``der`` is the same certificate as Windows' tools take it."""
+    """A certificate in PEM and its key. ``der`` is the same certificate in the form for Windows' tools."""
 
     pem: Path
     key: Path
@@ -48,12 +48,12 @@ def ensure(folder: Path) -> Certificate:
 
 
 def fingerprint(pem: Path) -> str:
-    """Return the SHA-256 of a certificate in PEM. Raises UsageError if the file is none."""
+    """Return the SHA-256 of a certificate in PEM. Raises UsageError for an invalid file."""
     try:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.read_text(encoding="ascii"))).hexdigest()
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{pem} is no certificate in PEM: {error}", hint="Name the .pem file of the signer."
+            f"{pem} is not a certificate in PEM: {error}", hint="Name the .pem file of the signer."
         ) from error
 
 
@@ -72,7 +72,7 @@ def _make(certificate: Certificate) -> None:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # A guest's clock begins at its template's last shutdown, however long ago that was.
+        # A guest's clock begins at its template's last shutdown, which may be long ago.
         .not_valid_before(now - datetime.timedelta(days=365 * YEARS))
         .not_valid_after(now + datetime.timedelta(days=365 * YEARS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

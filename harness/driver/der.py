@@ -32,7 +32,7 @@ def sequence(*elements: bytes) -> bytes:
 
 
 def set_of(*elements: bytes) -> bytes:
-    """Return a SET OF: its elements are in the order of their encodings."""
+    """Return a SET OF, with its elements in the order of their encodings."""
     return element(SET, b"".join(sorted(elements)))
 
 
@@ -47,7 +47,7 @@ def implicit(number: int, content: bytes = b"") -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """Return an INTEGER, not negative."""
+    """Return a non-negative INTEGER."""
     return element(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 

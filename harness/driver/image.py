@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A driver's image: what the loader of Windows needs of it and a linker can silently leave out.
+"""A driver's image: the properties that the loader of Windows needs and a linker can silently leave out.
 
-Each check looks at one property and says in words what is wrong with it. The file may come from anywhere: it is bounded
-in size, and nothing in it can do more than fail a check.
+Each check covers one property and describes its error. The file may come from anywhere: its size is bounded, and its
+content can at most fail a check.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.errors import InfrastructureError, UsageError
 from harness.package import missing_extra
 
 LARGEST_IMAGE = 16 << 20
-"""Bytes of the largest file that is looked at."""
+"""Bytes of the largest file that is checked."""
 
 MACHINE_AMD64 = 0x8664
 MAGIC_PE32_PLUS = 0x20B
@@ -31,11 +31,11 @@ RESOURCES: dict[int | str, str] = {
     11: "a message table",
     WEVT_TEMPLATE: "event descriptions (WEVT_TEMPLATE)",
 }
-"""What a driver with trace events of its own has, by the types of its resources."""
+"""The resources of a driver with its own trace events, by their types."""
 
 RUNTIME_FUNCTION_BYTES = 12
 MOST_NAMES = 5
-"""How many offending names a message lists."""
+"""The most offending names in a message."""
 
 
 class ImageCheck(NamedTuple):
@@ -47,7 +47,7 @@ class ImageCheck(NamedTuple):
 
 
 class PeImage:
-    """A parsed PE file. Raises UsageError if ``path`` is none, MissingPart without pefile."""
+    """A parsed PE file. Raises UsageError if ``path`` is not a PE file, MissingPart without pefile."""
 
     def __init__(self, path: Path) -> None:
         pefile = load_pefile()
@@ -66,15 +66,15 @@ class PeImage:
             self.pe.parse_data_directories([pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_IMPORT"]])
         except (pefile.PEFormatError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(
-                f"{path} is no image that Windows could load: {error}", hint="Name a .sys file."
+                f"{path} is not an image that Windows could load: {error}", hint="Name a .sys file."
             ) from error
 
     def parse(self, directory: str) -> None:
-        """Parse one more data directory, by the name that pefile has for it."""
+        """Parse one more data directory, by pefile's name for it."""
         self.pe.parse_data_directories([load_pefile().DIRECTORY_ENTRY[f"IMAGE_DIRECTORY_ENTRY_{directory}"]])
 
     def executable(self, address: int) -> bool:
-        """Tell whether a relative virtual address lies in a section with code."""
+        """Return whether a relative virtual address is in a section with code."""
         return any(
             section.VirtualAddress <= address < section.VirtualAddress + section.Misc_VirtualSize
             and section.Characteristics & EXECUTABLE
@@ -100,7 +100,7 @@ class PeImage:
 
 
 def load_pefile() -> Any:
-    """Return the pefile module. Raises MissingPart, which names the extra that brings it."""
+    """Return the pefile module. Raises MissingPart, which names the extra to install."""
     try:
         import pefile
     except ImportError as error:
@@ -204,7 +204,7 @@ def _resources(image: PeImage) -> str:
     return (
         ""
         if descriptions[:4] == b"CRIM" and size <= len(descriptions)
-        else "its WEVT_TEMPLATE is cut or none"
+        else "its WEVT_TEMPLATE is cut or invalid"
     )
 
 
@@ -220,11 +220,11 @@ CHECKS: dict[str, tuple[Callable[[PeImage], str], str]] = {
     "checksum": (_checksum, "right"),
     "resources": (_resources, "version, message table, WEVT_TEMPLATE"),
 }
-"""Every check of the image itself: its function, which returns "" or what is wrong, and what is said when nothing is."""
+"""Every check of the image: its function, which returns "" or the error, and the text for a passed check."""
 
 
 def check_image(path: Path) -> list[ImageCheck]:
-    """Look at an image in every way of :data:`CHECKS`. Raises as :class:`PeImage` does."""
+    """Run all :data:`CHECKS` on an image. Raises the errors of :class:`PeImage`."""
     image = PeImage(path)
     found = []
     for name, (look, fine) in CHECKS.items():
@@ -238,7 +238,7 @@ def check_image(path: Path) -> list[ImageCheck]:
             OverflowError,
             TypeError,
         ) as error:
-            # What pefile says of headers that contradict themselves.
+            # pefile's error for contradictory headers.
             wrong = f"cannot be read: {error}"
         found.append(ImageCheck(name, not wrong, wrong or fine))
     return found

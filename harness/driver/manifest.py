@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The manifest that lies next to a built driver: what it was made from and by what, and what it is no evidence of."""
+"""The manifest next to a built driver: its sources and tools, and the label that says what it does not prove."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 from harness.errors import BadDocument, InfrastructureError
 
 LABEL = "cross-built: never loaded by Windows"
-"""What every cross-built driver is called, until a real Windows has loaded it."""
+"""The label of every cross-built driver, until a real Windows has loaded it."""
 
 
 class DriverManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One build.
 
-    ``sha256`` by file name, of the files as they lie there (signing changes it); ``declarations`` is ``own`` or
-    ``KMDF_INC``, whose headers were used; ``revision`` the git revision of the sources; ``signer`` the SHA-256 of the
-    certificate, "" while unsigned. ``symbols`` is the GUID and ``symbols_age`` the age by which a debugger knows the
-    driver's PDB, "" and 0 without one.
+    ``sha256`` has the files' current SHA-256 by name (signing changes it). ``declarations`` names the headers used, ``own`` or
+    ``KMDF_INC``. ``revision`` is the git revision of the sources. ``signer`` is the SHA-256 of the certificate, "" while
+    unsigned. ``symbols`` is the GUID and ``symbols_age`` the age by which a debugger identifies the driver's PDB, "" and 0
+    without one.
     """
 
     label: str
@@ -37,7 +37,7 @@ class DriverManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def path_of(driver: Path) -> Path:
-    """Return where the manifest of a driver is: its own name with ``.json``."""
+    """Return the path of a driver's manifest: the driver's own name with ``.json``."""
     return driver.with_suffix(".json")
 
 
@@ -56,7 +56,7 @@ def load(driver: Path) -> DriverManifest | None:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadDocument(
-            f"{path}: no manifest of a built driver: {error}", hint="Delete it, or build again."
+            f"{path}: not a manifest of a built driver: {error}", hint="Delete it, or build again."
         ) from error
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a driver package's INF file says that its catalog repeats: files, devices, date.
+"""The entries of a driver package's INF file that its catalog repeats: files, devices, date.
 
-Only what the project's own INF files have is read (WD: install/general-syntax-rules-for-inf-files.md): one architecture,
+Only the syntax of the project's own INF files is supported (WD: install/general-syntax-rules-for-inf-files.md): one architecture,
 no line continuations.
 """
 
@@ -30,7 +30,7 @@ class PackageInf(NamedTuple):
 
 
 def read_inf(path: Path) -> PackageInf:
-    """Read an INF file. Raises UsageError if it lacks what a catalog needs, or cannot be read."""
+    """Read an INF file. Raises UsageError if an entry that a catalog needs is missing, or the file cannot be read."""
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST).decode("utf-8-sig", "replace")
@@ -62,7 +62,7 @@ def read_inf(path: Path) -> PackageInf:
 
 
 def _sections(text: str) -> dict[str, list[tuple[str, str]]]:
-    """Return the entries of each section, its name in lower case; a value is without quotation marks."""
+    """Return the entries of each section, by the section's name in lower case. Values have no quotation marks."""
     sections: dict[str, list[tuple[str, str]]] = {}
     entries: list[tuple[str, str]] = []
     for raw in text.splitlines():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Resource files: what a linker puts into an image's ``.rsrc`` section, in the format that resource compilers write.
+"""Resource files: the input for an image's ``.rsrc`` section, in the format of resource compilers.
 
 Each entry has a head with its type, name and language before its bytes, all on 4-byte boundaries (W32:menurc/resourceheader.md).
 """
@@ -16,7 +16,7 @@ ENGLISH = 0x409
 _NUMBERED = 0xFFFF
 _FIXED = struct.Struct("<IHHII")
 _PURE_MOVEABLE = 0x0030
-"""The flags that resource compilers write; Windows has not looked at them since version 3."""
+"""The flags that resource compilers write; Windows has ignored them since version 3."""
 
 
 class Resource(NamedTuple):
@@ -29,7 +29,7 @@ class Resource(NamedTuple):
 
 
 def resource_file(resources: Iterable[Resource]) -> bytes:
-    """Return a ``.res`` file. It begins with an empty entry, which says that it is a 32-bit one."""
+    """Return a ``.res`` file. It begins with an empty entry, the mark of a 32-bit file."""
     return b"".join(map(_entry, (Resource(0, 0, NEUTRAL, b""), *resources)))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The resources of the driver and of its tool: version, and for the driver what its events are decoded by."""
+"""The resources of the driver and of its tool: the version, and the driver's event descriptions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DESCRIPTIONS = {
     "hpnotify.sys": "Hotplug notification driver",
     "hpnctl.exe": "Client of the hotplug notification driver",
 }
-"""What the versions say that the files are."""
+"""The files' descriptions in their versions."""
 
 
 def write_resources(folder: Path, place: Path) -> list[Path]:
@@ -44,7 +44,7 @@ def write_resources(folder: Path, place: Path) -> list[Path]:
 
 
 def _version(file: str) -> Resource:
-    """Return the version resource of a file: the project's version, without anything that differs between two builds."""
+    """Return the version resource of a file: the project's version, with nothing that differs between two builds."""
     number = parse_version(__version__)
     driver = file.endswith(".sys")
     version = FileVersion(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Authenticode signatures: made and verified by osslsigncode, with page hashes, which Windows checks page by page."""
+"""Authenticode signatures: made and verified by osslsigncode, with page hashes, which Windows checks for each page."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ UNSIGNED = "No signature found"
 
 
 def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
-    """Sign a file in place, replacing a signature that it has, and bring its manifest up to date.
+    """Sign a file in place, replacing an existing signature, and update its manifest.
 
-    Raises UsageError if it is no image, MissingPart without osslsigncode, InfrastructureError if signing fails; the
-    file is as it was then.
+    Raises UsageError if it is not an image, MissingPart without osslsigncode, InfrastructureError if signing fails. The
+    file is then unchanged.
     """
     PeImage(path)
     for file in (certificate.pem, certificate.key):
@@ -57,7 +57,7 @@ def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
 def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> ImageCheck:
     """Verify a file's signature and page hashes, against a certificate if one is given.
 
-    Without one only a self-signed signature can be told to be whole, not whose it is. Raises MissingPart.
+    Without one only the integrity of a self-signed signature can be verified, not its signer. Raises MissingPart.
     """
     name = "signature"
     with tempfile.TemporaryDirectory(prefix="hpnotify-") as folder:
@@ -71,7 +71,7 @@ def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> ImageCh
                 return ImageCheck(name, False, "there is none")
             pem = _signer(extracted)
             if pem is None:
-                return ImageCheck(name, False, "it carries no certificate")
+                return ImageCheck(name, False, "it has no certificate")
         signer = fingerprint(pem)
         done = run_program(["osslsigncode", "verify", "-CAfile", str(pem), "-in", str(path)], deadline)
     if UNSIGNED in done.output:
@@ -96,7 +96,7 @@ def _signer(signature: Path) -> Path | None:
 
 
 def _reason(output: str) -> str:
-    """Return the line of osslsigncode's output that says most."""
+    """Return the most informative line of osslsigncode's output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     told = [
         line

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the driver's sources are, which revision of them this is, and the digest of what is built from them."""
+"""The driver's sources: their folder, their revision, and the digest of what is built from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.program import run_program
 from harness.setup.cache import WORKABLE
 
 IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
-"""The lists of what the driver may import, ``cross/imports/*.def``."""
+"""The lists of the driver's allowed imports, ``cross/imports/*.def``."""
 
 
 def driver_folder() -> Path:
@@ -23,9 +23,9 @@ def driver_folder() -> Path:
 
 
 def makefile(folder: Path, name: str, place: Path) -> Path:
-    """Return ``name/Makefile`` of the sources by a path that make does not take apart, for ``make -f``.
+    """Return the path of ``name/Makefile`` of the sources, for ``make -f``, which splits paths at spaces.
 
-    Where the package lies in a directory with a space, that leads through a link in ``place``.
+    If the package's directory has a space in its path, the returned path leads through a link in ``place``.
     """
     if not WORKABLE.fullmatch(str(folder)):
         link = place / "sources"
@@ -35,9 +35,9 @@ def makefile(folder: Path, name: str, place: Path) -> Path:
 
 
 def digest_of_folders(root: Path, folders: Iterable[str], *others: str) -> str:
-    """Return 64 hex digits that stand for every file below ``folders`` of ``root``, its name included, and ``others``.
+    """Return 64 hex digits that identify every file below ``folders`` of ``root``, names included, and ``others``.
 
-    Where ``root`` lies does not count, nor what an installer compiles of the Python files there.
+    The path of ``root`` does not count, nor do compiled Python files there.
     """
     digest = hashlib.sha256()
     for folder in folders:
@@ -51,9 +51,9 @@ def digest_of_folders(root: Path, folders: Iterable[str], *others: str) -> str:
 
 
 def revision(folder: Path, deadline: Deadline) -> str:
-    """Return the git revision of the sources, with ``-dirty`` if they differ from it, "" where no repository has them.
+    """Return the git revision of the sources, with ``-dirty`` if they differ from it, "" outside a repository.
 
-    The package may be installed inside of somebody else's repository, whose revision says nothing about the sources.
+    The package may be installed inside another repository, whose revision says nothing about the sources.
     """
     try:
         tracked = run_program(["git", "ls-files", "--", "."], deadline, cwd=folder)
@@ -67,7 +67,7 @@ def revision(folder: Path, deadline: Deadline) -> str:
 
 
 def allowed_imports() -> dict[str, frozenset[str]]:
-    """Return, by library in lower case, what the driver may import: exports of every supported Windows."""
+    """Return the driver's allowed imports by library in lower case: exports of every supported Windows."""
     allowed: dict[str, frozenset[str]] = {}
     for name in IMPORT_LISTS:
         text = (driver_folder() / "cross" / "imports" / f"{name}.def").read_text(encoding="utf-8")

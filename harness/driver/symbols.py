@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The symbols of a driver: which PDB belongs to an image, and how WinDbg is told of it and of the sources."""
+"""The symbols of a driver: the PDB of an image, and WinDbg's options for it and for the sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.driver.source import driver_folder
 
 DEBUG = 6
 DEBUG_ENTRY = struct.Struct("<12xII4xI")
-"""Type, size and place in the file of an entry of the debug directory."""
+"""An entry of the debug directory: type, size and place in the file."""
 
 MOST_DEBUG_ENTRIES = 64
 CODEVIEW = 2
@@ -22,7 +22,7 @@ LARGEST_IDENTITY = 1024
 
 
 class SymbolsIdentity(NamedTuple):
-    """What an image says of its PDB: the file's name, and the GUID and age that the file must have."""
+    """An image's reference to its PDB: the file's name, and the GUID and age that the file must have."""
 
     file: str
     guid: str
@@ -30,7 +30,7 @@ class SymbolsIdentity(NamedTuple):
 
 
 def symbols_identity(path: Path) -> SymbolsIdentity | None:
-    """Return what an image says of its symbols, None if it has none. Raises as :class:`PeImage` does."""
+    """Return an image's reference to its symbols, None without one. Raises the errors of :class:`PeImage`."""
     image = PeImage(path)
     address, size = image.directory(DEBUG)
     entries = image.pe.get_data(address, min(size, MOST_DEBUG_ENTRIES * DEBUG_ENTRY.size)) if address else b""
@@ -46,10 +46,10 @@ def symbols_identity(path: Path) -> SymbolsIdentity | None:
 
 
 def windbg_options(driver: Path) -> str:
-    """Return WinDbg's options for a driver's symbols and sources, "" if no PDB lies next to it.
+    """Return WinDbg's options for a driver's symbols and sources, "" if no PDB is next to it.
 
     ``-y`` and ``-srcpath`` are documented in ML: windbg-command-line-options. The PDB names the sources below ``C:\\hpnotify``,
-    of which the debugger looks for the last parts in the source path.
+    and the debugger searches the source path for the last parts of these names.
     """
     symbols = driver.with_suffix(".pdb")
     return f'-y "{symbols.parent.resolve()}" -srcpath "{driver_folder()}"' if symbols.is_file() else ""

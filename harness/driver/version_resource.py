@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The version resource of an image: what Explorer, WinDbg's ``lmv`` and Driver Verifier show of a file.
+"""The version resource of an image: the version that Explorer, WinDbg's ``lmv`` and Driver Verifier show.
 
 A tree of nodes, each with its size, the size of its value, a type, a key and a value, on 4-byte boundaries
 (W32:menurc/vs-versioninfo.md and the pages of its parts).
@@ -27,7 +27,7 @@ Version = tuple[int, int, int, int]
 
 
 class FileVersion(NamedTuple):
-    """What a version resource says. ``strings`` are shown as they are, in their order."""
+    """The content of a version resource. ``strings`` are shown unchanged, in their order."""
 
     file: Version
     product: Version
@@ -65,7 +65,7 @@ def version_resource(version: FileVersion) -> bytes:
 
 
 def parse_version(text: str) -> Version:
-    """Return the four numbers of a version as "0.1.0", zero for each that is missing or no number."""
+    """Return the four numbers of a version as "0.1.0", zero for each that is missing or not a number."""
     numbers = [int(part) if part.isdecimal() else 0 for part in text.split(".")]
     padded = [min(number, 0xFFFF) for number in (numbers + [0] * 4)[:4]]
     return padded[0], padded[1], padded[2], padded[3]
@@ -76,7 +76,7 @@ def _words(version: Version) -> tuple[int, int]:
 
 
 def _node(key: str, value: bytes, kind: int, children: list[bytes] | None = None) -> bytes:
-    """Return a node. A text's size counts its UTF-16 units; the padding behind the last child is not part of a node."""
+    """Return a node. A text's size counts its UTF-16 units; the padding after the last child is not part of a node."""
     body = bytearray(_HEAD.size)
     body += f"{key}\0".encode("utf-16-le")
     body += bytes(-len(body) % 4)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The WDK build: ``hpnotify.sys`` made by Microsoft's own compiler, in a Windows guest with the Enterprise WDK in its drive.
+"""The WDK build: ``hpnotify.sys`` made by Microsoft's compiler, in a Windows guest with the Enterprise WDK in its drive.
 
-The sources are copied in, ``wdk/build.cmd`` runs there, and what it made comes back with its logs. How the guest is
-reached is the caller's business: :class:`BuildGuest` is what is asked of it, and a transport of ``harness.guest`` is one.
+The sources are copied into the guest, ``wdk/build.cmd`` runs there, and its products are copied back with their logs. The
+caller connects to the guest: :class:`BuildGuest` is the interface, and a transport of ``harness.guest`` implements it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from harness.driver.source import driver_folder, revision
 from harness.errors import GuestError, GuestRefused, InfrastructureError, UsageError
 
 WDK_LABEL = "WDK-built"
-"""What such a driver is called. Whether Windows has loaded it is for ``pytest -m hardware`` to say."""
+"""The label of such a driver. ``pytest -m hardware`` shows whether Windows loads it."""
 
 SOURCES = {"src": ("*.c", "*.h"), "wdk": ("*.cmd", "*.inf", "*.vcxproj")}
-"""What the WDK is given, by folder; it lies next to each other in the guest as it does here."""
+"""The input of the WDK, by folder. The folders are next to each other in the guest, as here."""
 
 SECTOR = 2048
 DESCRIPTORS = 16
 """The sector at which an ISO's volume descriptors begin (ECMA-119, 6.2.1; ECMA-167, part 2, 8.3.1)."""
 
 VOLUMES = (b"CD001", b"BEA01")
-"""What the first of them says: ISO 9660, or an extended area as UDF has. The Enterprise WDK's medium may be either."""
+"""The first descriptor's identifier: ISO 9660, or the extended area of UDF. The Enterprise WDK's medium may be either."""
 
 
 class CommandAnswer(Protocol):
-    """What a command did."""
+    """The result of a command."""
 
     @property
     def exit_code(self) -> int:
-        """0 if it did what it should."""
+        """The exit code, 0 for success."""
 
     @property
     def stdout(self) -> str:
@@ -70,7 +70,7 @@ LARGEST = 256 << 20
 
 
 class ShellWords(NamedTuple):
-    """How a guest's shell says what is needed. ``build`` names no drive: the script looks for the medium itself."""
+    """The commands in the language of a guest's shell. ``build`` names no drive: the script searches for the medium itself."""
 
     folder: str
     separator: str
@@ -90,7 +90,7 @@ WINDOWS = ShellWords(
     build=r"C:\hpnotify-wdk\wdk\build.cmd auto Release verify",
     remove=r"rmdir /s /q C:\hpnotify-wdk",
 )
-"""cmd.exe's words."""
+"""The commands for cmd.exe."""
 
 
 class WdkGuest(Protocol):
@@ -99,14 +99,14 @@ class WdkGuest(Protocol):
     def build_vm(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
     ) -> AbstractContextManager[BuildGuest]:
-        """Start the guest with ``medium`` in its drive, give it when it is ready, and end it.
+        """Start the guest with ``medium`` in its drive, yield it when it is ready, and shut it down at the end.
 
-        Raises UsageError or MissingPart with the command that makes what is missing, as a template that was not built.
+        Raises UsageError or MissingPart with the command that makes what is missing, such as a template that was not built.
         """
 
 
 class WdkProduct(NamedTuple):
-    """A file that the build leaves: what it is called here, and where it lies below ``wdk`` in the guest."""
+    """A file that the build makes: its name here, and its path below ``wdk`` in the guest."""
 
     name: str
     at: tuple[str, ...]
@@ -117,7 +117,7 @@ PACKAGE = (
     WdkProduct("hpnotify.inf", ("build", "Release", "hpnotify", "hpnotify.inf")),
     WdkProduct("hpnotify.pdb", ("build", "Release", "hpnotify.pdb")),
 )
-"""Without these there is no driver."""
+"""The required files of a driver."""
 
 EXTRAS = (
     WdkProduct("hpnotify.cat", ("build", "Release", "hpnotify", "hpnotify.cat")),
@@ -127,13 +127,13 @@ EXTRAS = (
     WdkProduct("static-driver-verifier.xml", ("sdv", "SDV.DVL.xml")),
     WdkProduct("driver-verification.xml", ("hpnotify.DVL.XML",)),
 )
-"""What may be missing: Static Driver Verifier, for one, left the WDK after Windows 11 22H2's."""
+"""The optional files. Static Driver Verifier, for example, is not in the WDK after that of Windows 11 22H2."""
 
 LOG = WdkProduct("build.log", ("build", "Release", "build.log"))
 
 
 class WdkProducts(NamedTuple):
-    """What came back: the driver, its manifest, what its image's checks say, and the products that were not there."""
+    """The result: the driver, its manifest, the checks of its image, and the missing products."""
 
     driver: Path
     manifest: DriverManifest
@@ -142,7 +142,7 @@ class WdkProducts(NamedTuple):
 
 
 def check_medium(iso: Path) -> None:
-    """Raise UsageError unless ``iso`` is a file that is laid out as an ISO."""
+    """Raise UsageError unless ``iso`` is a file in the format of an ISO."""
     hint = "Name the ISO of the Enterprise WDK, as it was downloaded."
     try:
         with iso.open("rb") as file:
@@ -159,7 +159,7 @@ def build_with_wdk(
 ) -> WdkProducts:
     """Build the driver in a guest whose drive holds the Enterprise WDK, and put the result into the folder ``out``.
 
-    ``medium`` names the ISO, for the manifest. The guest is left without the sources. Raises GuestRefused, with the end
+    ``medium`` names the ISO, for the manifest. The sources are removed from the guest. Raises GuestRefused, with the end
     of the build's log, if it does not build; GuestError if the guest is lost; InfrastructureError if ``out`` cannot be
     written.
     """
@@ -201,7 +201,7 @@ def _ask(vm: BuildGuest, command: str, what: str, deadline: Deadline) -> None:
 
 
 def _end(answer: CommandAnswer) -> str:
-    """Return the last lines of what a command said; the guest's words are escaped where they are shown."""
+    """Return the last lines of a command's output. The guest's text is escaped where it is shown."""
     lines = f"{answer.stdout}\n{answer.stderr}".split("\n")
     return "\n  ".join([line.rstrip()[:300] for line in lines if line.strip()][-20:]) or "it said nothing"
 
@@ -209,7 +209,7 @@ def _end(answer: CommandAnswer) -> str:
 def _fetch(
     vm: BuildGuest, words: ShellWords, products: tuple[WdkProduct, ...], out: Path, deadline: Deadline
 ) -> list[str]:
-    """Copy back what is there and return the names of what is not. Files of an earlier build go first."""
+    """Copy back the existing products and return the names of missing ones. Files of an earlier build are removed first."""
     missing = []
     for product in products:
         (out / product.name).unlink(missing_ok=True)
@@ -221,7 +221,7 @@ def _fetch(
 
 
 def _remove(vm: BuildGuest, words: ShellWords, deadline: Deadline) -> None:
-    """Remove the sources from the guest; what went wrong before is worth more than that this does."""
+    """Remove the sources from the guest. An earlier error has priority over one of the removal."""
     try:
         vm.run(words.remove, deadline)
     except GuestError:

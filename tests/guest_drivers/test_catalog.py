@@ -220,7 +220,7 @@ a.txt = 1
         ("a.cat", "../a.cat", "is not a file's name"),
         ("a.txt", "../a.txt", "is not a file's name"),
         ("a.txt", "A.txt", "names A.txt, which is not next to it"),
-        ("a.txt", "a.sys", "is no image that Windows could load"),
+        ("a.txt", "a.sys", "is not an image that Windows could load"),
     ],
 )
 def test_packages_that_are_none(old: str, new: str, said: str, tmp_path: Path, keys: Certificate) -> None:

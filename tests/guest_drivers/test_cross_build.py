@@ -301,7 +301,7 @@ SPOILERS: list[tuple[Callable[[pefile.PE], None], str, str]] = [
     (_fixed_base, "hardening", "DYNAMIC_BASE"),
     (_no_resources, "resources", "lacks a version, a message table, event descriptions"),
     (_version_under_another_number, "resources", "lacks a version, so that"),
-    (_descriptions_of_nothing, "resources", "its WEVT_TEMPLATE is cut or none"),
+    (_descriptions_of_nothing, "resources", "its WEVT_TEMPLATE is cut or invalid"),
 ]
 
 
@@ -436,7 +436,7 @@ def test_files_that_are_no_image(tmp_path: Path, data: bytes) -> None:
     """What is no image is refused in words."""
     path = tmp_path / "hpnotify.sys"
     path.write_bytes(data)
-    with pytest.raises(UsageError, match="no image that Windows could load"):
+    with pytest.raises(UsageError, match="not an image that Windows could load"):
         check_image(path)
 
 

@@ -125,7 +125,7 @@ def test_defect_of_the_driver_is_found_through_its_map(
             "there is no .*tiny.sys.* drivers in the folder: other.sys",
             "--driver FILE",
         ),
-        ({"tiny.sys": b"no image"}, "is no image that Windows could load", ".sys file"),
+        ({"tiny.sys": b"no image"}, "is not an image that Windows could load", ".sys file"),
         ({"tiny.sys": image(machine=0x14C)}, "is for machine 0x014c, not 0x8664", "x64 build"),
         ({"tiny.sys": image(subsystem=3)}, "subsystem: is 3, not 1", "x64 build"),
     ],
