@@ -67,13 +67,13 @@ CASES = [
         "the same symbol",
         "its own",
     ),
-    ('<events><evnt value="1"/></events>', "does not belong into <events>", "event"),
-    ("<event value='1'/>", "does not belong into <provider>", "Did you mean 'events'?"),
+    ('<events><evnt value="1"/></events>', "does not belong in <events>", "event"),
+    ("<event value='1'/>", "does not belong in <provider>", "Did you mean 'events'?"),
     (CHANNEL + event('channel="C" level="win:Error"'), "has no message", "message="),
-    (CHANNEL + event('channel="C" message="$(string.a)"'), "has none of its levels", "win:Error"),
+    (CHANNEL + event('channel="C" message="$(string.a)"'), "does not have one of its levels", "win:Error"),
     (
         CHANNEL + event('channel="C" message="$(string.a)" level="win:Verbose"'),
-        "none of its levels",
+        "not have one of its levels",
         "win:Error",
     ),
     (

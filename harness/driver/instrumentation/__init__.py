@@ -6,5 +6,5 @@
     source -> reader, fields (checked by attributes, vocabulary, rules) -> model -> message_ids
     model  -> message_table, wevt_template (binary_xml) -> resource_file
 
-Given bytes make given bytes: those that Microsoft's message compiler (mc.exe 10.0.26100, ``-um``) makes.
+The output is deterministic, and equal to that of Microsoft's message compiler (mc.exe 10.0.26100, ``-um``).
 """

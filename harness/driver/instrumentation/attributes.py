@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The attributes of an element, read by the types that the manifest's schema gives them.
+"""The attributes of an element, read by their types in the manifest's schema.
 
-Each reader raises BadDocument for what the schema does not allow (W32:WES/eventmanifestschema-simple-types.md).
+Each reader raises BadDocument for a value that the schema does not allow (W32:WES/eventmanifestschema-simple-types.md).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _NAME = re.compile(r"(?:([^\W\d][\w.\-]*):)?([^\W\d][\w.\-]*)")
 _DECIMAL = re.compile(r"\+?[0-9]{1,20}")
 _HEXADECIMAL = re.compile(r"0[xX]([0-9a-fA-F]{1,16})")
 LONGEST = 0x7FFF
-"""Characters of the longest name: the resources say its length in 16 bits."""
+"""Characters of the longest name: the resources hold its length in 16 bits."""
 
 FORBIDDEN = "><&\"|\\:'?*"
-"""Characters that the name of a provider or a channel cannot have, beside control characters."""
+"""Characters that a provider's or channel's name cannot have, besides control characters."""
 
 NAMESPACES = {"win": WIN, "xs": XS}
 """The namespaces that manifests need, by their customary prefixes."""
@@ -32,7 +32,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class QName(NamedTuple):
-    """A qualified name: its namespace ("" for none), its local name, and the prefix that it was written with."""
+    """A qualified name: its namespace ("" for none), its local name, and the prefix in the manifest."""
 
     namespace: str
     local: str
@@ -40,17 +40,17 @@ class QName(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The name as the resources carry it."""
+        """The name in the form of the resources."""
         return f"{self.prefix}:{self.local}" if self.prefix else self.local
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two names are compared by."""
+        """The key by which names are compared."""
         return self.namespace, self.local
 
 
 def check_names(element: Element, allowed: frozenset[str], children: frozenset[str]) -> None:
-    """Raise BadDocument if the element has an attribute or a child of the manifest's namespaces that it cannot have."""
+    """Raise BadDocument if the element has an attribute, or a child of the manifest's namespaces, that is not allowed."""
     for name in element.attributes:
         if name not in allowed:
             raise element.error(
@@ -59,12 +59,12 @@ def check_names(element: Element, allowed: frozenset[str], children: frozenset[s
     for child in element.children():
         if child.tag not in children:
             raise child.error(
-                f"does not belong into <{element.tag}>", hint=choices(child.tag, sorted(children))
+                f"does not belong in <{element.tag}>", hint=choices(child.tag, sorted(children))
             )
 
 
 def text(element: Element, name: str) -> str:
-    """Return a required attribute, not empty."""
+    """Return a required, non-empty attribute."""
     value = element.attributes.get(name)
     if value is None:
         raise element.error(f"lacks the attribute {name!r}", hint=f'Add {name}="…".')
@@ -83,7 +83,7 @@ def token(element: Element, name: str) -> str:
 
 
 def optional_token(element: Element, name: str) -> str:
-    """Return an optional attribute as :func:`token` does. Raises BadDocument if it is there and empty."""
+    """Return an optional attribute like :func:`token`. Raises BadDocument if it exists and is empty."""
     value = token(element, name)
     if not value and name in element.attributes:
         raise element.error(f"{name!r} is empty", attribute=name, hint=f"Give {name} a value, or remove it.")
@@ -91,7 +91,7 @@ def optional_token(element: Element, name: str) -> str:
 
 
 def number(element: Element, name: str, bits: int, *, default: int | None = None) -> int:
-    """Return an unsigned number of so many bits, decimal or hexadecimal. Without a default it is required."""
+    """Return an unsigned number of ``bits`` bits, decimal or hexadecimal. Without a default it is required."""
     if default is not None and name not in element.attributes:
         return default
     value = text(element, name).strip()
@@ -105,7 +105,7 @@ def number(element: Element, name: str, bits: int, *, default: int | None = None
 
 
 def mask(element: Element, name: str, bits: int) -> int:
-    """Return a required number of so many bits that must be written in hexadecimal."""
+    """Return a required number of ``bits`` bits, written in hexadecimal."""
     found = _HEXADECIMAL.fullmatch(text(element, name).strip())
     if found is None or len(found[1]) > bits // 4:
         raise _not_a_number(element, name, f"is not a hexadecimal number of at most {bits // 4} digits")
@@ -113,7 +113,7 @@ def mask(element: Element, name: str, bits: int) -> int:
 
 
 def ranged(element: Element, name: str, bits: int, low: int, high: int) -> int:
-    """Return a required number that providers may take from ``low`` to ``high``; the others are Windows' own."""
+    """Return a required number from ``low`` to ``high``, the range for providers. Windows uses the others."""
     value = number(element, name, bits)
     if not low <= value <= high:
         raise element.error(
@@ -133,7 +133,7 @@ def flag(element: Element, name: str) -> bool:
 
 
 def guid(element: Element, name: str) -> bytes:
-    """Return an optional GUID as Windows keeps it, b"" without it or for the GUID of zeros."""
+    """Return an optional GUID in Windows' layout, b"" without it or for the GUID of zeros."""
     if name not in element.attributes:
         return b""
     value = element.attributes[name].strip()
@@ -170,7 +170,7 @@ def qualified_or_none(element: Element, name: str) -> QName | None:
 
 
 def qualified_list(element: Element, name: str) -> list[QName]:
-    """Return the qualified names of an optional attribute, which white space separates."""
+    """Return the qualified names of an optional attribute, separated by white space."""
     return [_resolve(element, name, word) for word in element.attributes.get(name, "").split()]
 
 
@@ -180,7 +180,7 @@ def _resolve(element: Element, name: str, value: str) -> QName:
         raise element.error(
             f"{value!r} is not a name",
             attribute=name,
-            hint="A name begins with a letter or _ and goes on with letters, digits, '.', '-' and _.",
+            hint="A name begins with a letter or _ and continues with letters, digits, '.', '-' and _.",
         )
     prefix = found[1] or ""
     if prefix and prefix not in element.prefixes:
@@ -201,7 +201,7 @@ def _not_a_number(element: Element, name: str, what: str) -> BadDocument:
 
 
 def resource_name(element: Element, what: str, longest: int) -> str:
-    """Return the attribute ``name``, with which Windows knows ``what`` ("a channel"). Raises BadDocument."""
+    """Return the attribute ``name``, Windows' name of ``what`` ("a channel"). Raises BadDocument."""
     name = text(element, "name")
     if len(name) > longest or any(each in FORBIDDEN or each < " " for each in name):
         raise element.error(

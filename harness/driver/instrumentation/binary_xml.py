@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Binary XML: the fragment that a template keeps, and the identifier that is computed from it.
+"""Binary XML: a template's fragment, and the identifier that is computed from it.
 
-The tokens are those of MS-EVEN6 2.2.12, with names in the fragment itself. The fragment and the identifier are made of
+The tokens are those of MS-EVEN6 2.2.12, with names in the fragment itself. The fragment and the identifier are made from
 one small tree: an element with attributes, and either elements, one insert, or a text.
 """
 
@@ -38,7 +38,7 @@ class Node:
 
 
 def tree(template: TemplateDefinition) -> Node:
-    """Return what an event with this template is rendered as."""
+    """Return the tree as which an event with this template is rendered."""
     if template.user_data is not None:
         return _from_source(template.user_data)
     root = Node("EventData", [("Name", template.name)] if template.name else [])
@@ -49,7 +49,7 @@ def tree(template: TemplateDefinition) -> Node:
 
 
 def value_type(each: FieldDefinition) -> int:
-    """Return the type of a field's value: its input type, with the array's flag if there may be several."""
+    """Return the type of a field's value: its input type, with the array's flag if it may have several values."""
     return each.in_type | ARRAY if each.count.given else each.in_type
 
 
@@ -62,9 +62,9 @@ def fragment(root: Node, types: list[int]) -> bytes:
 
 
 def identifier(root: Node, types: list[int], *, indented: bool) -> bytes:
-    """Return the GUID of a template, made of its XML and its types, so that equal templates have equal ones.
+    """Return the GUID of a template, made from its XML and its types, so that equal templates have equal GUIDs.
 
-    The XML is ``indented`` where it is the user's own.
+    ``indented`` is for XML that the user wrote.
     """
     text = "".join(_written(root, 1 if indented else None)).encode("utf-16-le")
     kinds = b"".join(struct.pack("<I", each) for each in types)
@@ -92,7 +92,7 @@ def _from_source(element: Element) -> Node:
 
 
 def _written(node: Node, depth: int | None) -> list[str]:
-    """Return the XML as the identifier takes it, one tab a level of ``depth`` before each element, none without it."""
+    """Return the identifier's form of the XML: before each element one tab a level of ``depth``, none for None."""
     made = [f"<{node.name}"]
     made += [f' {name}="{escape(value, {chr(34): "&quot;"})}"' for name, value in node.attributes]
     if not node.children and node.insert is None and not node.text:

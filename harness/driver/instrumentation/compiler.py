@@ -13,7 +13,7 @@ from harness.driver.instrumentation.wevt_template import wevt_template
 
 
 class CompiledManifest(NamedTuple):
-    """What a manifest was compiled to: message tables by culture, the primary one first, and the event descriptions."""
+    """A compiled manifest: message tables by culture, the primary one first, and the event descriptions."""
 
     manifest: ManifestDefinition
     template: bytes
@@ -21,7 +21,7 @@ class CompiledManifest(NamedTuple):
 
 
 def compile_manifest(data: bytes, name: str) -> CompiledManifest:
-    """Compile the bytes of a manifest. ``name`` is what errors call the file. Raises BadDocument, with the line."""
+    """Compile the bytes of a manifest. ``name`` is the file's name in errors. Raises BadDocument, with the line."""
     manifest = read_manifest(parse(data, name))
     assign_numbers(manifest, name)
     tables = {culture: message_table(manifest, culture) for culture in manifest.cultures}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The definitions of a provider that its events refer to: channels, levels, tasks, opcodes, keywords, maps, filters.
+"""The definitions of a provider to which its events refer: channels, levels, tasks, opcodes, keywords, maps, filters.
 
-What one list must not have twice is checked here: names, values and symbols.
+Duplicates in a list are checked here: names, values and symbols.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _PUBLISHING = frozenset(
 
 
 class Once:
-    """What must not be there twice in a list, by the attribute that says it."""
+    """A check for duplicates in a list, by attribute."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, object], int] = {}
 
     def check(self, element: Element, attribute: str, value: object, what: str = "") -> None:
-        """Raise BadDocument if another element has this value for the attribute; an empty one never counts.
+        """Raise BadDocument if another element has this value for the attribute. Empty values do not count.
 
-        ``what`` says what is the same, where that is more than the attribute.
+        ``what`` names the duplicate if it is more than the attribute.
         """
         if value in ("", None, b""):
             return
@@ -62,20 +62,20 @@ class Once:
             raise element.error(
                 f"another one, on line {self._seen[attribute, value]}, has the same {what or attribute}",
                 attribute=attribute,
-                hint=f"Give each <{element.tag}> a {what or attribute} of its own.",
+                hint=f"Give each <{element.tag}> its own {what or attribute}.",
             )
         self._seen[attribute, value] = element.line
 
 
 class Definitions:
-    """Reads the lists of one provider, each into a dictionary in the manifest's order. Raises BadDocument."""
+    """A reader of one provider's lists, each into a dictionary in the manifest's order. Raises BadDocument."""
 
     def __init__(self, provider: Element, strings: Strings) -> None:
         self._provider = provider
         self._strings = strings
 
     def channels(self) -> list[tuple[ChannelDefinition, bool]]:
-        """Return the channels, each with whether its value is the manifest's own and not yet to be chosen."""
+        """Return the channels, each with whether the manifest gives its value, so that none must be chosen."""
         once = Once()
         found = []
         for element in self._provider.grandchildren("channels", "channel", "importChannel"):
@@ -130,7 +130,7 @@ class Definitions:
         return found
 
     def opcodes(self, holder: Element, task: int = 0) -> dict[tuple[str, str], OpcodeDefinition]:
-        """Return the opcodes in one element, of a task or of the provider (0)."""
+        """Return the opcodes in one element, a task's or the provider's (0)."""
         once = Once()
         found = {}
         attributes.check_names(holder, NONE, frozenset({"opcode"}))
@@ -151,7 +151,7 @@ class Definitions:
             mask = attributes.mask(element, "mask", 64)
             if mask.bit_count() != 1 or mask.bit_length() - 1 > MOST_KEYWORD_BIT:
                 raise element.error(
-                    f"a keyword's mask has one bit, and that one of the lowest {MOST_KEYWORD_BIT + 1}",
+                    f"a keyword's mask has one bit, which is one of the lowest {MOST_KEYWORD_BIT + 1}",
                     attribute="mask",
                     hint=f"Write 0x1, 0x2, 0x4 and so on up to {1 << MOST_KEYWORD_BIT:#x}.",
                 )
@@ -208,7 +208,7 @@ class Definitions:
     def _head(
         self, element: Element, once: Once, allowed: frozenset[str], children: frozenset[str] = NONE
     ) -> QName:
-        """Return the name of a definition after the checks that all of them have in common."""
+        """Return the name of a definition after the checks common to all definitions."""
         attributes.check_names(element, allowed, children)
         name = attributes.qualified(element, "name")
         if name.namespace == WIN:

@@ -36,7 +36,7 @@ from harness.driver.instrumentation.vocabulary import (
 )
 
 ADMIN_LEVELS = range(1, 5)
-"""Critical to Informational: those that an event of an Admin channel can have."""
+"""Critical to Informational: the allowed levels of an Admin channel's events."""
 
 _EVENT = frozenset(
     {
@@ -50,7 +50,7 @@ Named = TypeVar("Named", LevelDefinition, TaskDefinition, OpcodeDefinition, Keyw
 
 
 class EventReader:
-    """Reads the events of one provider. What Windows defines is added to the provider where an event first uses it."""
+    """A reader of one provider's events. Windows' own definitions are added to the provider where an event first uses them."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class EventReader:
         standards: Mapping[str, Standard],
         known: Mapping[tuple[str, str], Named],
     ) -> tuple[Standard, LocalizedMessage]:
-        """Return what Windows defines under a name. Raises BadDocument, with all names that there are, if it is nothing."""
+        """Return Windows' definition of a name. Raises BadDocument with all existing names if there is none."""
         if name.namespace != WIN or name.local not in standards:
             names = [each.name for each in known.values()] + [f"win:{each}" for each in standards]
             attribute = "keywords" if kind == "keyword" else kind
@@ -197,7 +197,7 @@ class EventReader:
 
 
 def _check_admin(event: EventDefinition) -> None:
-    """Raise BadDocument for an event of an Admin channel that administrators could not read."""
+    """Raise BadDocument for an event of an Admin channel that administrators could not understand."""
     if event.channel is None or event.channel.kind != "Admin":
         return
     if event.message is None:
@@ -207,14 +207,14 @@ def _check_admin(event: EventDefinition) -> None:
         )
     if event.level is None or event.level.value not in ADMIN_LEVELS:
         raise event.element.error(
-            f"is written to the Admin channel {event.channel.name} and has none of its levels",
+            f"is written to the Admin channel {event.channel.name} and does not have one of its levels",
             attribute="level" if event.level else "",
             hint="Add level= win:Critical, win:Error, win:Warning or win:Informational.",
         )
 
 
 def _pairs(element: Element) -> list[str]:
-    """Return the ``name=value`` pairs of ``attributes``, as they are written."""
+    """Return the ``name=value`` pairs of ``attributes``, as written."""
     value = element.attributes.get("attributes", "")
     pairs = []
     position = 0

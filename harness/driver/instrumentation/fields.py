@@ -19,7 +19,7 @@ from harness.driver.instrumentation.source import Element, choices
 from harness.driver.instrumentation.vocabulary import IN_TYPES, OUT_ALIASES, OUT_TYPES, WIN, XS, InputType
 
 MOST_FIELDS = 99
-"""FormatMessage inserts no more; the message compiler refuses a template that has more."""
+"""FormatMessage inserts no more, and the message compiler refuses a template with more."""
 
 BINARY = IN_TYPES["Binary"].value
 _DATA = frozenset({"name", "inType", "outType", "map", "length", "count"})
@@ -28,7 +28,7 @@ _INSERT = re.compile(r"%([0-9]{1,3})")
 
 
 class _Named(NamedTuple):
-    """A field that was read, with its type; None for a structure."""
+    """A field with its type, None for a structure."""
 
     place: int
     kind: InputType | None
@@ -57,14 +57,14 @@ def read_template(element: Element, maps: Mapping[str, MapDefinition]) -> Templa
 
 
 def _read_fields(elements: list[Element], maps: Mapping[str, MapDefinition]) -> list[FieldDefinition]:
-    """Return the fields of a template or of a structure, whose references are resolved among themselves."""
+    """Return the fields of a template or of a structure, with the references among them resolved."""
     known: dict[str, _Named] = {}
     fields = []
     for index, element in enumerate(elements):
         name = attributes.text(element, "name")
         if name in known:
             raise element.error(
-                "another field has this name", attribute="name", hint="Give each field a name of its own."
+                "another field has this name", attribute="name", hint="Give each field its own name."
             )
         if element.tag == "struct":
             fields.append(_read_struct(element, name, known, maps))
@@ -178,7 +178,7 @@ def _map(element: Element, kind: InputType, maps: Mapping[str, MapDefinition]) -
 
 
 def _extent(element: Element, name: str, known: Mapping[str, _Named]) -> Extent:
-    """Return a length or count: a number, or a field before this one that has it."""
+    """Return a length or count: a number, or an earlier field that holds it."""
     if name not in element.attributes:
         return NO_EXTENT
     value = element.attributes[name]
@@ -203,7 +203,7 @@ def _extent(element: Element, name: str, known: Mapping[str, _Named]) -> Extent:
 
 
 def _user_data(element: Element, fields: int) -> Element | None:
-    """Return the one element in UserData, after a check of what it inserts."""
+    """Return the one element in UserData, after a check of its inserts."""
     for holder in element.children("UserData"):
         roots = [each for each in holder.content if isinstance(each, Element)]
         if len(roots) != 1:
@@ -224,7 +224,7 @@ def _check_user_data(element: Element, fields: int) -> None:
     ):
         raise element.error(f"has a text of more than {attributes.LONGEST} characters", hint="Shorten it.")
     if children and text:
-        raise element.error("has text beside elements", hint="Put the text into an element of its own.")
+        raise element.error("has text beside elements", hint="Put the text into its own element.")
     insert = _INSERT.fullmatch(text)
     if "%" in text and (insert is None or not 1 <= int(insert[1]) <= fields):
         raise element.error(

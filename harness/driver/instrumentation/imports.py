@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Imported channels: a log of Windows, a channel of another provider of the manifest, or one of another manifest."""
+"""Imported channels: logs of Windows, channels of another provider of the manifest, or channels of another manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.driver.instrumentation.vocabulary import CHANNELS, CLASSIC_LOGS
 
 
 def resolve_imports(providers: list[ProviderDefinition], strings: Strings) -> None:
-    """Give every imported channel the kind of what it imports; those of Windows have its values and texts too."""
+    """Give every imported channel its source's kind. Channels from Windows also get its values and texts."""
     defined = [each for provider in providers for each in provider.channels if not each.imported]
     for provider in providers:
         for channel in provider.channels:
@@ -34,7 +34,7 @@ def standard_channel(name: str, strings: Strings) -> ChannelDefinition:
 
 
 def become_standard(channel: ChannelDefinition, name: str, strings: Strings) -> None:
-    """Give a channel what a log of Windows has. Its events keep the keyword bit of an import, if it has one."""
+    """Give a channel the properties of a log of Windows. Its events keep the keyword bit of an import, if it has one."""
     channel.value, channel.kind = CHANNELS[name].value, CHANNELS[name].kind
     channel.message = strings.standard("channel", name, name)
     channel.classic = name in CLASSIC_LOGS

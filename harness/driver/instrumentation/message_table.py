@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The message table: numbers for the strings that a manifest uses, and the resource that has their texts.
 
-A number says what the text is of (four bits), of which provider (four bits), and which one: an event's number is its
-version and value, a level's its value. A string that several things use has the number of the first.
+A number says what kind of thing the text belongs to (four bits), to which provider (four bits), and to which thing: an
+event's number is its version and value, a level's its value. A string with several users has the number of the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCK = struct.Struct("<III")
 
 
 def assign_numbers(manifest: ManifestDefinition, name: str) -> None:
-    """Give each string that is used its number. Raises BadDocument if two would have the same."""
+    """Give each used string its number. Raises BadDocument if two would have the same."""
     taken: dict[int, LocalizedMessage] = {}
     for message in manifest.messages:
         if message.fixed:
@@ -67,7 +67,7 @@ def message_table(manifest: ManifestDefinition, culture: str) -> bytes:
 
 
 def _entry(text: str) -> bytes:
-    """Return one text with its head: it ends with a line's end and NUL, padded to 4 bytes."""
+    """Return one text with its head. The text ends with a line break and NUL, and is padded to 4 bytes."""
     units = f"{text}\r\n\0".encode("utf-16-le")
     size = _HEAD.size + -(-len(units) // 4) * 4
     return _HEAD.pack(size, UNICODE) + units.ljust(size - _HEAD.size, b"\0")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The model of a manifest: its providers with all references resolved, ready to be written.
 
-Objects are compared by identity: two definitions that say the same are two.
+Objects are compared by identity: two equal definitions are distinct.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from harness.driver.instrumentation.source import Element
 
 @dataclass(eq=False, slots=True)
 class LocalizedMessage:
-    """A string of the string table: ``texts`` by culture, ``number`` in the message table, None while nothing uses it."""
+    """A string of the string table: ``texts`` by culture, ``number`` in the message table, None while it is unused."""
 
     key: str
     texts: dict[str, str]
@@ -24,7 +24,7 @@ class LocalizedMessage:
 
 @dataclass(eq=False, slots=True)
 class ChannelDefinition:
-    """A channel. ``kind`` is Admin, Operational, Analytic or Debug, "" for one that another manifest defines.
+    """A channel. ``kind`` is Admin, Operational, Analytic or Debug, "" for a channel of another manifest.
 
     ``bit`` is the keyword that its events carry besides their own, 0 for a log of Windows that is not imported.
     """
@@ -60,7 +60,7 @@ class OpcodeDefinition:
 
 @dataclass(eq=False, slots=True)
 class TaskDefinition:
-    """A task, with opcodes of its own by (namespace, name). ``guid`` is b"" or 16 bytes."""
+    """A task, with its own opcodes by (namespace, name). ``guid`` is b"" or 16 bytes."""
 
     name: str
     value: int
@@ -98,14 +98,14 @@ class PatternMapDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A length or a count: ``fixed`` elements, or as many as the field with the index ``reference`` says; both 0/None for none."""
+    """A length or a count: ``fixed``, or the value of the field with the index ``reference``; 0 and None for none."""
 
     fixed: int = 0
     reference: int | None = None
 
     @property
     def given(self) -> bool:
-        """Whether there is one at all."""
+        """Whether a length or count is given."""
         return bool(self.fixed) or self.reference is not None
 
 
@@ -114,7 +114,7 @@ NO_EXTENT = Extent()
 
 @dataclass(eq=False, slots=True)
 class FieldDefinition:
-    """A field of a template; ``members`` are a structure's fields, whose references count among themselves."""
+    """A field of a template; ``members`` are a structure's fields, whose references are indexes among themselves."""
 
     name: str
     in_type: int
@@ -127,7 +127,7 @@ class FieldDefinition:
 
 @dataclass(eq=False, slots=True)
 class TemplateDefinition:
-    """The fields of an event, and the XML that it is rendered as: an element of the user's, or None for EventData."""
+    """The fields of an event, and the XML for rendering it: an element of the user's, or None for EventData."""
 
     tid: str
     name: str
@@ -148,7 +148,7 @@ class FilterDefinition:
 
 @dataclass(eq=False, slots=True)
 class EventDefinition:
-    """An event with all that it refers to."""
+    """An event with all its references."""
 
     value: int
     version: int
@@ -164,12 +164,12 @@ class EventDefinition:
     """``name=value`` each, for tools (``attributes="FILE=source.c;LINE=12"``)."""
 
     element: Element
-    """Where it stands."""
+    """The element in the manifest."""
 
 
 @dataclass(eq=False, slots=True)
 class ProviderDefinition:
-    """A provider. Lists are in the manifest's order; what Windows defines follows where an event first uses it."""
+    """A provider. Lists are in the manifest's order; Windows' own definitions follow in the order of their first use."""
 
     name: str
     guid: bytes
@@ -194,7 +194,7 @@ class ProviderDefinition:
 
 @dataclass(slots=True)
 class ManifestDefinition:
-    """What a manifest defines. ``cultures`` are the names of its languages, the first being the primary one."""
+    """The content of a manifest. ``cultures`` are the names of its languages, the first being the primary one."""
 
     providers: list[ProviderDefinition]
     cultures: list[str]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The products of a compilation: files that resource compilers and linkers take, put into a folder together or not at all."""
+"""The products of a compilation: files for resource compilers and linkers, written into a folder completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.errors import InfrastructureError, UsageError
 
 WEVT_TEMPLATE = "WEVT_TEMPLATE"
 NUMBER = 1
-"""The number of both resources, which Windows looks for."""
+"""The number of both resources, by which Windows finds them."""
 
 UNWRITABLE = '"\\\n\r'
-"""What the name of a file in a resource script cannot have."""
+"""Characters that a file name in a resource script cannot have."""
 
 _SUBLANGUAGE_SHIFT = 10
 
@@ -35,8 +35,8 @@ def resources(compiled: CompiledManifest) -> list[Resource]:
 def write_products(compiled: CompiledManifest, stem: str, out: Path) -> list[Path]:
     """Write ``STEM.wevt_template.bin``, message tables, ``STEM.rc`` and ``STEM.res`` into a folder, and return their paths.
 
-    ``STEM.message_table.bin`` is that of the primary language, ``STEM.message_table.CULTURE.bin`` each other one.
-    Raises UsageError (a name that a resource script cannot have) and InfrastructureError.
+    ``STEM.message_table.bin`` is that of the primary language, ``STEM.message_table.CULTURE.bin`` that of another.
+    Raises UsageError (an invalid name in a resource script) and InfrastructureError.
     """
     if any(each in UNWRITABLE for each in stem):
         raise UsageError(

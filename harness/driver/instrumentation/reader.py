@@ -44,7 +44,7 @@ _GUID_DIGITS = 32
 
 
 def read_manifest(root: Element) -> ManifestDefinition:
-    """Return what a manifest defines. Raises BadDocument for the first thing in it that cannot be compiled."""
+    """Return the content of a manifest. Raises BadDocument for the first error."""
     if root.namespace not in OWN or root.tag not in ("instrumentationManifest", "assembly"):
         raise root.error(
             "is not the root of an instrumentation manifest",
@@ -64,7 +64,7 @@ def read_manifest(root: Element) -> ManifestDefinition:
             if len(providers) > MOST_PROVIDERS:
                 raise child.error(
                     f"is one provider more than the {MOST_PROVIDERS} that a manifest can have",
-                    hint="Put it into a manifest of its own.",
+                    hint="Put it into its own manifest.",
                 )
     resolve_imports(providers, strings)
     for element, reader in readers:
@@ -73,7 +73,7 @@ def read_manifest(root: Element) -> ManifestDefinition:
 
 
 def _read_message_table(root: Element, strings: Strings) -> None:
-    """Give the strings that a messageTable lists the numbers that it says."""
+    """Give the strings in a messageTable their numbers."""
     once = Once()
     for events in root.grandchildren("instrumentation", "events"):
         for element in events.grandchildren("messageTable", "message"):
@@ -88,7 +88,7 @@ def _read_message_table(root: Element, strings: Strings) -> None:
 
 
 def _read_provider(element: Element, strings: Strings, once: Once) -> tuple[ProviderDefinition, EventReader]:
-    """Return a provider with its definitions, and what reads its events once all channels are known."""
+    """Return a provider with its definitions, and the reader of its events for when all channels are known."""
     attributes.check_names(element, _PROVIDER, frozenset(_LISTS))
     for child in element.children():
         if child.tag != "traits":
@@ -149,7 +149,7 @@ def _read_templates(element: Element, maps: dict[str, MapDefinition]) -> dict[st
 
 
 def _number_channels(provider: ProviderDefinition, given: set[int]) -> None:
-    """Give each channel without a value the lowest that is free, and each its keyword bit from the highest down."""
+    """Give each channel without a value the lowest free one, and each channel its keyword bit from the highest down."""
     taken = {channel.value for channel in provider.channels if id(channel) in given}
     following = iter(value for value in range(16, 256) if value not in taken)
     for index, channel in enumerate(provider.channels):
@@ -168,6 +168,6 @@ def _group(element: Element) -> bytes:
 
 
 def _ends_with(name: str, guid: str) -> bool:
-    """Tell whether the last 32 hexadecimal digits of a name, whatever is between them, are those of a GUID."""
+    """Return whether the last 32 hexadecimal digits of a name, ignoring other characters, are those of a GUID."""
     digits = "".join(each for each in name if each in "0123456789abcdefABCDEF")
     return digits[-_GUID_DIGITS:].lower() == guid.strip("{} ").replace("-", "").lower()

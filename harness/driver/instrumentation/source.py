@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The source of a compilation: XML elements that know the line they stand on, and the errors that name it.
+"""The source of a compilation: XML elements with their line numbers, and the errors that name them.
 
-The XML comes from users. Its size, its depth and the number of its elements are bounded, and a DOCTYPE is refused:
-without one there are no entities but XML's own five, and nothing outside the file is read.
+The XML comes from users. Its size, its depth and the number of its elements are bounded, and a DOCTYPE is refused. Without
+one the only entities are XML's own five, and nothing outside the file is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.choice import closest, suggest
 from harness.errors import BadDocument, UsageError
 
 LARGEST = 16 << 20
-"""Bytes of the largest manifest that is compiled."""
+"""Bytes of the largest manifest."""
 
 MOST_ELEMENTS = 100_000
 DEEPEST = 64
@@ -29,7 +29,7 @@ LONGEST_HINT = 6000
 
 MOST_SHOWN = 40
 MOST_COMPARED = 1000
-"""Of the names that there are, how many an error shows, and how many are compared with a mistyped one."""
+"""The numbers of existing names that an error shows, and that are compared with a mistyped one."""
 
 EVENTS = "http://schemas.microsoft.com/win/2004/08/events"
 """The namespace of manifests (W32:WES/writing-an-instrumentation-manifest.md)."""
@@ -40,7 +40,7 @@ ASSEMBLY = "urn:schemas-microsoft-com:asm.v3"
 OWN = frozenset({EVENTS, ASSEMBLY})
 
 _SEPARATOR = "\x01"
-"""What expat puts between namespace and name: a character that XML forbids."""
+"""The separator of namespace and name in expat: a character that XML forbids."""
 
 
 class Element:
@@ -76,7 +76,7 @@ class Element:
             yield from child.children(*tags)
 
     def error(self, what: str, *, attribute: str = "", hint: str) -> BadDocument:
-        """Return the error for this element: *FILE:LINE: <level value="7">: what*, with the way out as its hint."""
+        """Return the error for this element: *FILE:LINE: <level value="7">: what*, with ``hint`` saying what to do."""
         shown = ""
         for name in (attribute,) if attribute else ("name", "id", "tid", "value"):
             if name in self.attributes:
@@ -89,20 +89,20 @@ class Element:
 
 
 def parse(data: bytes, name: str) -> Element:
-    """Return the root element of a manifest. ``name`` is what errors call the file.
+    """Return the root element of a manifest. ``name`` is the file's name in errors.
 
-    Raises BadDocument: not well-formed, a DOCTYPE, too many or too deeply nested elements.
+    Raises BadDocument for XML that is not well-formed, a DOCTYPE, and too many or too deeply nested elements.
     """
     if len(data) > LARGEST:
         raise BadDocument(
             f"{name}: {len(data)} bytes are too many for a manifest",
-            hint=f"The largest that is compiled has {LARGEST} bytes. Split the providers over several manifests.",
+            hint=f"The largest manifest has {LARGEST} bytes. Split the providers over several manifests.",
         )
     return _Builder(name).parse(data)
 
 
 def read(path: Path) -> bytes:
-    """Return the bytes of a manifest's file, no more than :func:`parse` takes and one. Raises UsageError."""
+    """Return the bytes of a manifest's file, at most one more than :func:`parse` accepts. Raises UsageError."""
     hint = "Name an instrumentation manifest (.man)."
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -114,7 +114,7 @@ def read(path: Path) -> bytes:
 
 
 def choices(wanted: str, known: Iterable[str]) -> str:
-    """Return the hint for a name that is not known, as :func:`harness.choice.suggest` does, of any number of names."""
+    """Return the hint for an unknown name, like :func:`harness.choice.suggest`, from any number of names."""
     names = [_cut(name) for name in islice(known, MOST_COMPARED)]
     wanted = _cut(wanted)
     near = closest(wanted, names)
@@ -122,7 +122,7 @@ def choices(wanted: str, known: Iterable[str]) -> str:
 
 
 def _split(name: str) -> tuple[str, str, str]:
-    """Return namespace, local name and prefix of what expat calls an element."""
+    """Return the namespace, local name and prefix in expat's name of an element."""
     parts = name.split(_SEPARATOR)
     if len(parts) == 1:
         return "", parts[0], ""
@@ -134,7 +134,7 @@ def _cut(value: str, longest: int = LONGEST_SHOWN) -> str:
 
 
 class _Builder:
-    """Makes the tree while expat reads."""
+    """A builder of the tree while expat reads."""
 
     def __init__(self, name: str) -> None:
         self.name = name

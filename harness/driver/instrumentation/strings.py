@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The string tables of a manifest: what ``$(string.ID)`` refers to, in each of the manifest's languages."""
+"""The string tables of a manifest: the targets of ``$(string.ID)``, in each of the manifest's languages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.driver.instrumentation.source import Element
 
 DEFAULT_CULTURE = "en-US"
 LARGEST_TEXT = 0xFFF0 // 2
-"""UTF-16 units of the longest message: an entry of a message table says its bytes in 16 bits."""
+"""UTF-16 units of the longest message: an entry of a message table has its size in 16 bits."""
 
 _REFERENCE = re.compile(r"\$\(([Ss]tring|[Mm][Cc])\.(.*)\)")
 _NUMBERS = {name.replace("_", "-").lower(): number for number, name in locale.windows_locale.items()}
@@ -28,7 +28,7 @@ def language(culture: str) -> int | None:
 
 
 class Strings:
-    """The strings of a manifest by id. Texts of Windows' own vocabulary are added as they are used, once each."""
+    """The strings of a manifest by id. Texts of Windows' own vocabulary are added on first use."""
 
     def __init__(self, root: Element) -> None:
         self.cultures: list[str] = []
@@ -73,7 +73,7 @@ class Strings:
         return message
 
     def standard(self, kind: str, name: str, text: str) -> LocalizedMessage:
-        """Return the text of one of Windows' own definitions, the same one for every provider of the manifest."""
+        """Return the text of one of Windows' definitions, the same object for every provider of the manifest."""
         key = (kind, name)
         if key not in self._standard:
             self._standard[key] = LocalizedMessage(f"win:{name}", dict.fromkeys(self.cultures, text))
@@ -108,7 +108,7 @@ class Strings:
                 raise string.error(
                     f"its text is longer than {LARGEST_TEXT} characters",
                     attribute="id",
-                    hint="Shorten it: a message table has no room for more.",
+                    hint="Shorten it: a message table cannot hold more.",
                 )
             message.texts[culture] = text
 

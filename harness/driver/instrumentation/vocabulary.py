@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The vocabulary that every provider has: what Windows' ``winmeta.xml`` defines in the namespace ``win``.
+"""The vocabulary of every provider: the definitions of Windows' ``winmeta.xml`` in the namespace ``win``.
 
 Names and values: W32:WES/eventmanifestschema-leveltype-complextype.md, -opcodetype-, -inputtype-, -outputtype-; those
-that the pages leave out are measured. The texts are those of the message table of Windows' wevtapi.dll
+that the pages omit are measured. The texts are those of the message table of Windows' wevtapi.dll
 (libyal/winevt-kb: docs/sources/message-files/MessageFile-wevtapi.dll.md).
 """
 
@@ -57,7 +57,7 @@ KEYWORDS = {
 
 
 class StandardChannel(NamedTuple):
-    """A channel of Windows, which providers import: its text is its name. ``kind`` is the type of its log."""
+    """A channel of Windows, for import by providers. Its text is its name. ``kind`` is the type of its log."""
 
     value: int
     kind: str
@@ -71,7 +71,7 @@ CHANNELS = {
     "TraceLogging": StandardChannel(11, "Debug"),
 }
 CLASSIC_LOGS = frozenset({"System", "Application", "Security"})
-"""Events of these keep the message number of classic event logs."""
+"""The events of these logs keep the message numbers of classic event logs."""
 
 OUT_TYPES = {
     (XS, "string"): 1,
@@ -116,11 +116,11 @@ OUT_TYPES = {
 """The output types by namespace and name."""
 
 OUT_ALIASES = {(XS, name): (WIN, name) for name in ("HexInt8", "HexInt16", "HexInt32", "HexInt64")}
-"""Names that are taken too: manifests of Microsoft's own write xs:HexInt64."""
+"""Names that are also accepted: Microsoft's own manifests use xs:HexInt64."""
 
 
 class InputType(NamedTuple):
-    """An input type: its value, the output types it can have (the first is the default), and what describes its size.
+    """An input type: its value, the output types it can have (the first is the default), and the attributes of its size.
 
     ``length``: an attribute ``length`` is allowed; ``sized``: it is required; ``counts``: a field of the type can be another
     field's length or count; ``maps``: a map can name its values.

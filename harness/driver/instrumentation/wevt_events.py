@@ -20,7 +20,7 @@ _OFFSET = struct.Struct("<I")
 
 
 def write_events(image: WevtImage, provider: ProviderDefinition) -> None:
-    """Append the events by value, then the offsets of their keywords, which are in the order of their masks."""
+    """Append the events by value, then the offsets of their keywords in the order of the masks."""
     events = sorted(provider.events, key=lambda each: each.value)
     start = image.reserve(_EVENTS.size)
     entries = image.reserve(_EVENT.size * len(events))
@@ -34,7 +34,7 @@ def write_events(image: WevtImage, provider: ProviderDefinition) -> None:
 
 
 def write_event_attributes(image: WevtImage, provider: ProviderDefinition) -> None:
-    """Append names and attributes of events, by value and version; each text is kept once, in the order of code units."""
+    """Append names and attributes of events, by value and version; each text is stored once, in the order of code units."""
     events = sorted(provider.events, key=lambda each: (each.value, each.version))
     rows = []
     for event in events:
@@ -54,7 +54,7 @@ def write_event_attributes(image: WevtImage, provider: ProviderDefinition) -> No
 
 
 def write_filters(image: WevtImage, provider: ProviderDefinition) -> None:
-    """Append the filters in the provider's order. The head ends with the last filter's template, as mc.exe's does."""
+    """Append the filters in the provider's order. The head ends with the last filter's template, like mc.exe's."""
     start = image.reserve(_FILTERS.size)
     entries = image.reserve(_FILTER.size * len(provider.filters))
     for index, each in enumerate(provider.filters):
@@ -72,7 +72,7 @@ def write_filters(image: WevtImage, provider: ProviderDefinition) -> None:
 
 
 def write_provider_attributes(image: WevtImage, provider: ProviderDefinition) -> None:
-    """Append the provider's name and, if it has them, the GUIDs of its control and of its group."""
+    """Append the provider's name and, if present, the GUIDs of its control and of its group."""
     guids = [(CONTROL_GUID, provider.control_guid), (GROUP_GUID, provider.group_guid)]
     guids = [(kind, guid) for kind, guid in guids if guid]
     start = image.reserve(LIST.size)
@@ -87,7 +87,7 @@ def write_provider_attributes(image: WevtImage, provider: ProviderDefinition) ->
 
 
 def _event(image: WevtImage, event: EventDefinition) -> tuple[int, ...]:
-    """Return the descriptor of an event and the offsets of what it refers to, up to its task."""
+    """Return the descriptor of an event and the offsets of its references, up to its task."""
     mask = event.channel.bit if event.channel else 0
     for keyword in event.keywords:
         mask |= keyword.mask

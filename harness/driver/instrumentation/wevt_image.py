@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The bytes of a WEVT_TEMPLATE while it is made, with the place of each definition in them.
+"""The bytes of a WEVT_TEMPLATE under construction, with the place of each definition in them.
 
-Offsets count from the resource's begin. A counted name is its size, UTF-16 and a NUL, padded to 4 bytes; sizes include
+Offsets count from the resource's start. A counted name is its size, UTF-16 and a NUL, padded to 4 bytes; sizes include
 themselves.
 """
 
@@ -17,7 +17,7 @@ LIST = struct.Struct("<4sII")
 
 
 class WevtImage:
-    """The resource so far."""
+    """The resource under construction."""
 
     def __init__(self) -> None:
         self.made = bytearray()
@@ -25,11 +25,11 @@ class WevtImage:
 
     @property
     def end(self) -> int:
-        """Where the next byte goes."""
+        """The offset of the next byte."""
         return len(self.made)
 
     def reserve(self, size: int) -> int:
-        """Append so many zeros and return where they begin."""
+        """Append ``size`` zeros and return their offset."""
         place = self.end
         self.made += bytes(size)
         return place
@@ -39,7 +39,7 @@ class WevtImage:
         self.made += bytes(-self.end % size)
 
     def counted(self, name: str) -> int:
-        """Append a counted name and return where it begins."""
+        """Append a counted name and return its offset."""
         place = self.end
         units = f"{name}\0".encode("utf-16-le")
         size = -(-(4 + len(units)) // 4) * 4
@@ -47,21 +47,21 @@ class WevtImage:
         return place
 
     def plain(self, name: str) -> int:
-        """Append a name with its NUL and return where it begins."""
+        """Append a name with its NUL and return its offset."""
         place = self.end
         self.made += f"{name}\0".encode("utf-16-le")
         return place
 
     def mark(self, definition: object, place: int) -> None:
-        """Remember where a definition is."""
+        """Store the offset of a definition."""
         self._places[id(definition)] = place
 
     def place(self, definition: object | None) -> int:
-        """Return where a definition is, 0 for none."""
+        """Return the offset of a definition, 0 for none."""
         return 0 if definition is None else self._places[id(definition)]
 
     def finish(self, tag: bytes, start: int, number: int, *, sizeless: bool = False) -> None:
-        """Write the head of the block that began at ``start``; a ``sizeless`` one says the size 0."""
+        """Write the head of the block that began at ``start``; a ``sizeless`` one has the size 0."""
         LIST.pack_into(self.made, start, tag, 0 if sizeless else self.end - start, number)
 
 

@@ -96,7 +96,7 @@ def write_maps(image: WevtImage, provider: ProviderDefinition) -> None:
 
 
 def write_pattern_maps(image: WevtImage, provider: ProviderDefinition) -> None:
-    """Append the named queries; each says as its size what lies between its begin and the end of its texts."""
+    """Append the named queries. The size of each covers its start up to the end of its texts."""
     start = image.reserve(LIST.size)
     offsets = image.reserve(_OFFSET.size * len(provider.pattern_maps))
     places = [image.reserve(_QUERY.size + _PAIR.size * len(each.items)) for each in provider.pattern_maps]
@@ -109,7 +109,7 @@ def write_pattern_maps(image: WevtImage, provider: ProviderDefinition) -> None:
 def _write(
     image: WevtImage, tag: bytes, definitions: Sequence[_D], size: int, entry: Callable[[_D, int], bytes]
 ) -> None:
-    """Append a list: entries of one size, made with the place of their names, then the names."""
+    """Append a list: entries of one size, made with the offsets of their names, then the names."""
     start = image.reserve(LIST.size)
     entries = image.reserve(size * len(definitions))
     for index, each in enumerate(definitions):

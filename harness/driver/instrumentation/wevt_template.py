@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The resource WEVT_TEMPLATE: what Windows decodes the events of a manifest's providers with.
+"""The resource WEVT_TEMPLATE, from which Windows decodes the events of a manifest's providers.
 
 A header (CRIM) lists the providers; each (WEVT) lists its blocks by kind, in the order of :func:`_blocks`
 (libyal/libfwevt: documentation).
@@ -26,7 +26,7 @@ Writer = Callable[[WevtImage, ProviderDefinition], None]
 
 
 def wevt_template(manifest: ManifestDefinition) -> bytes:
-    """Return the resource. The numbers of the messages are assigned before."""
+    """Return the resource. The messages already have their numbers."""
     image = WevtImage()
     head = image.reserve(_HEAD.size)
     entries = image.reserve(_ENTRY.size * len(manifest.providers))

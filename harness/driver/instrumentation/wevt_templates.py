@@ -38,7 +38,7 @@ def _write(image: WevtImage, template: TemplateDefinition) -> None:
     start = image.reserve(_TEMPLATE.size)
     image.mark(template, start)
     image.made += binary_xml.fragment(root, types)
-    # The fields, then the members of the first structure, of the second, and so on; a member's references count from
+    # The fields, then the members of the first structure, of the second, and so on. A member's references are relative to
     # the first member of its structure.
     rows = [(each, 0) for each in template.fields]
     for each in template.fields:
@@ -65,7 +65,7 @@ def _write(image: WevtImage, template: TemplateDefinition) -> None:
 
 
 def _entry(image: WevtImage, each: FieldDefinition, base: int, following: int, name: int) -> bytes:
-    """Return the description of a field; ``following`` is the index of the first member that no structure has yet."""
+    """Return the description of a field; ``following`` is the index of the first member not yet in a structure."""
     flags = _flag(each.length, FIXED_LENGTH, VARIABLE_LENGTH) | _flag(each.count, FIXED_COUNT, VARIABLE_COUNT)
     sizes = _size(each.count, base), _size(each.length, base)
     if each.members is not None:
