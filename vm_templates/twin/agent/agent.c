@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * The twin's first and only process. It loads the module, puts every hot-added processor and memory block into use the
- * moment the kernel tells of it (its uevent), and takes orders on the second serial port.
+ * The twin's init process. It loads the module, brings every hot-added processor and memory block online at its uevent,
+ * and obeys orders on the second serial port.
  *
- * The control protocol is lines of ASCII, at most 512 bytes with the newline:
+ * The control protocol consists of ASCII lines of at most 512 bytes, newline included:
  *
  *   host    ID VERB key=value ...
  *   guest   ID ok key=value ...          or   ID err MESSAGE
  *   guest   ! EVENT key=value ...        at any time
  *
- * Events: boot-option, driver, driver-failed, ready, online, online-failed (a processor that was refused), memory, memory-failed.
+ * Events: boot-option, driver, driver-failed, ready, online, online-failed (the driver refused the processor), memory, memory-failed.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -50,7 +50,7 @@ typedef char CHAR;
 	(((uint32_t)(DeviceType) << 16) | ((Access) << 14) | ((Function) << 2) | (Method))
 #include "public.h"
 
-/* What a driver without a control device is answered for: STATUS_DEVICE_NOT_READY. */
+/* The status for a driver without a control device: STATUS_DEVICE_NOT_READY. */
 #define DEVICE_NOT_READY 0xC00000A3U
 
 #define LINE_BYTES 512
@@ -59,7 +59,7 @@ typedef char CHAR;
 static int control = -1;
 static int nt = -1;
 
-/* Writes one line with one call, so that lines of two processes never mix. */
+/* Write one line in one call, so that the lines of two processes never mix. */
 __attribute__((format(printf, 1, 2)))
 static void say(const char *format, ...)
 {
@@ -83,7 +83,7 @@ static void say(const char *format, ...)
 	}
 }
 
-/* The init process has nobody to report to: what it cannot do without goes to the console, and the kernel panics. */
+/* Report a fatal error on the console and exit, which makes the kernel panic. */
 __attribute__((format(printf, 1, 2), noreturn))
 static void die(const char *format, ...)
 {
@@ -154,7 +154,7 @@ static void read_file(const char *path, char *text, size_t bytes)
 	text[length < 0 ? 0 : length] = '\0';
 }
 
-/* Parameters of the module are given on the kernel's command line, "hpnotify." before each. */
+/* The module's parameters are on the kernel's command line, each with the prefix "hpnotify.". */
 static void module_parameters(char *parameters, size_t bytes)
 {
 	static const char prefix[] = "hpnotify.";
@@ -184,7 +184,7 @@ static void insert_module(void)
 		die("cannot open /dev/nt");
 }
 
-/* Drivers of the kernel's own for devices that the machine has besides; what is missing is built in, or not to be had. */
+/* Insert the kernel's own drivers for additional devices. A missing module is built in, or does not exist. */
 static void insert_drivers(void)
 {
 	static const char prefix[] = "agent.drivers=";
@@ -210,7 +210,7 @@ static void insert_drivers(void)
 	}
 }
 
-/* As Windows boot options that make groups small: whoever judges must know of it. */
+/* Report small groups, like Windows' boot option: the checker must know the size. */
 static void tell_group_size(void)
 {
 	char text[16];
@@ -241,8 +241,8 @@ static unsigned long long memory_bytes(void)
 }
 
 /*
- * Hot-added devices. Each is put into use by a child, so that a driver that takes its time delays nobody else. Memory goes
- * to the zone from which it can be taken out again (Linux: admin-guide/mm/memory-hotplug.rst).
+ * Hot-added devices. A child brings each online, so that a slow driver does not delay the others. Memory goes to the zone
+ * from which it can be removed again (Linux: admin-guide/mm/memory-hotplug.rst).
  */
 
 static void put_into_use(const char *kind, const char *what, const char *path, const char *word)
@@ -279,7 +279,7 @@ static void new_memory(unsigned number)
 	put_into_use("memory", what, path, "online_movable");
 }
 
-/* What was added before the kernel listened to ACPI is there and not in use: nobody told of it. */
+/* Devices that were added before the kernel handled ACPI events exist but are offline: there was no uevent. */
 static void use_what_is_there(const char *folder, const char *name, const char *leaf, const char *word)
 {
 	DIR *all = opendir(folder);
@@ -295,7 +295,7 @@ static void use_what_is_there(const char *folder, const char *name, const char *
 		    each->d_name[strlen(name) + end] != '\0')
 			continue;
 		snprintf(path, sizeof(path), "%s/%s/%s", folder, each->d_name, leaf);
-		/* Refused for what is in use already. */
+		/* Fails for a device that is online already. */
 		write_file(path, word);
 	}
 	if (all)
@@ -348,7 +348,7 @@ static int number(const struct order *order, const char *key, unsigned otherwise
 	errno = 0;
 	parsed = strtoull(text, &end, 0);
 	if (!isdigit((unsigned char)*text) || *end || errno || parsed > UINT32_MAX) {
-		say("%s err %s=%s is no number of 32 bits", order->id, key, text);
+		say("%s err %s=%s is not a 32-bit number", order->id, key, text);
 		return -1;
 	}
 	*result = (unsigned)parsed;
@@ -361,7 +361,7 @@ static int copy_name(const struct order *order, char name[CORE_NAME_BYTES])
 
 	memset(name, 0, CORE_NAME_BYTES);
 	if (!*driver || strlen(driver) >= CORE_NAME_BYTES) {
-		say("%s err driver=%s is no service name", order->id, driver);
+		say("%s err driver=%s is not a service name", order->id, driver);
 		return -1;
 	}
 	memcpy(name, driver, strlen(driver));
@@ -455,7 +455,7 @@ static int device_control(const struct order *order, uint32_t code, const void *
 	return exchange(order, code, input, input_bytes, NULL, 0, NULL);
 }
 
-/* Has the driver let go of its Plug and Play registrations. Another driver than ours may have no device to ask. */
+/* Make the driver end its Plug and Play registrations. Another driver may have no control device. */
 static int detach(const struct order *order)
 {
 	struct twin_device_control request = { .code = IOCTL_HPNOTIFY_DETACH };
@@ -467,7 +467,7 @@ static int detach(const struct order *order)
 	return device_control(order, IOCTL_HPNOTIFY_DETACH, NULL, 0);
 }
 
-/* As on Windows: the driver first lets go of its Plug and Play registrations, then its service is stopped. */
+/* As on Windows: the driver first ends its Plug and Play registrations, then its service is stopped. */
 static void order_unload(const struct order *order)
 {
 	struct twin_stop request = { 0 };
@@ -605,7 +605,7 @@ static uint32_t crc32(uint32_t crc, const char *bytes, size_t length)
 	return ~crc;
 }
 
-/* Reads the ring to its end and answers with a checksum, as its lines are too long and too many for this port. */
+/* Read the ring to its end and answer with a checksum, since its lines are too long and too many for this port. */
 static void order_ring(const struct order *order)
 {
 	static char lines[TWIN_BUFFER_BYTES];
@@ -638,7 +638,7 @@ static void keep_busy(time_t end)
 	}
 }
 
-/* Two processes for each processor there is, so that those still to come have something to do, too. */
+/* Start two processes for each present processor, so that processors added later are busy too. */
 static void order_busy(const struct order *order)
 {
 	unsigned seconds;
@@ -647,7 +647,7 @@ static void order_busy(const struct order *order)
 		return;
 	for (long left = 2 * sysconf(_SC_NPROCESSORS_ONLN); left; left--) {
 		if (fork() == 0) {
-			/* Or the module would be in use for as long as this child lives. */
+			/* Otherwise the module would be in use for as long as this child lives. */
 			close(nt);
 			keep_busy(time(NULL) + seconds);
 			_exit(0);
@@ -656,7 +656,7 @@ static void order_busy(const struct order *order)
 	say("%s ok", order->id);
 }
 
-/* Writes one line without end: what a guest can do to its host's disk. */
+/* Write one line endlessly, as a guest can do to fill its host's disk. */
 static void flood_file(const char *path, const char *line)
 {
 	int file = open(path, O_WRONLY | O_NOCTTY);
@@ -698,9 +698,9 @@ static void order_flood(const struct order *order)
 }
 
 /*
- * How requests to give a device back are answered from now on. The kernel itself refuses them all where hot-plug is
- * switched off (Linux: Documentation/ABI/testing/sysfs-firmware-acpi, hotplug), and hears of none while the general purpose
- * events of processors and memory, 2 and 3, are masked (the same, interrupts).
+ * Set the answer to unplug requests from now on. The kernel itself refuses all of them if hot-plug is switched off (Linux:
+ * Documentation/ABI/testing/sysfs-firmware-acpi, hotplug), and receives none while the general purpose events of
+ * processors and memory, 2 and 3, are masked (the same, interrupts).
  */
 static const char *const answers[] = { "give", "refuse", "ignore" };
 
@@ -718,7 +718,7 @@ static int answer_unplugs(int answer)
 			return error;
 		snprintf(path, sizeof(path), "/sys/firmware/acpi/interrupts/%s", events[i]);
 		error = write_file(path, answer == 2 ? "mask\n" : "unmask\n");
-		/* An event that is as it should be is refused. */
+		/* The kernel refuses to mask or unmask an event twice. */
 		if (error && error != EINVAL)
 			return error;
 	}
@@ -735,12 +735,12 @@ static void order_unplugs(const struct order *order)
 	while (answer < 3 && strcmp(answers[answer], wanted) != 0)
 		answer++;
 	if (answer == 3) {
-		say("%s err answer=%s is none of give, refuse, ignore", order->id, wanted);
+		say("%s err answer=%s must be one of give, refuse, ignore", order->id, wanted);
 		return;
 	}
 	if (number(order, "ms", 0, &late))
 		return;
-	/* Late is deaf until then. */
+	/* A late answer: ignore requests until then. */
 	error = answer_unplugs(late ? 2 : answer);
 	if (error) {
 		say("%s err unplugs: %s", order->id, strerror(error));
@@ -755,7 +755,7 @@ static void order_unplugs(const struct order *order)
 	say("%s ok", order->id);
 }
 
-/* Takes the module out of the kernel and puts it back; it says on the console what it left behind. */
+/* Remove the module from the kernel and insert it again. The module reports on the console what it left behind. */
 static void order_reinsert(const struct order *order)
 {
 	close(nt);
@@ -806,7 +806,7 @@ static void obey(char *line)
 	while ((word = strtok(NULL, " "))) {
 		equals = strchr(word, '=');
 		if (!equals || order.count == ARGUMENTS) {
-			say("%s err '%s' is no key=value, or one too many", order.id, word);
+			say("%s err '%s' is not key=value, or one too many", order.id, word);
 			return;
 		}
 		*equals = '\0';
@@ -822,7 +822,7 @@ static void obey(char *line)
 	say("%s err unknown verb '%s'", order.id, order.verb);
 }
 
-/* Collects bytes into lines. A line that is too long is skipped to its end and refused once. */
+/* Collect bytes into lines. A line that is too long is skipped to its end and refused once. */
 static void orders_arrived(void)
 {
 	static char line[LINE_BYTES];
@@ -863,7 +863,7 @@ int main(void)
 	insert_drivers();
 	tell_group_size();
 
-	/* The kernel reaps children that nobody waits for. */
+	/* The kernel reaps the children. */
 	signal(SIGCHLD, SIG_IGN);
 	uname(&name);
 	say("! ready kernel=%s processors=%ld memory=%llu", name.release, sysconf(_SC_NPROCESSORS_ONLN), memory_bytes());

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-# Starts the launcher on the answer medium in a Windows that is adopted, as the answer file does in one that is installed.
+# Starts the launcher on the answer medium in an adopted Windows, like the answer file in an installed one.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# A client runs no script otherwise (Microsoft Learn: "Set-ExecutionPolicy").
+# By default a client runs no scripts (Microsoft Learn: "Set-ExecutionPolicy").
 Set-ExecutionPolicy -ExecutionPolicy Bypass -Scope Process -Force
 $launcher = $null
 foreach ($letter in 'D', 'E', 'F', 'G', 'H', 'I') {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Starts provisioning at each boot, from whichever drive holds its scripts: the medium may hold mended ones by then.
-# With -Install, at the first logon, it makes the task that runs it and restarts Windows: the host keeps that moment.
-# It belongs to the installation, so a change of it makes Setup begin anew.
+# Starts provisioning at each boot, from the drive that holds its scripts: the medium may hold changed ones by then.
+# With -Install, at the first logon, it creates the task that runs it, and restarts Windows: the host makes a checkpoint then.
+# It belongs to the installation, so after a change of it Setup starts again.
 param(
     [switch] $Install
 )
@@ -40,21 +40,21 @@ function Invoke-Native {
 
 try {
     if ($Install) {
-        # Below Windows' own folder, where only administrators write: what lies there is run as SYSTEM.
+        # Below Windows' own folder, where only administrators may write: SYSTEM runs the script.
         $folder = Join-Path -Path $env:SystemRoot -ChildPath 'HotplugHarness'
         New-Item -Path $folder -ItemType Directory -Force | Out-Null
         Copy-Item -LiteralPath $PSCommandPath -Destination $folder -Force
         $copy = Join-Path -Path $folder -ChildPath 'launch.ps1'
-        # Microsoft Learn: "schtasks create": as SYSTEM at each start, with nobody logged on, on Server Core too.
+        # Microsoft Learn: "schtasks create": as SYSTEM at each start, without a logon, on Server Core too.
         Invoke-Native -Tool 'schtasks.exe' -Arguments '/create', '/tn', 'HotplugHarness', '/sc', 'onstart', '/ru', 'SYSTEM', '/rl', 'highest', '/f', '/tr', "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File $copy"
-        # Nobody is logged on beside it (Microsoft Learn: "Configure Windows to automate logon").
+        # No automatic logon beside it (Microsoft Learn: "Configure Windows to automate logon").
         Set-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon' -Name 'AutoAdminLogon' -Value '0'
         Write-Marker -Text 'stage installed'
         # /t 5: time for this script and the logon commands to end (Microsoft Learn: "shutdown").
         Invoke-Native -Tool 'shutdown.exe' -Arguments '/r', '/t', '5'
     }
     else {
-        # Drives come while services start.
+        # Drives appear while services start.
         $deadline = (Get-Date).AddMinutes(5)
         $start = $null
         while (-not $start) {
@@ -70,7 +70,7 @@ try {
                 Start-Sleep -Seconds 2
             }
         }
-        # It tells of its own failures.
+        # It reports its own failures.
         Invoke-Native -Tool 'powershell.exe' -Arguments '-NoLogo', '-NoProfile', '-NonInteractive', '-ExecutionPolicy', 'Bypass', '-File', $start
     }
 }

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: MIT
-# Essential: without it nobody can log on after 42 days, and the password stays on the disk.
-# The account that the host logs on with: its password does not expire after the 42 days that a server gives it.
+# Essential: without it no logon works after 42 days, and the password stays on the disk.
+# The account with which the host logs on: its password does not expire after a server's default of 42 days.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# By its number, since its name is another in other languages (Microsoft Learn: "Well-known SIDs", S-1-5-21-...-500;
+# By its number, since its name depends on the language (Microsoft Learn: "Well-known SIDs", S-1-5-21-...-500;
 # "Set-LocalUser (Microsoft.PowerShell.LocalAccounts)").
 $administrator = Get-LocalUser | Where-Object -FilterScript { $_.SID.Value -match '-500$' }
 Set-LocalUser -SID $administrator.SID -PasswordNeverExpires $true
-# One name in all languages, as the host logs on with (Microsoft Learn: "Rename-LocalUser").
+# The same name in all languages, for the host's logon (Microsoft Learn: "Rename-LocalUser").
 if ($administrator.Name -ne 'Administrator') {
     Rename-LocalUser -SID $administrator.SID -NewName 'Administrator'
 }
 Write-Fact -Name 'administrator' -Value 'Administrator'
 
-# The log-on that ran this is the last without a password (Microsoft Learn: "Configure Windows to automate logon").
+# The logon that ran this is the last without a password (Microsoft Learn: "Configure Windows to automate logon").
 $winlogon = 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon'
 Set-RegistryValue -Key $winlogon -Name 'AutoAdminLogon' -Value '0' -Kind 'String'
 foreach ($name in 'DefaultPassword', 'AutoLogonCount') {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Comfort: with an antivirus a run is slower and has more on its timeline, and is as true.
-# The antivirus scans what the driver writes and takes processors; a server can do without, a client only in part.
+# Comfort: with an antivirus a run is slower and has more on its timeline, but is equally valid.
+# The antivirus scans the driver's files and uses processors. A server can remove it, a client can only limit it.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )
@@ -13,14 +13,14 @@ if (Get-Command -Name 'Uninstall-WindowsFeature' -ErrorAction SilentlyContinue) 
     if ($feature -and $feature.Installed) {
         Uninstall-WindowsFeature -Name 'Windows-Defender' | Out-Null
     }
-    # What is left, not what was asked for (Microsoft Learn: "Get-WindowsFeature", InstallState: UninstallPending until then).
+    # The result, not the request (Microsoft Learn: "Get-WindowsFeature", InstallState: UninstallPending until then).
     $left = Get-WindowsFeature -Name 'Windows-Defender'
     $gone = -not $left -or @('Available', 'Removed', 'UninstallPending') -contains "$($left.InstallState)"
     Write-Fact -Name 'defender' -Value $(if ($gone) { 'removed' } else { 'installed' })
 }
 else {
-    # Ignored without a word where tamper protection is on (Microsoft Learn: "Protect security settings with tamper
-    # protection"); so what came of it is told, not what was asked for.
+    # Silently ignored if tamper protection is on (Microsoft Learn: "Protect security settings with tamper
+    # protection"). So the result is reported, not the request.
     Set-MpPreference -DisableRealtimeMonitoring $true
     $active = (Get-MpComputerStatus).RealTimeProtectionEnabled
     Write-Fact -Name 'defender' -Value $(if ($active) { 'real-time' } else { 'quiet' })

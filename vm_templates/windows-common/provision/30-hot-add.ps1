@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Essential: with a hypervisor of its own Windows takes no processor.
-# What keeps Windows from taking processors and memory while it runs is off: its own hypervisor, and VBS on it.
+# Essential: with its own hypervisor Windows accepts no added processor.
+# Turns off what keeps Windows from accepting processors and memory while it runs: its own hypervisor, and VBS on it.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )
@@ -18,7 +18,7 @@ Set-RegistryValue -Key "$guard\Scenarios\HypervisorEnforcedCodeIntegrity" -Name 
 Set-RegistryValue -Key 'HKLM:\SYSTEM\CurrentControlSet\Control\Lsa' -Name 'LsaCfgFlags' -Value 0
 Set-RegistryValue -Key 'HKLM:\SOFTWARE\Policies\Microsoft\Windows\DeviceGuard' -Name 'LsaCfgFlags' -Value 0
 
-# Groups of fewer processors than 64, to cross from one to the next with few (Microsoft Learn: "BCDEdit /set", groupsize).
+# Groups of fewer than 64 processors, so that a few processors need a second group (Microsoft Learn: "BCDEdit /set", groupsize).
 if ($Settings.group_size -gt 0) {
     Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', 'groupsize', $Settings.group_size | Out-Null
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Essential: the driver under test does not load otherwise.
-# Drivers signed with our test certificate load, and Windows trusts who signed them.
+# Drivers signed with the harness's test certificate load, and Windows trusts their signer.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )

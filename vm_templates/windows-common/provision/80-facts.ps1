@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Essential: build and edition say what the template is; the other facts are comfort.
-# What this Windows is, and how long it may be used.
+# Essential: build and edition identify the template. The other facts are comfort.
+# Which Windows this is, and how long it may be used.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )
@@ -14,7 +14,7 @@ Write-Fact -Name 'build' -Value "$($system.BuildNumber).$($version.UBR)"
 Write-Fact -Name 'edition' -Value $version.EditionID
 Write-Fact -Name 'installation' -Value $version.InstallationType
 
-# Which driver has the container of the processors: on Server 2016 it is the wrong one (tp-qemu pull request 2594;
+# The driver of the processor container: on Server 2016 it is the wrong one (tp-qemu pull request 2594;
 # Microsoft Learn: "Get-PnpDevice").
 Invoke-Comfort -What 'which driver has the processors' -Action {
     $container = Get-PnpDevice | Where-Object -FilterScript { $_.InstanceId -like 'ACPI\ACPI0010*' } | Select-Object -First 1
@@ -23,8 +23,8 @@ Invoke-Comfort -What 'which driver has the processors' -Action {
     }
 }
 
-# Microsoft Learn: "SoftwareLicensingProduct class" (the product that has a key is the one in use; minutes),
-# "SoftwareLicensingService class". A rearm is left to people: each may be used once.
+# Microsoft Learn: "SoftwareLicensingProduct class" (the product with a key is the one in use; minutes),
+# "SoftwareLicensingService class". A rearm is left to the user: each may be used once.
 Invoke-Comfort -What 'how long it may be used' -Action {
     $product = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
         Where-Object -FilterScript { $_.Name -like 'Windows*' } | Select-Object -First 1

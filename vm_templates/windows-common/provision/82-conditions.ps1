@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: MIT
-# Comfort: each run asks anew; what is not told is unknown.
-# What decides whether this Windows takes hardware while it runs, and how it is reached.
+# Comfort: each run asks again. Facts that are not reported are unknown.
+# The facts that decide whether this Windows accepts hardware while it runs, and how it is reached.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# Which driver has the devices of added hardware: containers and processors, memory (Microsoft Learn: "Win32_PnPEntity
-# class"; "System-Defined Device Setup Classes": {50127dc3-...} is Processor, whatever the device is called).
+# The drivers of the devices of added hardware: containers and processors, memory (Microsoft Learn: "Win32_PnPEntity
+# class"; "System-Defined Device Setup Classes": {50127dc3-...} is Processor, whatever the device's name).
 $devices = @(Get-CimInstance -ClassName 'Win32_PnPEntity' -Filter "DeviceID LIKE 'ACPI%'")
 Write-Fact -Name 'devices-acpi0010' -Value (Get-Binding -Device @($devices | Where-Object -FilterScript { $_.DeviceID -like 'ACPI\ACPI0010*' }))
 Write-Fact -Name 'devices-acpi0007' -Value (Get-Binding -Device @($devices | Where-Object -FilterScript { $_.DeviceID -like 'ACPI\ACPI0007*' -or "$($_.ClassGuid)" -eq '{50127dc3-0f36-415e-a6cc-4cb3be910b65}' }))
 Write-Fact -Name 'devices-pnp0c80' -Value (Get-Binding -Device @($devices | Where-Object -FilterScript { $_.DeviceID -like 'ACPI\PNP0C80*' }))
 
-# Whether this boot takes processors while it runs: bit 5, DbgDynProcessorEnabled, in the words of ntddk.h.
+# Whether this boot accepts processors while it runs: bit 5, called DbgDynProcessorEnabled in ntddk.h.
 $flag = Get-SharedFlag
 if ($null -ne $flag) {
     Write-Fact -Name 'dynamic-processors' -Value $(if ($flag -band 0x20) { 'yes' } else { 'no' })
 }
 
-# Microsoft Learn: "Get-NetConnectionProfile"; "Win32_NetworkAdapterConfiguration class", what DHCP answered.
+# Microsoft Learn: "Get-NetConnectionProfile"; "Win32_NetworkAdapterConfiguration class", DHCP's answer.
 $categories = @(Get-NetConnectionProfile | ForEach-Object -Process { "$($_.NetworkCategory)" } | Sort-Object -Unique)
 Write-Fact -Name 'network-category' -Value "$(if ($categories.Count -gt 0) { $categories -join ' ' } else { 'none' })"
 foreach ($adapter in @(Get-CimInstance -ClassName 'Win32_NetworkAdapterConfiguration' -Filter 'IPEnabled = TRUE' | Select-Object -First 1)) {

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-# Essential: a template that is left to provision itself would do so at each boot of each run.
-# The task that the installation made is removed, with its script; what follows is not begun again after a restart.
+# Essential: with the task left in place, each boot of each run would start provisioning.
+# Removes the task that the installation made, and its script. The following steps do not start again after a restart.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
 )
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# What the task runs goes on, which is this (Microsoft Learn: "schtasks delete").
+# The task's running script, which is this one, continues (Microsoft Learn: "schtasks delete").
 Invoke-Native -Tool 'schtasks.exe' -Arguments '/delete', '/tn', 'HotplugHarness', '/f' | Out-Null
 $folder = Join-Path -Path $env:SystemRoot -ChildPath 'HotplugHarness'
 if (Test-Path -LiteralPath $folder) {

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-# What every step uses: markers on COM1, native tools whose exit code counts, and registry values.
+# The common functions of the steps: markers on COM1, native tools with checked exit codes, and registry values.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# The log of provisioning; its name is the host's too (harness/template/guest_logs.py).
+# The log of provisioning. The host uses the same name (harness/template/guest_logs.py).
 $journal = Join-Path -Path $env:SystemRoot -ChildPath 'Logs\HotplugHarness.log'
 
 function Write-Marker {
-    # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU takes it at any speed. What else has the
-    # port open is waited for, half a minute.
+    # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU reads at any speed. If
+    # another process uses the port, this waits for up to half a minute.
     # Microsoft Learn: "SerialPort Class (System.IO.Ports)".
     param(
         [Parameter(Mandatory = $true)][string] $Text
@@ -37,7 +37,7 @@ function Write-Marker {
 }
 
 function Write-Fact {
-    # Tells the host what only this guest knows.
+    # Reports a fact to the host that only this guest knows.
     param(
         [Parameter(Mandatory = $true)][string] $Name,
         [Parameter(Mandatory = $true)][string] $Value
@@ -46,7 +46,7 @@ function Write-Fact {
 }
 
 function Write-Journal {
-    # Adds a line to the log of provisioning, which the host takes when a build fails. A log never ends a build.
+    # Adds a line to the log of provisioning, which the host fetches when a build fails. A log error never ends a build.
     param(
         [Parameter(Mandatory = $true)][string] $Text
     )
@@ -59,7 +59,7 @@ function Write-Journal {
 }
 
 function Invoke-Comfort {
-    # Does something that the template can do without: a failure is a warning for the host, and the step goes on.
+    # Does something that the template can do without: a failure is a warning for the host, and the step continues.
     param(
         [Parameter(Mandatory = $true)][string] $What,
         [Parameter(Mandatory = $true)][scriptblock] $Action
@@ -75,7 +75,7 @@ function Invoke-Comfort {
 
 function Send-Log {
     # Sends the end of a file to the host, compressed, in lines on COM1 (harness/template/serial_logs.py). With -Whole a file
-    # that is larger than Limit is not sent: the end of an event log is none.
+    # larger than Limit is not sent: the end of an event log alone is useless.
     param(
         [Parameter(Mandatory = $true)][string] $Name,
         [Parameter(Mandatory = $true)][string] $Path,
@@ -83,7 +83,7 @@ function Send-Log {
         [switch] $Whole
     )
     try {
-        # Others may write to it and remove it meanwhile.
+        # Other processes may write to it or remove it meanwhile.
         $file = [System.IO.File]::Open($Path, [System.IO.FileMode]::Open, [System.IO.FileAccess]::Read, [System.IO.FileShare] 'ReadWrite, Delete')
         try {
             $size = [int] [Math]::Min($file.Length, $Limit)
@@ -121,7 +121,7 @@ function Send-Log {
 }
 
 function Send-EventLog {
-    # Sends an event log, written to a file of its own first: the service has it open (Microsoft Learn: "wevtutil").
+    # Sends an event log, exported to a file first: the service keeps the log itself open (Microsoft Learn: "wevtutil").
     param(
         [Parameter(Mandatory = $true)][string] $Name,
         [Parameter(Mandatory = $true)][string] $Log
@@ -138,7 +138,7 @@ function Send-EventLog {
 }
 
 function Send-AllLogs {
-    # Sends what tells why a step failed. Where they are: Microsoft Learn, "Windows Setup Log Files and Event Logs".
+    # Sends the logs that show why a step failed. Their places: Microsoft Learn, "Windows Setup Log Files and Event Logs".
     $windows = $env:SystemRoot
     Send-Log -Name 'provisioning' -Path $journal -Limit 1048576
     Send-Log -Name 'setupact' -Path (Join-Path -Path $windows -ChildPath 'Panther\setupact.log') -Limit 1048576
@@ -152,8 +152,8 @@ function Send-AllLogs {
 
 function Invoke-Native {
     # Runs a native tool. PowerShell 5.1 does not stop at its exit code (Microsoft Learn: "about_Automatic_Variables",
-    # $LASTEXITCODE), so this does. With Stop as preference, redirected standard error would end a tool that only warns; with
-    # Continue a tool that is not there would leave the exit code of another.
+    # $LASTEXITCODE), so this does. With the preference Stop, redirected standard error would end a tool that only warns. With
+    # Continue, a missing tool would leave the exit code of another.
     param(
         [Parameter(Mandatory = $true)][string] $Tool,
         [string[]] $Arguments = @(),
@@ -175,7 +175,7 @@ function Invoke-Native {
 }
 
 function Set-RegistryValue {
-    # Makes the key if it is missing, and sets one value of it.
+    # Creates the key if it is missing, and sets one of its values.
     # Microsoft Learn: "New-ItemProperty (Microsoft.PowerShell.Management)", example for the registry provider.
     param(
         [Parameter(Mandatory = $true)][string] $Key,
@@ -190,8 +190,8 @@ function Set-RegistryValue {
 }
 
 function Set-ServiceStart {
-    # Has a service start by itself a little after the others, when the network is there, and again 5 s after it failed,
-    # also if it ended in order with an error.
+    # Makes a service start automatically after the others, when the network is up, and restart 5 s after a failure, also
+    # after an orderly end with an error.
     # Microsoft Learn: "sc.exe config", start= delayed-auto; "Sc failure"; "SERVICE_FAILURE_ACTIONS_FLAG structure".
     param(
         [Parameter(Mandatory = $true)][string] $Name
@@ -203,15 +203,15 @@ function Set-ServiceStart {
 }
 
 function Get-SharedFlag {
-    # SharedDataFlags of KUSER_SHARED_DATA, which Windows shows to every process at this address (Microsoft Learn:
-    # "KUSER_SHARED_DATA structure (ntddk.h)"); nothing where this is no Windows.
+    # Returns SharedDataFlags of KUSER_SHARED_DATA, which every process sees at this address (Microsoft Learn:
+    # "KUSER_SHARED_DATA structure (ntddk.h)"); nothing outside Windows.
     if ([System.Environment]::OSVersion.Platform -eq 'Win32NT') {
         [System.Runtime.InteropServices.Marshal]::ReadInt32([System.IntPtr] 0x7FFE02F0)
     }
 }
 
 function Get-Binding {
-    # How many devices of Win32_PnPEntity there are, and which services and problems they have, each once.
+    # Returns the number of devices of Win32_PnPEntity, and their services and problems, each once.
     param(
         [object[]] $Device = @()
     )
@@ -220,8 +220,8 @@ function Get-Binding {
 }
 
 function Get-ServiceTrouble {
-    # What a service that did not start rests on, since the error says only that: its exit codes, the rights of its folders,
-    # its own last events, and what its program says to the words of Test.
+    # Returns details about a service that did not start, since the error has none: its exit codes, the rights of its folders,
+    # its own last events, and its program's output for the arguments in Test.
     # Microsoft Learn: "Win32_Service class"; "Get-Acl (Microsoft.PowerShell.Security)"; "Get-WinEvent".
     param(
         [Parameter(Mandatory = $true)][string] $Name,
@@ -253,13 +253,13 @@ function Get-ServiceTrouble {
             $said += $_.Exception.Message
         }
     }
-    # Last, since a marker holds so many characters, and events say most.
+    # Last, since a marker's length is limited, and events are the most informative.
     if ($Log) {
         try {
             $said += @(Get-WinEvent -LogName $Log -MaxEvents 3 | ForEach-Object -Process { $_.Message })
         }
         catch {
-            # A log without an event is an error to Get-WinEvent.
+            # Get-WinEvent fails for a log without events.
             $said += "$Log`: $($_.Exception.Message)"
         }
     }

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-# Runs the steps beside it, by their numbers, and tells the host of each on COM1. The first failure of an essential step ends
-# it: the guest sends its logs and stands still, and the host sees which step failed and why. The failure of a comfort step
-# is a warning. After the last step the guest turns itself off; so it does before that if it cannot say what failed, which the
-# host sees, too. After a restart in between, the steps that were done are left out.
+# Runs the steps in its folder, by their numbers, and reports each to the host on COM1. The first failure of an essential
+# step ends it: the guest sends its logs and waits, and the host sees which step failed and why. The failure of a comfort
+# step is a warning. After the last step the guest turns itself off. It also does so if it cannot report a failure, which
+# the host sees too. After a restart in between, completed steps are skipped.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# Cmdlets that are functions of a module know nothing of a script's preference, only of the global one
+# Cmdlets that are functions of a module do not see a script's preference, only the global one
 # (github.com/PowerShell/PowerShell/issues/4568).
 $global:ErrorActionPreference = 'Stop'
 
@@ -21,7 +21,7 @@ try {
             Sort-Object -Property Name
     )
 
-    # Made by the installation, removed by the step "launcher"; the host's checkpoint has it as it was before the first step.
+    # Made by the installation, removed by the step "launcher". The host's checkpoint has its state before the first step.
     $folder = Join-Path -Path $env:SystemRoot -ChildPath 'HotplugHarness'
     $record = Join-Path -Path $folder -ChildPath 'done.txt'
     $done = @(if (Test-Path -LiteralPath $record) { Get-Content -LiteralPath $record })
@@ -51,14 +51,14 @@ try {
         }
     }
 
-    # Before 'done', which would be wrong of a guest that does not turn itself off. /t 10: time for that marker, this script and
-    # the logon commands (Microsoft Learn: "shutdown").
+    # Before 'done', which would be wrong for a guest that does not turn itself off. /t 10: time for that marker, this script
+    # and the logon commands (Microsoft Learn: "shutdown").
     $name, $script = 'shutdown', $PSCommandPath
     Invoke-Native -Tool 'shutdown.exe' -Arguments '/s', '/t', '10' | Out-Null
     Write-Marker -Text 'done'
 }
 catch {
-    # The line of the step, which called what failed (Microsoft Learn: "ErrorRecord.ScriptStackTrace").
+    # The line of the step, which called the failed command (Microsoft Learn: "ErrorRecord.ScriptStackTrace").
     $line = $_.InvocationInfo.ScriptLineNumber
     if ("$($_.ScriptStackTrace)" -match ([regex]::Escape($script) + ':\D*([0-9]+)')) {
         $line = $Matches[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Says how this guest is set up, as one line of JSON; harness/template/promise.py judges it. Changes nothing.
+# Prints how this guest is set up, as one line of JSON. harness/template/promise.py judges it. Changes nothing.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
@@ -18,7 +18,7 @@ function Get-Value {
 }
 
 function Get-ServiceStart {
-    # How a service starts, whether after the others, and what it does; nothing if there is none.
+    # Returns how a service starts, whether after the others, and its state; nothing if there is none.
     # Microsoft Learn: "Win32_Service class".
     param(
         [Parameter(Mandatory = $true)][string] $Name
@@ -30,7 +30,7 @@ function Get-ServiceStart {
 }
 
 function Get-ServiceFailure {
-    # What is done when a service fails, in hexadecimal ([MS-SCMR] 2.2.37, which is how the service's key has it).
+    # Returns the actions after a service's failure, in hexadecimal ([MS-SCMR] 2.2.37, the format of the service's key).
     param(
         [Parameter(Mandatory = $true)][string] $Name
     )
@@ -51,8 +51,8 @@ $computer = Get-CimInstance -ClassName 'Win32_ComputerSystem'
 $license = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
     Where-Object -FilterScript { $_.Name -like 'Windows*' } | Select-Object -First 1
 
-# Microsoft Learn: "Enable virtualization-based protection of code integrity", Win32_DeviceGuard. A Windows without it has
-# no such namespace, which is an error.
+# Microsoft Learn: "Enable virtualization-based protection of code integrity", Win32_DeviceGuard. A Windows without it
+# lacks the namespace, which is an error.
 $guard = $null
 try {
     $guard = Get-CimInstance -Namespace 'root\Microsoft\Windows\DeviceGuard' -ClassName 'Win32_DeviceGuard'
@@ -64,7 +64,7 @@ catch {
 # Microsoft Learn: "about_WSMan_Provider".
 $transports = @(Get-ChildItem -Path 'WSMan:\localhost\Listener' | ForEach-Object -Process { ($_.Keys -like 'Transport=*') -replace 'Transport=', '' })
 
-# Microsoft Learn: "Get-NetConnectionProfile". Which key has the policy, 65-network.ps1 says.
+# Microsoft Learn: "Get-NetConnectionProfile". The policy's key is in 65-network.ps1.
 $categories = @(Get-NetConnectionProfile | ForEach-Object -Process { "$($_.NetworkCategory)" } | Sort-Object -Unique)
 $policy = 'HKLM:\SOFTWARE\Policies\Microsoft\Windows NT\CurrentVersion\NetworkList\Signatures'
 $unidentified = "$policy\010103000F0000F0010000000F0000F0C967A3643C3AD745950DA7859209176EF5B87C875FA20DF21951640E807D7C24"
