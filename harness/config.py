@@ -18,7 +18,7 @@ from harness.size import spelled
 T = TypeVar("T")
 
 LARGEST_DOCUMENT = 1 << 20
-"""Bytes of the largest TOML document taken."""
+"""Bytes of the largest TOML document accepted."""
 
 _AT = re.compile(r" - at `\$?(.*)`$")
 _STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d+)\]")
@@ -35,15 +35,17 @@ def to_plain(value: Any) -> Any:
 
 
 def read_document(path: Path) -> str:
-    """Return the text of a document. Raises BadDocument if it is absent, unreadable, too large or no UTF-8."""
+    """Return the text of a document. Raises BadDocument if it is absent, unreadable, too large or not UTF-8."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_DOCUMENT + 1)
     except (OSError, ValueError) as error:
-        # A ValueError is about a null byte in the name.
+        # A ValueError means a null byte in the name.
         raise BadDocument(f"{path}: {getattr(error, 'strerror', error)}") from error
     if len(data) > LARGEST_DOCUMENT:
-        raise BadDocument(f"{path}: larger than {LARGEST_DOCUMENT} bytes, which no plan or configuration is")
+        raise BadDocument(
+            f"{path}: larger than {LARGEST_DOCUMENT} bytes, too large for a plan or a configuration"
+        )
     try:
         # Editors on Windows write UTF-8 with a byte order mark.
         return data.decode("utf-8-sig")
@@ -106,13 +108,13 @@ KINDS = {
     "array": "a list",
     "object": "a table",
 }
-"""What a user calls the types that msgspec names."""
+"""The users' names of msgspec's types."""
 
 BOUNDS = {">=": "of at least", "<=": "of at most", ">": "greater than", "<": "less than"}
 
 
 def _words(reason: str, value: Any) -> str:
-    """Return msgspec's reason in the words of whoever wrote the document; its own where it is not one of those known."""
+    """Return msgspec's reason in a user's terms, unchanged if it is not a known one."""
     if missing := re.fullmatch(r"Object missing required field `(.*)`", reason):
         return f"the key {missing[1]!r} is missing"
     if re.match(r"Invalid (?:enum )?value", reason):
@@ -133,7 +135,7 @@ def _words(reason: str, value: Any) -> str:
 
 
 def _spoken(steps: list[Any]) -> str:
-    """Return ``do[2].slot`` for a path; entries are counted from 1, as people count them."""
+    """Return ``do[2].slot`` for a path; entries count from 1."""
     return "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
 
 
@@ -144,7 +146,7 @@ def _node_at(tree: Any, steps: list[Any]) -> Any:
 
 
 def _alternatives(kind: Any) -> list[Any]:
-    """Return the struct types a field's type may stand for: Optional and unions opened."""
+    """Return the struct types in a field's type, with Optional and unions expanded."""
     arguments = get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return [kind]
@@ -182,7 +184,7 @@ def _keys(kind: Any, node: Any) -> list[str]:
 
 
 def _choices(parents: list[Any], field: Any) -> set[str]:
-    """Return the values a field of one of some structs may take: a Literal's, or the tags of a tagged union."""
+    """Return the allowed values of a field in one of several structs: a Literal's, or the tags of a tagged union."""
     found: set[str] = set()
     for struct in parents:
         if struct.__struct_config__.tag_field == field:
@@ -201,7 +203,7 @@ def _literals(kind: Any) -> list[Any]:
 
 
 def line_of(text: str, steps: list[Any]) -> int:
-    """Return the line of the key that ``steps`` lead to, or of the nearest table that holds it."""
+    """Return the line of the key at the path ``steps``, or of the nearest table that holds it."""
     best, depth = 1, -1
     counts: dict[str, int] = {}
     table: list[Any] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Deadline: the one object that says how long something may take, passed down instead of bare timeouts."""
+"""Deadline: the one object that limits how long something may take, passed down instead of bare timeouts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Deadline:
 
     @property
     def expired(self) -> bool:
-        """True once no time is left."""
+        """Whether no time is left."""
         return self.remaining() == 0.0
 
     def poll(
@@ -48,7 +48,7 @@ class Deadline:
     ) -> T:
         """Call ``probe`` until it returns something other than None or False, and return that.
 
-        The only place where the harness sleeps. Use it where nothing can be waited on; a queue, a condition
+        This is the only place where the harness sleeps. Use it only where there is nothing to wait on: a queue, a condition
         or a file descriptor is better. Raises ``error()``, or GuestHang, when the deadline passes.
         """
         while True:

@@ -4,22 +4,22 @@
 ::
 
     HarnessError
-    +-- UsageError                 exit 64   the user asked for something that cannot be
-    |   +-- BadDocument            exit 64   a plan, lab.toml or template does not decode
-    |   +-- BadHistory             exit 64   a recorded history cannot be read at all
-    +-- InfrastructureError        exit 69   the host, QEMU or the set-up failed; says nothing about the driver
-    |   +-- MissingPart            exit 69   a program, package or extra is not installed
-    |   +-- MachineFailed          exit 69   QEMU did not start, or died
-    |   +-- MonitorLost            exit 69   the QMP connection is gone and could not be restored
-    |   +-- TemplateFailed         exit 69   a template could not be built: Setup or a provisioning step is to blame
-    +-- CommandRefused             exit 69   QEMU answered a command with an error (a plan may expect it)
-    +-- GuestError                 exit 3    the guest is to blame, or nobody can tell
-        +-- GuestHang              exit 3    nothing came from the guest within its deadline
-        +-- GuestCrash             exit 3    the guest panicked, bug checked or reset itself
-        +-- GuestRefused           exit 3    the guest's control channel answered with an error
-        +-- GuestUnreachable       exit 3    the way into the guest is closed, or broke on the way
+    +-- UsageError                 exit 64   the user's request is invalid or impossible.
+    |   +-- BadDocument            exit 64   a plan, lab.toml or template does not decode.
+    |   +-- BadHistory             exit 64   a recorded history cannot be read at all.
+    +-- InfrastructureError        exit 69   the host, QEMU or the set-up failed; no statement about the driver.
+    |   +-- MissingPart            exit 69   a program, package or extra is not installed.
+    |   +-- MachineFailed          exit 69   QEMU did not start, or died.
+    |   +-- MonitorLost            exit 69   the QMP connection is lost and could not be restored.
+    |   +-- TemplateFailed         exit 69   a template's build failed in Setup or a provisioning step.
+    +-- CommandRefused             exit 69   QEMU answered a command with an error (a plan may expect it).
+    +-- GuestError                 exit 3    the guest failed, or the cause is unknown.
+        +-- GuestHang              exit 3    nothing came from the guest within its deadline.
+        +-- GuestCrash             exit 3    the guest panicked, bug checked or reset itself.
+        +-- GuestRefused           exit 3    the guest's control channel answered with an error.
+        +-- GuestUnreachable       exit 3    the connection to the guest cannot be made, or broke.
 
-What QEMU refuses because the plan asks for it is the plan's: :meth:`HarnessError.of_plan` makes any of these exit 64.
+If QEMU refuses what the plan requests, the plan is the cause: :meth:`HarnessError.of_plan` makes any of these exit 64.
 
 A verdict is a value (:class:`harness.contract.verdict.Verdict`), never an exception.
 Every message says who, what, which value or state, and (as ``hint``) what to do next.
@@ -71,11 +71,11 @@ SHORTAGES = {
     errno.ENOSPC: MAKE_ROOM,
     errno.EDQUOT: "Your quota is used up: free some disk space, or give another place with --runs DIR.",
 }
-"""What a host may run out of, by the system's number, and the way out (errno(3))."""
+"""The resources that a host may run out of, by errno number, each with what to do (errno(3))."""
 
 
 class HarnessError(Exception):
-    """Root of the tree. ``hint`` is the way out, one or more lines, shown under the message."""
+    """The root of the tree. ``hint`` says what to do, in one or more lines that are shown under the message."""
 
     exit_code: ExitCode = ExitCode.INFRASTRUCTURE
     failure_class: FailureClass = FailureClass.INFRASTRUCTURE
@@ -86,7 +86,7 @@ class HarnessError(Exception):
         self.hint = hint
 
     def of_plan(self) -> Self:
-        """Blame the plan, which asked for what was refused: the same error with exit code 64, never tried again."""
+        """Blame the plan, which requested what was refused: return the same error with exit code 64, never to be retried."""
         self.exit_code = ExitCode.USAGE
         self.failure_class = FailureClass.PLAN
         return self
@@ -107,7 +107,7 @@ class BadDocument(UsageError):
 
 
 class BadHistory(UsageError):
-    """``harness check DIR`` on something that is no history, or one of a newer format."""
+    """``harness check DIR`` on something that is not a history, or one of a newer format."""
 
 
 class InfrastructureError(HarnessError):
@@ -123,7 +123,7 @@ class HostExhausted(InfrastructureError):
 
 
 class MachineFailed(InfrastructureError):
-    """QEMU did not start or died; carries the full command, the exit status and QEMU's own last words."""
+    """QEMU did not start or died. The error has the full command, the exit status and QEMU's last output."""
 
     def __init__(
         self, message: str, *, command: list[str], status: int | None, output: str, hint: str = ""
@@ -135,11 +135,11 @@ class MachineFailed(InfrastructureError):
 
 
 class MonitorLost(InfrastructureError):
-    """The QMP socket closed and reconnecting within the deadline failed."""
+    """The QMP socket closed, and reconnecting within the deadline failed."""
 
 
 class TemplateFailed(InfrastructureError):
-    """*provisioning step 3 of 12 (winrm) failed: Access is denied*; ``reached`` is how far the build was."""
+    """*provisioning step 3 of 12 (winrm) failed: Access is denied*. ``reached`` is the stage that the build reached."""
 
     def __init__(self, message: str, *, reached: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -147,9 +147,9 @@ class TemplateFailed(InfrastructureError):
 
 
 def of_shortage(error: BaseException) -> InfrastructureError | None:
-    """Return the error for a host that ran out of files, threads, memory or disk space; None if ``error`` is of another kind.
+    """Return the error for a host that ran out of files, threads, memory or disk space. Return None for another ``error``.
 
-    Python raises RuntimeError when the system gives it no thread (CPython: Modules/_threadmodule.c).
+    Python raises RuntimeError when it cannot start a thread (CPython: Modules/_threadmodule.c).
     """
     if isinstance(error, MemoryError):
         return InfrastructureError("the host has no memory left", hint=SHORTAGES[errno.ENOMEM])
@@ -162,12 +162,12 @@ def of_shortage(error: BaseException) -> InfrastructureError | None:
 
 
 def shortage_hint(error: BaseException, otherwise: str = "") -> str:
-    """Return what to do about an error of the system: what helps against a shortage, or ``otherwise``."""
+    """Return what to do about a system error: the hint for a shortage, or ``otherwise``."""
     return SHORTAGES.get(getattr(error, "errno", None) or 0, otherwise)
 
 
 def told_shortage(words: str) -> tuple[str, str]:
-    """Return the line in which a program says that the host ran out of something, and the way out; "" twice for none."""
+    """Return the line in which a program reports that the host ran out of something, and the hint; "" twice for none."""
     ways = {os.strerror(number): hint for number, hint in SHORTAGES.items()}
     told = ((line, hint) for line in words.splitlines() for sign, hint in ways.items() if sign in line)
     return next(told, ("", ""))
@@ -186,7 +186,7 @@ class CommandRefused(HarnessError):
 
 
 class GuestError(HarnessError):
-    """The guest is to blame, or nobody can tell: the run is unknown."""
+    """The guest failed, or the cause is unknown. The run is unknown."""
 
     exit_code = ExitCode.UNKNOWN
     failure_class = FailureClass.UNKNOWN
@@ -230,5 +230,5 @@ WORST_FIRST = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the exit code that stands for many: a signal's > 64 > 69 > 1 > 3 > 0; HOLDS for none."""
+    """Return the worst of several exit codes: a signal's > 64 > 69 > 1 > 3 > 0. HOLDS for none."""
     return min(codes, key=WORST_FIRST.index, default=ExitCode.HOLDS)

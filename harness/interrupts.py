@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Interrupts: signals that ask this process to end, held back where a step must not be cut."""
+"""Interrupts: signals that ask this process to end, held back where a step must not be interrupted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-"""The signals that end a command: a terminal that closes, Ctrl-C, Ctrl-\\, and what CI systems and timeouts send."""
+"""The signals that end a command: a terminal that closes, Ctrl-C, Ctrl-\\, and the signal of CI systems and timeouts."""
 
 TIMERS = (signal.SIGALRM, signal.SIGVTALRM)
 """The signals by which a test runner ends a test that takes too long."""
@@ -19,7 +19,7 @@ _came: list[int] = []
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that asks this process to end. ``number`` is its own; a plain KeyboardInterrupt is SIGINT's."""
+    """A signal that asks this process to end. ``number`` is the signal's. A plain KeyboardInterrupt is SIGINT's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
@@ -28,10 +28,10 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Let each of :data:`ENDING` raise :class:`Interrupted` within the block, and give the list of those that came.
+    """Let each of :data:`ENDING` raise :class:`Interrupted` within the block, and yield the list of received ones.
 
-    A signal that is ignored stays so: ``nohup`` ignores SIGHUP, a shell's job in the background Ctrl-C. On another thread than
-    the main one nothing changes, because only that receives signals (Python: signal).
+    An ignored signal stays ignored: ``nohup`` ignores SIGHUP, a shell's background job ignores Ctrl-C. On another thread than
+    the main one nothing changes, because only the main thread receives signals (Python: signal).
     """
     _came.clear()
     if threading.current_thread() is not threading.main_thread():
@@ -45,12 +45,12 @@ def interruptible() -> Iterator[list[int]]:
         yield _came
     finally:
         for number, handler in before.items():
-            # None is a handler that Python did not set.
+            # None means that Python did not set the handler.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    # A terminal that closes sends SIGHUP more than once, which says nothing new.
+    # A terminal that closes sends SIGHUP more than once.
     again = number == signal.SIGHUP and bool(_came)
     _came.append(number)
     if not again:
@@ -58,17 +58,17 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def interruption() -> int:
-    """Return the number of the signal that came first, SIGINT's if none is known."""
+    """Return the number of the first signal, SIGINT's if none is known."""
     return _came[0] if _came else signal.SIGINT
 
 
 def interrupted_by(number: int) -> str:
-    """Return what an interrupted command says of itself; Ctrl-C, which is the user's own doing, is not named."""
+    """Return an interrupted command's message. Ctrl-C is not named: the user pressed it."""
     return "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
 
 
 def settle() -> None:
-    """From here on signals are noted and raise nothing: what they would end is over."""
+    """Record signals from now on and raise nothing: the work that they would end is done."""
     for number in ENDING:
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, _note)
@@ -79,7 +79,7 @@ def _note(number: int, _frame: FrameType | None) -> None:
 
 
 def answered(error: KeyboardInterrupt) -> bool:
-    """Take a Ctrl-C as the answer to a prompt that asked for it, not as an interruption. Return False for other signals."""
+    """Treat a Ctrl-C as the answer to a prompt that offered it, not as an interruption. Return False for other signals."""
     if getattr(error, "number", signal.SIGINT) != signal.SIGINT:
         return False
     _came.clear()
@@ -88,13 +88,13 @@ def answered(error: KeyboardInterrupt) -> bool:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[threading.Event]:
-    """Hold back :data:`ENDING` and :data:`TIMERS` while the block runs; they take effect when the block is left.
+    """Hold back :data:`ENDING` and :data:`TIMERS` while the block runs. They take effect at its end.
 
-    Those of ENDING set the event.
+    The signals of ENDING set the event.
 
-    Only the main thread receives signals (Python: signal), on any other this does nothing. A signal that the program
-    ignores (a shell's job in the background ignores Ctrl-C), or that ends it at once, stays as it is. SIGHUP does not set
-    the event: a terminal that closes sends it more than once, and is in no hurry.
+    Only the main thread receives signals (Python: signal); on any other this does nothing. A signal that the program ignores
+    (a shell's background job ignores Ctrl-C), or that ends it at once, stays as it is. SIGHUP does not set the event: a
+    terminal that closes sends it more than once, and does not wait.
     """
     hurry = threading.Event()
     if threading.current_thread() is not threading.main_thread():

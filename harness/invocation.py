@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Commands to print: whoever types one starts the harness in the way in which this process was started.
+"""Commands to print: they start the harness in the same way as this process was started.
 
 ``./lab harness``, the program ``harness`` and ``python -m harness`` are three ways to the same command line, and often only
-one of them works at a user's prompt. ``./lab`` says so in :data:`STARTED_AS`; the others are told by Python.
+one of them works at a user's prompt. ``./lab`` sets :data:`STARTED_AS`; Python identifies the others.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import unicodedata
 from pathlib import Path
 
 STARTED_AS = "HOTPLUG_HARNESS_STARTED_AS"
-"""Environment variable with the words that start the harness, quoted; ``./lab`` sets it."""
+"""The environment variable with the command that starts the harness, quoted. ``./lab`` sets it."""
 
 NAME = "harness"
 MODULE = Path(__file__).with_name("__main__.py")
 
 
 def invocation(*words: str | Path) -> str:
-    """Return the command that gives the harness ``words``, quoted for a shell and harmless on a terminal.
+    """Return the command that starts the harness with ``words``, quoted for a shell and harmless on a terminal.
 
     A word in capitals stands for a value that only the user knows: ``invocation("evidence", "show", "RUN")``.
     """
@@ -30,7 +30,7 @@ def invocation(*words: str | Path) -> str:
 
 
 def program() -> str:
-    """Return what starts the harness from the working directory of this process, quoted: ``./lab harness``."""
+    """Return the command that starts the harness from this process's working directory, quoted: ``./lab harness``."""
     told = os.environ.get(STARTED_AS, "")
     if told and told.isprintable():
         return told
@@ -38,9 +38,9 @@ def program() -> str:
 
 
 def quoted(word: str | Path) -> str:
-    r"""Return ``word`` as one word for a shell; a path is never taken for an option.
+    r"""Return ``word`` as one word for a shell. A path is never taken for an option.
 
-    What a terminal would act on or not show is written as ``$'\x1b'``, which bash, zsh and newer POSIX shells read.
+    Characters that a terminal would interpret or not show are written as ``$'\x1b'``, for bash, zsh and newer POSIX shells.
     """
     text = f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
     if all(map(_plain, text)):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The installed package: where its data lie, and how an extra of it is installed.
+"""The installed package: the place of its data, and the command that installs an extra.
 
 Templates and the sources of driver, twin and agent are package data in ``harness/data``. In a clone its entries are symbolic
 links to ``guest_drivers`` and ``vm_templates``; hatchling follows them when it builds a wheel or an sdist. So a clone, an
-editable installation and a wheel find the data in one way. They may belong to another user and be read-only: whatever is
-built from them is built in the cache.
+editable installation and a wheel find the data in the same way. The data may belong to another user and be read-only:
+everything built from them is built in the cache.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from harness.errors import MissingPart
 
 DISTRIBUTION = "hotplug-harness"
-"""The name of the package on an index of packages."""
+"""The package's name on a package index."""
 
 PIPX_RECORD = "pipx_metadata.json"
-"""What pipx leaves in each environment that it makes (pipx: docs/how-pipx-works.md)."""
+"""The file that pipx writes into each environment that it makes (pipx: docs/how-pipx-works.md)."""
 
 
 def data_folder(name: str) -> Path:
@@ -32,13 +32,13 @@ def data_folder(name: str) -> Path:
     if isinstance(folder, Path) and folder.is_dir():
         return folder.resolve()
     raise MissingPart(
-        f"the data of the package are not where they belong: {folder} is not a directory",
+        f"the package's data are missing: {folder} is not a directory",
         hint="Install the wheel with pip or pipx, or clone the repository on a file system with symbolic links.",
     )
 
 
 def missing_extra(what: str, extra: str, *further: str) -> MissingPart:
-    """Return the error that says ``what`` is missing and which ``extra`` brings it; ``further`` lines follow in its hint."""
+    """Return the error that says ``what`` is missing and which ``extra`` supplies it. ``further`` lines follow in its hint."""
     return MissingPart(what, hint="\n".join([f"Install it with: {install_extra(extra)}", *further]))
 
 
@@ -50,7 +50,7 @@ def install_extra(extra: str, prefix: Path | None = None) -> str:
 
 
 def extra_packages(extra: str) -> list[str]:
-    """Return the names of the packages that ``extra`` brings, none if the package is not installed."""
+    """Return the names of the packages in ``extra``, none if the package is not installed."""
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A program: the one place that starts child processes, each without input unless it is given some.
+"""A program: the only place that starts child processes. They have no input unless the caller gives some.
 
-:func:`run_program` runs a program to its end, within a deadline and with everything that it started.
-:func:`start_program` starts one that lives on; its caller ends it.
+:func:`run_program` runs a program to its end, within a deadline, and ends all processes that it started.
+:func:`start_program` starts a program that continues to run. Its caller ends it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ChildProcess: TypeAlias = "subprocess.Popen[bytes]"
 DEVNULL = subprocess.DEVNULL
 PIPE = subprocess.PIPE
 MERGED = subprocess.STDOUT
-"""As standard error: where standard output goes."""
+"""Standard error is merged into standard output."""
 
 PACKAGES = {
     "dpkg-deb": "dpkg",
@@ -42,22 +42,22 @@ PACKAGES = {
     "x86_64-w64-mingw32-dlltool": "gcc-mingw-w64-x86-64",
     "x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64",
 }
-"""The Debian package of each program whose package has another name."""
+"""The Debian packages of programs whose package has another name."""
 
 LARGEST_OUTPUT = 16 << 20
-"""Bytes of a program's output that are kept, the last ones."""
+"""Bytes of a program's output that are kept, from the end."""
 LEASH = ("setpriv", "--pdeathsig", "TERM", "--")
 """Before a command: the kernel sends it SIGTERM when this process dies; only the thread that starts it counts, the main one."""
 GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL."""
 LAST_LINES = 12
-"""How much of a failed program's output its message shows."""
+"""The lines of a failed program's output in its message."""
 FRAMES = re.compile(r"^([ \t]*)Traceback \(most recent call last\):\n(?:\1[ \t]+.*\n)*", re.MULTILINE)
-"""The frames of a traceback, which tell a user nothing; the line after them says what happened."""
+"""The frames of a traceback, which are useless to a user. The line after them says what happened."""
 
 
 def describe(status: int) -> str:
-    """Return an exit status in words: *exit status 1*, *killed by SIGKILL*."""
+    """Return an exit status as text: *exit status 1*, *killed by SIGKILL*."""
     if status >= 0:
         return f"exit status {status}"
     try:
@@ -67,7 +67,7 @@ def describe(status: int) -> str:
 
 
 class ProgramResult(NamedTuple):
-    """How a program ended: its exit status, negative for a signal, and its output. ``errors`` only if kept apart."""
+    """How a program ended: its exit status, negative for a signal, and its output. ``errors`` only if separate."""
 
     status: int
     output: str
@@ -80,11 +80,11 @@ class ProgramResult(NamedTuple):
         return "".join(f"\n    {line[:300]}" for line in lines[-count:])
 
     def failure(self) -> str:
-        """Return how it failed, for an error message: exit status and last words."""
+        """Return how it failed, for an error message: exit status and last output."""
         return f"{describe(self.status)}{self.last_words()}"
 
     def says(self, *words: str) -> bool:
-        """Tell whether any of ``words`` is in the output."""
+        """Return whether any of ``words`` is in the output."""
         return any(word in self.output for word in words)
 
 
@@ -103,23 +103,23 @@ def run_program(
     finish: bool = False,
     terminal: bool = False,
 ) -> ProgramResult:
-    """Run a program to its end and return how it ended, whatever its exit status was.
+    """Run a program to its end and return its result, for every exit status.
 
-    The environment is this process's in the C locale. ``data`` is its input and ``log`` takes its output, of which
-    nothing is returned then; ``apart`` keeps the two output streams apart. ``supply`` is the hint if it is not
-    installed, ``slow`` if it takes too long. With ``terminal`` it asks the user.
+    The environment is this process's in the C locale. ``data`` is its input. ``log`` receives its output, of which
+    nothing is then returned. ``apart`` separates the two output streams. ``supply`` is the hint if the program is not
+    installed, ``slow`` if it takes too long. With ``terminal`` it may ask the user.
 
-    With ``finish``, which needs a log, Ctrl-C does not reach it and is raised only when it has ended: a package manager
-    stopped half-way leaves the machine broken. It stays in this session, since sudo knows its users by their terminal.
+    With ``finish``, which needs a log, Ctrl-C does not reach the program and is raised only when it has ended: a package
+    manager stopped half-way leaves the machine broken. It stays in this session, since sudo identifies users by their terminal.
 
-    Raises MissingPart if there is no such program, InfrastructureError if it cannot be run or does not end in time;
-    nothing that it started is left running then, except with ``finish`` what does not obey SIGTERM.
+    Raises MissingPart if there is no such program, InfrastructureError if it cannot be run or does not end in time.
+    It then leaves no process running, except with ``finish`` those that ignore SIGTERM.
     """
     said: dict[IO[bytes] | None, bytearray] = defaultdict(bytearray)
     output = None if terminal else log or PIPE
     child: ChildProcess | None = None
     try:
-        # A signal in the midst of it would leave a program that nobody knows.
+        # A signal during the start would leave an unknown process.
         with uninterrupted():
             child = start_program(
                 command, deadline.what, supply=supply, cwd=cwd, environment=environment or {**os.environ, "LC_ALL": "C"},
@@ -163,7 +163,7 @@ def start_program(
     descriptors: Sequence[int] = (),
     leads: Literal["session", "group", ""] = "session",
 ) -> ChildProcess:
-    """Start a program, which ``what`` needs, at the head of a session or process group of its own.
+    """Start a program, which ``what`` needs, as the leader of its own session or process group.
 
     Raises MissingPart if there is no such program, InfrastructureError if it cannot be run.
     """
@@ -181,14 +181,14 @@ def start_program(
             raise MissingPart(f"cannot run '{name}': its interpreter is missing", hint=hint) from error
         raise MissingPart(f"{what} needs '{name}', which is not installed", hint=hint) from error
     except (OSError, ValueError) as error:
-        # A ValueError is about a null byte in a word.
+        # A ValueError means a null byte in a word.
         raise InfrastructureError(
             f"cannot run '{name}': {getattr(error, 'strerror', error)}", hint=shortage_hint(error, supply)
         ) from error
 
 
 def read_pipes(child: ChildProcess, deadline: Deadline) -> Iterator[tuple[IO[bytes], bytes]]:
-    """Yield what a child writes, with the pipe it came from, until the child has ended. Raises TimeoutError."""
+    """Yield a child's output, each piece with its pipe, until the child has ended. Raises TimeoutError."""
     with selectors.DefaultSelector() as selector:
         for pipe in (child.stdout, child.stderr):
             if pipe is not None:
@@ -209,20 +209,20 @@ def read_pipes(child: ChildProcess, deadline: Deadline) -> Iterator[tuple[IO[byt
 
 
 def readable(descriptor: int, seconds: float) -> bool:
-    """Return whether a descriptor becomes readable in time, whatever its number: select() takes none above 1023."""
+    """Return whether a descriptor becomes readable in time, whatever its number: select() fails above 1023."""
     watched = select.poll()
     watched.register(descriptor, select.POLLIN)
     return bool(watched.poll(seconds * 1000))
 
 
 def _ended(pid: int, seconds: float) -> None:
-    """Wait until a child has ended, without reaping it, at most so long."""
+    """Wait at most ``seconds`` until a child has ended, without reaping it."""
     try:
         watch = os.pidfd_open(pid)
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
-        # Even a harness that may open nothing more ends what it started.
+        # This also ends child processes if the harness cannot open another file.
         deadline = Deadline(seconds, "the end of a program")
         with contextlib.suppress(GuestHang):
             deadline.poll(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
@@ -234,10 +234,10 @@ def _ended(pid: int, seconds: float) -> None:
 
 
 def end_program(child: ChildProcess, *, patience: float = 0.0) -> None:
-    """End a child and what it started, by SIGTERM before SIGKILL, after ``patience`` seconds to end by itself."""
+    """End a child and its processes: wait ``patience`` seconds, then send SIGTERM, then SIGKILL."""
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            # Not reaped, so neither its number nor its group's can be another's.
+            # The child is not reaped, so neither its id nor its group's id can be reused.
             target = -child.pid if os.getpgid(child.pid) == child.pid else child.pid
             for number, seconds in ((0, patience), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
                 with contextlib.suppress(PermissionError):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""JSON Schemas (2020-12) of documents, generated from the types that decode them, so that an editor knows what a decoder takes.
+"""JSON Schemas (2020-12) of documents, generated from the types that decode them, so that an editor accepts what a decoder does.
 
-TOML has no null, so an optional key is one that may be left out. What needs two keys at once, or the machine, is told by the
-decoder alone.
+TOML has no null, so an optional key is one that may be left out. Rules about two keys together, or about the machine, are
+only in the decoder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ JsonSchema = dict[str, Any]
 def toml_schema(kind: type, *, title: str, fields: Mapping[str, JsonSchema] | None = None) -> JsonSchema:
     """Return the schema of a TOML document that is decoded into ``kind``, a struct.
 
-    ``fields`` are schemas that say more than the type does, by struct and key: ``GuestRow.name``.
+    ``fields`` are schemas that are more specific than the type, by struct and key: ``GuestRow.name``.
     """
     _, components = _components([kind])
     structs = {each.__name__: each for each in _structs(kind)}
@@ -53,7 +53,7 @@ def toml_schema(kind: type, *, title: str, fields: Mapping[str, JsonSchema] | No
 
 
 def output_schema(kinds: Sequence[Any], *, title: str, version: int) -> JsonSchema:
-    """Return the schema of a JSON document that is of one of ``kinds``, structs or TypedDicts, with its ``version`` in front."""
+    """Return the schema of a JSON document of one of ``kinds``, structs or TypedDicts, preceded by its ``version``."""
     roots, components = _components(kinds)
     definitions = {name: _described(schema) for name, schema in components.items()}
     for root in roots:
@@ -64,11 +64,11 @@ def output_schema(kinds: Sequence[Any], *, title: str, version: int) -> JsonSche
 
 
 def sentences(struct: type, key: str) -> str:
-    """Return what the docstrings of a struct and its bases say of a key: the sentences that name it in code style."""
+    """Return the description of a key in the docstrings of a struct and its bases: the sentences that name it in code style."""
     said: list[str] = []
     for each in struct.__mro__:
         text = " ".join(inspect.cleandoc(each.__dict__.get("__doc__") or "").split())
-        # A struct without a docstring of its own has its signature.
+        # A struct without its own docstring has its signature.
         parts = re.split(r"(?<=[.;]) (?=[A-Z`:])", text)
         said += [_text(part) for part in parts if re.search(rf"``{re.escape(key)}(``| = )", part)]
     return " ".join(dict.fromkeys(said)).rstrip(";")
@@ -103,7 +103,7 @@ def _structs(kind: Any) -> Iterator[type]:
 
 
 def _plain(schema: Any) -> Any:
-    """Return a schema without null, without what only OpenAPI knows, and with readable descriptions."""
+    """Return a schema without null and OpenAPI's own keywords, with readable descriptions."""
     if isinstance(schema, list):
         return [_plain(one) for one in schema]
     if not isinstance(schema, dict):
@@ -123,7 +123,7 @@ def _plain(schema: Any) -> Any:
 
 
 def _described(schema: Any) -> Any:
-    """Return a schema without what only OpenAPI knows, and with readable descriptions."""
+    """Return a schema without OpenAPI's own keywords, with readable descriptions."""
     if isinstance(schema, list | tuple):  # a default may be a tuple
         return [_described(one) for one in schema]
     if not isinstance(schema, dict):
@@ -141,6 +141,6 @@ def _without_null(value: Any) -> Any:
 
 
 def _text(docstring: str) -> str:
-    """Return a docstring as one paragraph, with code between single backquotes as editors show it."""
+    """Return a docstring as one paragraph, with code between single backquotes, for editors."""
     text = re.sub(r":[a-z]+:`~?([^`]*)`", r"`\1`", docstring)
     return " ".join(text.replace("``", "`").split())

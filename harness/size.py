@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sizes, which people write with a unit, and other values as people spell them."""
+"""Sizes with a unit, and other values, in the form in which people write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1
 
 
 def spelled(value: object) -> str:
-    """Return a value as a TOML document has it, cut where it is long: ``'two'``, ``true``, ``a table``."""
+    """Return a value in TOML's form, truncated if it is long: ``'two'``, ``true``, ``a table``."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -24,7 +24,7 @@ class Size(int):
     """A number of bytes, from ``"512 MiB"`` (B, KiB, MiB, GiB, TiB) and back to ``text``."""
 
     def __new__(cls, written: str) -> Self:
-        """Return the size that a document or a user gives. Raises ValueError with what was expected."""
+        """Return the size in a document or an argument. Raises ValueError, which says what was expected."""
         match = isinstance(written, str) and re.fullmatch(r"\s*([0-9]{1,20})\s*([KMGT]iB|B)?\s*", written)
         if not match:
             raise ValueError(f'expected a size like "256 MiB", got {spelled(written)}')
