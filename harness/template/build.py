@@ -445,7 +445,9 @@ def _believed(facts: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:
     """Return the facts that are of a known kind and form. Raises TemplateFailed if a needed one is not among them."""
     believed = {name: value for name, value in facts.items() if fact_fits(name, value)}
     for name in sorted({*needed, CERTIFICATE} - believed.keys()):
-        told = f"reported {facts[name][:100]!r} as its {name}" if name in facts else f"never reported its {name}"
+        told = (
+            f"reported {facts[name][:100]!r} as its {name}" if name in facts else f"never reported its {name}"
+        )
         raise TemplateFailed(
             f"the guest {told}",
             hint=f"The step that sets it up must write 'HPN-MARK fact {name} VALUE' on COM1 before the done marker.",

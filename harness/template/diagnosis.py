@@ -87,9 +87,7 @@ TABLE: dict[tuple[BuildStage, Symptom], Diagnosis] = {
 
 GENERAL = {
     Symptom.STILL: Diagnosis("the guest hangs", "Look at the screenshot."),
-    Symptom.LATE: Diagnosis(
-        "the host is slow, or the guest loops", "Look at the screenshot."
-    ),
+    Symptom.LATE: Diagnosis("the host is slow, or the guest loops", "Look at the screenshot."),
     Symptom.BEGAN_AGAIN: Diagnosis(
         "the firmware started the medium again instead of the disk",
         "The firmware's variables or its boot order were lost; build with --from nothing.",

@@ -51,6 +51,11 @@ def found(text: str) -> list[str]:
     return [one.words for one in findings(Passage(1, text))]
 
 
+def test_a_script_in_a_string_is_not_prose() -> None:
+    """It has no sentences, however long it is."""
+    assert [] == found("foreach ($line in $lines) { " + "word " * (LONGEST_SENTENCE + 1) + "}")
+
+
 @pytest.mark.parametrize(("wrong", "right"), EXAMPLES.items())
 def test_an_example(wrong: str, right: str) -> None:
     """The one is found, the other not."""

@@ -172,7 +172,11 @@ class TestMistakes:
                 'size = "4 Gb"',
                 r"t\.toml:\d+: memory\.size: expected a size like \"256 MiB\", got '4 Gb'",
             ),
-            ('size = "4 GiB"', 'size = "4097 MiB"', r"memory\.size = '4097 MiB' is not a multiple of 128 MiB"),
+            (
+                'size = "4 GiB"',
+                'size = "4097 MiB"',
+                r"memory\.size = '4097 MiB' is not a multiple of 128 MiB",
+            ),
             (
                 'maximum = "32 GiB"',
                 'maximum = "1 GiB"',
