@@ -203,7 +203,7 @@ def _ask(vm: BuildGuest, command: str, what: str, deadline: Deadline) -> None:
 def _end(answer: CommandAnswer) -> str:
     """Return the last lines of a command's output. The guest's text is escaped where it is shown."""
     lines = f"{answer.stdout}\n{answer.stderr}".split("\n")
-    return "\n  ".join([line.rstrip()[:300] for line in lines if line.strip()][-20:]) or "it said nothing"
+    return "\n  ".join([line.rstrip()[:300] for line in lines if line.strip()][-20:]) or "no output"
 
 
 def _fetch(

@@ -121,7 +121,7 @@ def render(template: Template, answers: Answers) -> str:
         told = "\n".join(found[:10])
         for value in secret:
             told = told.replace(value, "…")
-        raise BadDocument(f"{name}: not an answer file that we know", hint=told)
+        raise BadDocument(f"{name}: not a valid answer file", hint=told)
     return text
 
 

@@ -264,7 +264,7 @@ def full_disk(folder: Path) -> InfrastructureError:
     """Make the error for a host whose disk is full."""
     return InfrastructureError(
         f"the host's disk is full: {folder}",
-        hint="Free some space there, then build again: it goes on at the last checkpoint.",
+        hint="Free some space there, then build again: it continues at the last checkpoint.",
     )
 
 

@@ -203,7 +203,9 @@ class TemplateBuild:
                     anew = invocation("template", "remove", self._recipe.template, "--checkpoints")
                     if self._recipe.source is None:
                         anew = "--from nothing"
-                    error.hint += f"\nThe same command goes on at {reached}; {anew} begins anew."
+                    error.hint += (
+                        f"\nThe same command continues at {reached}; {anew} starts from the beginning."
+                    )
                 raise
             except KeyboardInterrupt:
                 outcome = "interrupted"
@@ -238,7 +240,7 @@ class TemplateBuild:
         reached = last.reached if stack.state.checkpoint else self._recipe.begin
         progress = BuildProgress(reached, last.facts, last.warnings)
         if stack.state.checkpoint:
-            reporter.note(f"goes on after checkpoint {stack.state.checkpoint}: {last.reached.words()}")
+            reporter.note(f"continues after checkpoint {stack.state.checkpoint}: {last.reached.words()}")
         stack.rewind()
         accelerator = self._spec().accelerator
         while not stack.state.last.reached.stage.last:
@@ -419,9 +421,11 @@ def choose_checkpoint(stack: CheckpointStack, name: str, inputs: BuildInputs, st
     mended = differences(state.inputs.provisioning, inputs.provisioning)
     number, why = state.checkpoint, ""
     if another:
-        number, why = 0, f"begins anew: another {_listed(another)} than that of the last build"
+        number, why = 0, f"starts from the beginning: another {_listed(another)} than that of the last build"
     elif mended or start == "installed":
-        why = f"provisioning begins anew: {_listed(mended)} changed" if mended else "provisioning begins anew"
+        why = (
+            f"provisioning starts again: {_listed(mended)} changed" if mended else "provisioning starts again"
+        )
         number = sum(each.reached.stage.place <= BuildStage.INSTALLED.place for each in state.checkpoints)
     if number != state.checkpoint or inputs != state.inputs or state.finished:
         stack.go_back(number, inputs)

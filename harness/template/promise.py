@@ -284,7 +284,7 @@ def decode(text: str) -> PromiseEvidence:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise GuestRefused(
             f"the guest's answer about its promises does not decode: {str(error)[:200]}",
-            hint="The template was provisioned by other scripts, or is damaged: build it anew.",
+            hint="The template was provisioned by other scripts, or is damaged: build it again.",
         ) from error
 
 

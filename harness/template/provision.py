@@ -128,7 +128,7 @@ def _essential(script: Path) -> bool:
     if match is None:
         raise BadDocument(
             f"{script}:2: does not declare whether the step is essential",
-            hint="Begin the second line with '# Essential: ' or '# Comfort: ', and go on with why.",
+            hint="Begin the second line with '# Essential: ' or '# Comfort: ', and continue with the reason.",
         )
     return match[1] == "Essential"
 

@@ -79,7 +79,7 @@ class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InfrastructureError(
                 f"the secrets of {self.manifest.template} cannot be read: {getattr(error, 'strerror', error)}",
-                hint="They belong to the user who built it. Build it anew: "
+                hint="They belong to the user who built it. Build it again: "
                 + invocation("template", "build", self.manifest.template, "--iso", "PATH", "--force"),
             ) from error
 
@@ -126,12 +126,12 @@ class Store:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InfrastructureError(
                 f"the manifest of {name} cannot be read: {getattr(error, 'strerror', None) or error}",
-                hint=f"Remove it, and build it anew: {invocation('template', 'remove', name, '--yes')}",
+                hint=f"Remove it, and build it again: {invocation('template', 'remove', name, '--yes')}",
             ) from error
         if manifest.format > FORMAT:
             raise InfrastructureError(
                 f"{name} was built by a newer harness, {manifest.harness}",
-                hint="Use that one, or build it anew.",
+                hint="Use that one, or build it again.",
             )
         return BuiltTemplate(folder=folder, manifest=manifest)
 

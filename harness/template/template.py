@@ -182,7 +182,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         raise UsageError(
             f"{self.name} has no processor model for this host, whose processor is {vendor!r}",
             hint="Its template.toml has one for Intel, and in [cpu.amd] one for AMD; a template that an earlier harness built "
-            "has none for AMD: build it anew. Without KVM the host's processor does not matter: --accel tcg.",
+            "has none for AMD: build it again. Without KVM the host's processor does not matter: --accel tcg.",
         )
 
     def machine_spec(

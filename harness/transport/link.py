@@ -151,7 +151,7 @@ class WireTransport:
     def _asked(self, line: str, deadline: Deadline) -> str:
         outcome = self._execute(line, deadline, idempotent=True, limit=ANSWER_LIMIT)
         if outcome.exit_code != 0:
-            words = (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:_WORDS]
+            words = (outcome.stderr.strip() or outcome.stdout.strip() or "no output")[:_WORDS]
             refused = FileInUse if outcome.exit_code == IN_USE else GuestRefused
             raise refused(f"{self.name}: {deadline.what}: exit code {outcome.exit_code}: {words}")
         if not outcome.complete:

@@ -299,7 +299,7 @@ def test_a_whole_build_by_command_interrupted_once(
     assert (0, f"{NAME} is built: {store.folder(NAME)}") == (done.returncode, done.stdout.splitlines()[0]), (
         done.stderr
     )
-    assert "goes on after checkpoint 1: specialize" in done.stderr
+    assert "continues after checkpoint 1: specialize" in done.stderr
     built = store.find(NAME)
     assert ({"build": "20348.1", "edition": "ServerStandardEval", "openssh": "none"}, 180, "winrm") == (
         built.manifest.facts, built.manifest.evaluation_days, built.manifest.transfer

@@ -236,7 +236,7 @@ def test_a_language_that_is_none() -> None:
     """What a medium says of its language is checked like all else."""
     template = TEMPLATES["windows-server-2022"]
     image = image_of(template, template.editions[0], language="en-US</UILanguage>")
-    with pytest.raises(BadDocument, match="not an answer file that we know"):
+    with pytest.raises(BadDocument, match="not a valid answer file"):
         render(template, answers_for(image, password="p"))
 
 

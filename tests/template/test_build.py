@@ -161,7 +161,7 @@ def test_a_full_disk_of_the_host_is_told_and_the_work_kept(bench: Bench) -> None
     try:
         error = _failing(bench, [*WINPE, "write 64", "hang"], InfrastructureError)
         assert "the host's disk is full" in error.message
-        assert "goes on at the last checkpoint" in error.hint
+        assert "continues at the last checkpoint" in error.hint
     finally:
         subprocess.run(["umount", folder], check=True)
 
@@ -171,7 +171,7 @@ def test_a_guest_that_goes_round_in_circles_is_told(bench: Bench, monkeypatch: p
     monkeypatch.setattr("harness.template.build.MOST_RESETS", 0)
     error = _failing(bench, [*COPYING, "reset", "hang"])
     assert "the guest restarted again and again in stage specialize" == error.message
-    assert "The same command goes on at specialize" in error.hint
+    assert "The same command continues at specialize" in error.hint
     error = _failing(bench, [*COPYING, "mark stage winpe", "hang"])
     assert "the guest began again in stage specialize" == error.message
 
@@ -261,7 +261,7 @@ def test_a_mended_script_repeats_provisioning_only(bench: Bench) -> None:
     """
     failing = ["mark stage provisioning", "mark step 1 1 first", "mark fact build 1.1", "mark warn old", "mark fail 1 1 first no", "mark logs", "hang"]  # fmt: skip
     error = _failing(bench, [*INSTALLED, *failing])
-    assert "The same command goes on at installed; --from nothing begins anew." in error.hint
+    assert "The same command continues at installed; --from nothing starts from the beginning." in error.hint
     mended = ["mark stage provisioning", *LAST]
     bench.records.clear()
     built = bench.build(bench.recipe([*INSTALLED, *mended], inputs=MENDED))
@@ -273,7 +273,7 @@ def test_a_mended_script_repeats_provisioning_only(bench: Bench) -> None:
     assert ({}, ()) == (built.manifest.facts, built.manifest.warnings)
     assert {**MENDED.installation, **MENDED.provisioning} == built.manifest.inputs
     notes = [each.detail for each in bench.records if isinstance(each, Stage) and each.phase == "note"]
-    assert "provisioning begins anew: provision/10-first.ps1 changed" in notes
+    assert "provisioning starts again: provision/10-first.ps1 changed" in notes
 
     state = CheckpointStack.read(bench.store.checkpoints(NAME))
     assert (2, True) == (state and state.checkpoint, state and state.finished)

@@ -95,7 +95,7 @@ def test_a_flipped_bit_in_the_initrd_is_found(own_cache: Path) -> None:
     shutil.rmtree(own_cache / "twin" / "kernel")
     (own_cache / "twin" / "kernel").symlink_to(cache_directory(os.environ) / "twin" / "kernel")
     after = build(own_cache, Deadline(170, "build it anew"), progress=said.append)
-    assert said[0].startswith(f"{before.initrd.parent} is damaged and is built anew: initrd has SHA-256 ")
+    assert said[0].startswith(f"{before.initrd.parent} is damaged and is built again: initrd has SHA-256 ")
     assert "compiling the driver for the twin" in said
     assert after.content["initrd"] == hashlib.sha256(after.initrd.read_bytes()).hexdigest()
 

@@ -180,7 +180,7 @@ class ProcessGuest:
         try:
             processors, memory = (int(word) for word in said.split())
         except ValueError as error:
-            raise GuestRefused(f"the counts of {self.label} make no sense: {said!r:.200}") from error
+            raise GuestRefused(f"the counts of {self.label} are invalid: {said!r:.200}") from error
         return GuestCounts(processors=processors, memory=memory)
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:

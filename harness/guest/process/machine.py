@@ -296,13 +296,13 @@ class ProcessMachine:
         if short:
             return InfrastructureError(
                 f"the process that is the guest ended, {how}, because the host ran out of something: {short[:200]}",
-                hint=f"{way_out}\nAll it said is in {self.log}.",
+                hint=f"{way_out}\nIts output is in {self.log}.",
             )
         if report is not None and report.status == -signal.SIGXFSZ:
             how += f", because it wrote a file of more than {self._largest} bytes (RLIMIT_FSIZE)"
         return GuestCrash(
             f"the process that is the guest ended, {how}{': ' + '; '.join(said) if said else ''}",
-            hint=f"All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
+            hint=f"Its output is in {self.log}. The command was: {shlex.join(self.argv)}",
         )
 
     def _notice(self) -> None:
@@ -397,7 +397,7 @@ class ProcessMachine:
             if deadline.expired:
                 raise GuestHang(
                     f"the process did not answer {line!r} within {deadline.seconds:g} s",
-                    hint=f"All it said is in {self.log}.",
+                    hint=f"Its output is in {self.log}.",
                 )
             with self._changed:
                 if answer() is None:

@@ -287,7 +287,7 @@ class Twin:
         try:
             return GuestCounts(processors=int(answer["processors"]), memory=int(answer["memory"]))
         except (KeyError, ValueError) as error:
-            raise GuestRefused(f"the twin's counts make no sense: {answer!r:.200}") from error
+            raise GuestRefused(f"the twin's counts are invalid: {answer!r:.200}") from error
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
         """Make the agent echo ``nonce``. Raises GuestHang if it does not, GuestRefused if it echoes another."""

@@ -181,7 +181,7 @@ def cached(place: Path, digest: str, say: Callable[[str], None]) -> TwinImage | 
     try:
         content = ContentDigests(place.parent).check(directory)
     except ContentError as error:
-        say(f"{directory} is damaged and is built anew: {error}")
+        say(f"{directory} is damaged and is built again: {error}")
         return None
     image = TwinImage(
         kernel=directory / "vmlinuz", initrd=directory / "initrd", append=record.append, digest=record.digest,

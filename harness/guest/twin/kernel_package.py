@@ -88,7 +88,7 @@ def load(cache: Path, progress: Callable[[str], None]) -> UnpackedKernel | None:
     try:
         ContentDigests(cache.parent).check(kernel.image.parent)
     except ContentError as error:
-        progress(f"the kernel in {place} is damaged and is unpacked anew: {error}")
+        progress(f"the kernel in {place} is damaged and is unpacked again: {error}")
         return None
     return kernel if kernel.image.is_file() and (kernel.headers / "Makefile").is_file() else None
 

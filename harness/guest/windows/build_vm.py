@@ -82,7 +82,7 @@ def build_vm(
             raise InfrastructureError(f"the guest {guest.label} is not Windows")
         machine.resume(Deadline(30, "let the guest run"))
         progress(f"{bootable.description} boots")
-        # The deadline starts anew: the wait for the lease does not count.
+        # The deadline starts again: the wait for the lease does not count.
         guest.wait_ready(Deadline(deadline.seconds, deadline.what))
         yield guest.transports.files
 

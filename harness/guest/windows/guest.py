@@ -253,7 +253,7 @@ class WindowsGuest:
     def answer_unplugs(self, answer: str, _deadline: Deadline, *, late: float = 0.0) -> None:
         """Raise GuestRefused: Windows' answer cannot be chosen."""
         raise GuestRefused(
-            f"{self.label} cannot be told to {answer} what it is asked to give back, be it after {late:g} s",
+            f"{self.label} cannot be made to {answer} unplug requests (after {late:g} s)",
             hint="Run this plan on the twin.",
         )
 

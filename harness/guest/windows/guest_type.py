@@ -135,7 +135,7 @@ class WindowsType:
 def told_at_build(name: str, facts: dict[str, str]) -> list[str]:
     """Return what the guest reported at its template's build that speaks against hot-adds. What it did not report is unknown."""
     if facts.get("dynamic-processors") == "no":
-        return [f"{name} told at its build that it refuses processors while it runs; each run asks anew"]
+        return [f"{name} reported at its build that it refuses processors while it runs; each run asks again"]
     return []
 
 
@@ -224,7 +224,7 @@ def _content(built: BuiltTemplate, cache: Path, progress: Callable[[str], None])
     except ContentError as error:
         raise InfrastructureError(
             f"the template {built.manifest.template} in {built.folder} is damaged: {error}",
-            hint="Build it anew: "
+            hint="Build it again: "
             + invocation("template", "build", built.manifest.template, "--iso", "PATH", "--force"),
         ) from error
     return sealed
@@ -257,5 +257,5 @@ def _warnings(template: Template, manifest: TemplateManifest, *, real_time: bool
     elif days_left is not None and days_left <= 0:
         found.append(f"the evaluation of {template.name} ended {-days_left} days ago: it shuts itself down")
     elif days_left is not None and days_left < WARN_DAYS:
-        found.append(f"the evaluation of {template.name} ends in {days_left} days: build it anew")
+        found.append(f"the evaluation of {template.name} ends in {days_left} days: build it again")
     return found

@@ -46,7 +46,7 @@ MEANING = {
 
 LOOK_AT = {
     BootStage.FIRMWARE: "Did the firmware find the disk? A boot takes minutes without KVM: --boot-timeout SECONDS.",
-    BootStage.ACPI: "It may still be starting (--boot-timeout SECONDS), or be waiting for somebody at its screen.",
+    BootStage.ACPI: "It may still be starting (--boot-timeout SECONDS), or be waiting for input at its screen.",
     BootStage.WINRM: "Does its service sshd run, and does the template's manifest hold its host key?",
 }
 

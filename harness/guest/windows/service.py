@@ -255,4 +255,4 @@ def started(step: answer.ChangeStep, name: str) -> None:
 def _words(code: int, said: str) -> str:
     known = SYSTEM_ERRORS.get(code, "")
     meaning = f" ({known})" if known else ""
-    return f"exit code {code}{meaning}: {said[:300] or 'nothing said'}"
+    return f"exit code {code}{meaning}: {said[:300] or 'no output'}"

@@ -83,4 +83,4 @@ class PowerShellSession:
 
 
 def _words(outcome: CommandResult) -> str:
-    return (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:400]
+    return (outcome.stderr.strip() or outcome.stdout.strip() or "no output")[:400]

@@ -333,7 +333,7 @@ def test_fetches_ubuntus_kernel(empty: Path, tmp_path: Path, monkeypatch: pytest
 def test_installed_without_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A harness that was copied without its data says how to install it."""
     monkeypatch.setattr(package.resources, "files", lambda _: tmp_path)
-    with pytest.raises(MissingPart, match="not where they belong") as caught:
+    with pytest.raises(MissingPart, match="data are missing") as caught:
         image.build(tmp_path, soon())
     assert "Install the wheel with pip or pipx" in caught.value.hint
 

@@ -182,7 +182,7 @@ def test_a_first_day(
 
     failed = day.types(f"harness template build {NAME} --iso {iso} --accel tcg", 69)
     assert f"(debug) failed: {MISTAKE}" in failed
-    assert "The same command goes on at installed" in failed
+    assert "The same command continues at installed" in failed
     said = day.types(f"harness evidence pack {NAME}")
     assert f"{NAME}-build.tar.gz: " in said
     with tarfile.open(day.here / f"{NAME}-build.tar.gz") as archive:
@@ -193,7 +193,7 @@ def test_a_first_day(
     step.write_text(good)
     built = day.types(f"harness template build {NAME} --iso {iso} --accel tcg")
     assert f"{NAME} is built: " in built
-    assert "provisioning begins anew: provision/50-debug.ps1 changed" in built
+    assert "provisioning starts again: provision/50-debug.ps1 changed" in built
     assert "WinPE" not in built
 
     template = tmp_path / "templates" / NAME

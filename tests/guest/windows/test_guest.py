@@ -207,7 +207,7 @@ REFUSALS = [
     ),
     ({"step": "create", "code": 1073, "said": "x", "state": "Running"}, r"1073 \(the service exists"),
     ({"step": "start", "code": 0, "said": "", "state": "Stopped"}, "was started and is 'Stopped'"),
-    ({"step": "start", "code": 31, "said": "", "state": ""}, "exit code 31: nothing said"),
+    ({"step": "start", "code": 31, "said": "", "state": ""}, "exit code 31: no output"),
     ({"failed": "Access is denied"}, "script driver-load: Access is denied"),
     ({"step": 3}, "the guest's answer makes no sense"),
     ([], "the guest's answer makes no sense"),

@@ -253,7 +253,7 @@ def test_a_damaged_template_is_not_booted(store: Store, tmp_path: Path, driver: 
     options = GuestOptions(spec=spec, cache=tmp_path, directory=tmp_path, driver=driver)
     with pytest.raises(InfrastructureError, match=r"is damaged: disk\.qcow2 has SHA-256 ") as caught:
         WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
-    assert caught.value.hint == f"Build it anew: harness template build {NAME} --iso PATH --force"
+    assert caught.value.hint == f"Build it again: harness template build {NAME} --iso PATH --force"
     (part,) = damage.examine(store, tmp_path)
     assert (part.state, part.supply) == (
         PartState.BROKEN,
