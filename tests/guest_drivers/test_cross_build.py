@@ -454,7 +454,7 @@ def test_files_that_cannot_be_looked_at(tmp_path: Path) -> None:
 def test_manifest_of_something_else(tmp_path: Path) -> None:
     """A file in the manifest's place that is none is refused."""
     (tmp_path / "hpnotify.json").write_text('{"label": 1}')
-    with pytest.raises(BadDocument, match="no manifest"):
+    with pytest.raises(BadDocument, match="not a manifest"):
         manifest.load(tmp_path / "hpnotify.sys")
 
 
