@@ -94,7 +94,7 @@ def uninterrupted() -> Iterator[threading.Event]:
 
     Only the main thread receives signals (Python: signal); on any other this does nothing. A signal that the program ignores
     (a shell's background job ignores Ctrl-C), or that ends it at once, stays as it is. SIGHUP does not set the event: a
-    terminal that closes sends it more than once, and does not wait.
+    terminal that closes sends it more than once, and needs no quick end.
     """
     hurry = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -196,7 +196,7 @@ class CheckpointStack:
         self.note(checkpoints=self.state.checkpoints[:number], inputs=inputs, finished=False)
 
     def finish(self) -> None:
-        """After a successful build keep only the layers up to *installed*, or all if there is no such checkpoint."""
+        """After a successful build keep only the layers up to *installed*. Remove everything if there is no such checkpoint."""
         number = self.state.installed
         if not number:
             self.remove()

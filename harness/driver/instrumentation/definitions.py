@@ -75,7 +75,7 @@ class Definitions:
         self._strings = strings
 
     def channels(self) -> list[tuple[ChannelDefinition, bool]]:
-        """Return the channels, each with whether the manifest gives its value, so that none must be chosen."""
+        """Return the channels, each with whether the manifest gives its value or one must be chosen."""
         once = Once()
         found = []
         for element in self._provider.grandchildren("channels", "channel", "importChannel"):
