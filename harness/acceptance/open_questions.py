@@ -38,7 +38,7 @@ OPEN_QUESTIONS = {
     "U20": "which processor does a link's name stand for?",
     "U21": "how many interfaces has a processor, and are arrivals joined?",
     "U22": "what may the synchronous callback not do?",
-    "U23": "are processors told that start late during boot?",
+    "U23": "are processors that start late during boot reported?",
     "U24": "what is told across hibernation and hot replace?",
     "U25": "which trace buffers does an added processor get?",
     "U26": "which editions after Server 2012?",
@@ -48,7 +48,7 @@ OPEN_QUESTIONS = {
     "U30": "are memory ranges there at the arrival, and how many arrivals has a DIMM?",
     "U31": "what is in the reserved field of the context's processor number?",
     "U32": "do all calls for existing interfaces come before the registration returns?",
-    "U33": "does Windows report to ACPI what became of a plugged device?",
+    "U33": "does Windows report to ACPI how adding a plugged device ended?",
     "U34": "what if a callback never returns?",
 }
 """By clause, in the words of docs/contract.md; of a contradiction, what it is about."""
