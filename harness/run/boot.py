@@ -52,34 +52,35 @@ from harness.run.stage import Stages
 from harness.run.watch import Watch
 
 START_PROCESS = 120.0
-"""Seconds that a guest may take to start that is a process; Wine needs a few, and more on a busy machine."""
+"""Seconds that a process guest may take to start; Wine needs a few, and more on a busy machine."""
 
 REGISTERS = 5.0
-"""Seconds for the registers of a guest that says nothing: QEMU answers in milliseconds if it answers at all."""
+"""Seconds for reading the registers of a silent guest: QEMU answers in milliseconds if it answers at all."""
 
 ASKED_TOO_MUCH = re.compile(
     "SMP CPUs|CPU topology|-smp configuration|memory slots|maximum memory size|maxmem|NUMA|phys-bits too low"
     "|unsupported machine type"
 )
-"""QEMU's words where a machine cannot be built as the plan and the options say: how much there may be of each is known to
-QEMU alone (QEMU: hw/core/machine-smp.c, hw/core/machine.c, hw/core/numa.c, hw/i386/pc.c, softmmu/vl.c)."""
+"""Parts of QEMU's messages about a machine that cannot be built as the plan and the options request: only
+QEMU knows the limits (QEMU: hw/core/machine-smp.c, hw/core/machine.c, hw/core/numa.c, hw/i386/pc.c,
+softmmu/vl.c)."""
 
 SAMPLE_DRIVER = "hpnotify"
-"""The driver that speaks the harness's own records, and promises more than the pages oblige a driver to."""
+"""The driver that writes the harness's own records, and promises more than the documented obligations."""
 
 
 def without_crash_registers(backend: str, spec: MachineSpec) -> str:
-    """Return why a guest that could tell of bug checks is not offered to, "" if it is, or could not."""
+    """Return why a guest that can report bug checks is not enabled to do so; "" if it is, or cannot."""
     if backend != "libvirt" or not tells_bug_checks(spec):
         return ""
     return (
-        "hv-crash stays off: libvirt would stop a guest that tells of a bug check before its dump is written; "
+        "hv-crash stays off: libvirt would stop a guest that reports a bug check before its dump is written; "
         "--backend qemu has it"
     )
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest that is up, with its driver loaded: what a plan, or a test, works with."""
+    """A booted guest with its driver loaded, for a plan or a test to use."""
 
     machine: Machine
     guest: Guest
@@ -90,13 +91,13 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GuestBoot:
-    """Brings one guest up. ``facts`` grows with what becomes known on the way and is stored as it does.
+    """Boots one guest. ``facts`` is extended and stored with each newly known fact.
 
-    ``machine`` and ``guest`` are what there is so far, for whoever looks for the reason when the boot fails. ``learnt`` is
-    told of the facts whenever there are more.
+    ``machine`` and ``guest`` are those created so far, for finding the cause of a failed boot. ``learnt`` is
+    called with the facts whenever they grow.
 
-    Each step is a stage in the history. What is begun is pushed onto the ``stack`` given to :meth:`up`, so that leaving it
-    ends everything, newest first, however far the boot came.
+    Each step is a stage in the history. Everything started is pushed onto the ``stack`` given to :meth:`up`,
+    so that leaving it ends everything, newest first, at any point of the boot.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class GuestBoot:
         check_backend(self.request.backend)
         self._check_host()
         with all_missing_named(self.request.guest, qemu=self.request.qemu):
-            # A guest that is a process needs no QEMU, and so none is looked for.
+            # A process guest needs no QEMU, so QEMU is not searched.
             qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
             options = self._options(qemu)
             bootable = self._prepare(options)
@@ -221,7 +222,7 @@ class GuestBoot:
         )
 
     def _check_host(self) -> None:
-        """Check what the plan asks of this host; of another one nothing is known."""
+        """Check what the plan requires of this host; another host cannot be checked."""
         if asks_host(self.request.plan) and not is_remote(self.request.connect):
             with self._stages.stage("host"):
                 check_host(self.request.plan, self._directory.path, backend=self.request.backend)
@@ -267,7 +268,7 @@ class GuestBoot:
         return bootable
 
     def _accelerate(self, qemu: QemuBuild | None, bootable: Bootable) -> MachineSpec:
-        """Return the guest's machine with an accelerator, unless nothing is there to be accelerated."""
+        """Return the guest's machine with an accelerator, unless it is a process."""
         request = self.request
         if bootable.probe is None or qemu is None:
             return bootable.spec
@@ -291,7 +292,8 @@ class GuestBoot:
         return bootable.adapt(spec) if bootable.adapt is not None else spec
 
     def _refuse_fatal(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:
-        """Raise InfrastructureError if this QEMU would die of the plan. On another host only the machine knows its own."""
+        """Raise InfrastructureError if the plan would crash this QEMU. On another host, only the machine
+        knows its QEMU."""
         changed = change_after_removal(self.request.plan, guest=self.request.guest)
         if qemu is None or changed is None or is_remote(self.request.connect):
             return
@@ -299,7 +301,7 @@ class GuestBoot:
             raise fatal_change(qemu.version, f"do[{changed[0]}]", f"by do[{changed[1]}]")
 
     def _compare(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:
-        """Refuse a plan that migrates the guest to where it cannot go on. Raises BadDocument."""
+        """Refuse a plan that migrates the guest to a QEMU that cannot continue it. Raises BadDocument."""
         plan = self.request.plan
         for index, operation in enumerate(plan.do):
             if qemu is None or not isinstance(operation, Migrate):
@@ -325,7 +327,7 @@ class GuestBoot:
                 said.append(f"{operation.qemu} can take the guest over")
 
     def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
-        """Wait for this machine's share of the host; it is given back after the machine is closed."""
+        """Wait for this machine's lease; it is released after the machine is closed."""
         with self._stages.stage("lease") as said:
             lease = take_lease(
                 request_of(self.request.plan, spec),
@@ -341,9 +343,10 @@ class GuestBoot:
     def _restore(
         self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild
     ) -> MachineSpec:
-        """Return the machine that continues the guest's ready snapshot, saving it first if there is none.
+        """Return the machine that continues the guest's ready snapshot; save the snapshot first if there is
+        none.
 
-        Raises UsageError for a machine whose state QEMU does not save.
+        Raises UsageError for a machine whose state QEMU cannot save.
         """
         if why := ability.unmovable(spec):
             raise UsageError(
@@ -383,7 +386,7 @@ class GuestBoot:
                 channel_limit=request.limits.channel_limit,
             )
         self.machine = machine
-        # Once it has ended; until then it may write.
+        # After it has ended; until then it may write.
         stack.callback(self._channels.trim)
         stack.callback(machine.close)
         return machine
@@ -397,7 +400,7 @@ class GuestBoot:
             return
         with self._stages.stage("qemu") as said:
             try:
-                # The files of a machine on another host have a time of their own.
+                # The files of a machine on another host have that host's times.
                 sending = SENDING if is_remote(self.request.connect) and machine.spec.disks else 0.0
                 machine.start(Deadline(BACKENDS[self.request.backend] + sending, "start QEMU"))
             except MachineFailed as error:
@@ -417,7 +420,7 @@ class GuestBoot:
         )
 
     def _hand_over(self, socket: Path, symbols: str, stack: contextlib.ExitStack) -> None:
-        """Carry the kernel debugger's port to a TCP port for a debugger, and say how it is attached."""
+        """Forward the kernel debugger port to a TCP port for a debugger, and print how to attach it."""
         reader = stack.enter_context(PortReader(socket, self._directory.path / "debugger.log", bridge=True))
         reader.start(Deadline(30, "hand over the kernel debugger's port"))
         command = f"windbg -k com:ipport={reader.port},port=127.0.0.1 {symbols}".rstrip()
@@ -428,13 +431,14 @@ class GuestBoot:
             executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
 
     def _boot_now(self, machine: Machine, guest: Guest, executor: Executor) -> None:
-        """The plan has the guest boot, that stood before it until now."""
+        """Boot the guest for the plan; it was stopped before its boot until now."""
         self._wake(machine, guest, self.budget)
         self._load(executor)
         self._stages.current = "plan"
 
     def _hold(self, machine: Machine) -> None:
-        """Let the firmware run, and stop the machine while it does. Raises GuestError if an operating system runs already."""
+        """Let the firmware run, and stop the machine while it runs. Raises GuestError if an operating system
+        already runs."""
         with self._stages.stage("firmware"):
             deadline = Deadline(30, "stop the machine in its firmware")
             machine.resume(deadline)
@@ -459,7 +463,7 @@ class GuestBoot:
             said.append(f"{counts.processors} processors")
 
     def _keep_registers(self, machine: Machine) -> None:
-        """Keep the registers of a guest that says nothing, before it is reset; without them the reset comes all the same."""
+        """Save the registers of a silent guest before it is reset; if that fails, it is reset anyway."""
         with contextlib.suppress(HarnessError, OSError):
             if isinstance(machine, Inspectable):
                 text = machine.inspector().registers(
@@ -470,7 +474,7 @@ class GuestBoot:
                 file.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
 
     def _learn(self, **facts: Any) -> None:
-        """Store what became known: a run that ends now still says what it was made of."""
+        """Store the known facts, so that a run that ends now still has them."""
         self.facts = msgspec.structs.replace(self.facts, **facts)
         self._directory.write_facts(self.facts)
         known = [*self.facts.differs]
@@ -482,7 +486,8 @@ class GuestBoot:
 
 
 def _difference(qemu: QemuBuild, other: str, spec: MachineSpec) -> str:
-    """Return why the QEMU ``other`` cannot take over the guest on ``spec``, "" if nothing speaks against it."""
+    """Return why the QEMU ``other`` cannot take over the guest on ``spec``, "" if it can as far as is
+    known."""
     deadline = Deadline(60, f"ask {other} what it can build")
     here = ability.ask(qemu.path, spec, deadline)
     try:
@@ -492,7 +497,7 @@ def _difference(qemu: QemuBuild, other: str, spec: MachineSpec) -> str:
 
 
 def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
-    """Return the machine that the request and its plan describe; the guest has not had its say yet."""
+    """Return the machine that the request and its plan describe, before the guest adds its requirements."""
     return MachineSpec(
         accelerator="tcg",
         qemu=qemu,

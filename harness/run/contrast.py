@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Contrast: a guest's memory changes without an ACPI memory device, so that no driver is told.
+"""Contrast: a guest's memory changes without an ACPI memory device, so no driver is notified.
 
-What the operations do is observed here and judged by nobody but the plan's own ``expect`` and the rules that hold always.
-GUID_DEVICE_MEMORY is the class of memory devices, and the driver of those binds to ACPI's PNP0C80 (WD:
-install/guid-device-memory.md); of the rest Windows documents nothing.
+The effects of the operations are only observed here. The plan's ``expect`` and the general rules judge them.
+GUID_DEVICE_MEMORY is the class of memory devices, and their driver binds to ACPI's PNP0C80 (WD:
+install/guid-device-memory.md). Windows documents nothing about the rest.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from harness.run import operation as op
 from harness.run.pending_add import SMALLEST_SHARE
 
 ASK = 10.0
-"""Seconds for QEMU to say how far the guest is."""
+"""Seconds for QEMU to report the guest's progress."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What QEMU says of a change, and by how many bytes the guest's count is to grow by it, or to shrink."""
+    """QEMU's report of a change, and the number of bytes by which the guest's count should grow, or shrink if
+    negative."""
 
     said: str
     growth: int = 0
 
     def counted(self, before: int, now: int) -> bool:
-        """Return whether the guest counts as it should; it keeps tables of pages out of its count."""
+        """Return whether the guest's count is as expected; it excludes page tables."""
         return (now - before >= self.growth * SMALLEST_SHARE) if self.growth >= 0 else (
             now - before <= self.growth * SMALLEST_SHARE
         )  # fmt: skip
 
 
 def change(machine: Machine, operation: op.Contrast, device: str, deadline: Deadline) -> Change:
-    """Carry out an operation and wait until QEMU says that the guest followed.
+    """Execute an operation and wait until QEMU reports that the guest followed.
 
-    ``device`` is the name of what is added. Raises CommandRefused, GuestHang if the guest does not follow.
+    ``device`` is the name of the added device. Raises CommandRefused, GuestHang if the guest does not follow.
     """
     size = int(operation.size)
 
@@ -66,7 +67,8 @@ def change(machine: Machine, operation: op.Contrast, device: str, deadline: Dead
 
 
 def contrasted(said: str, before: int, now: int, told: Mapping[str, int]) -> str:
-    """Return what was observed: the guest's count in bytes, what the driver and the firmware told, and QEMU's word.
+    """Return what was observed: the guest's count in bytes, the records of driver and firmware, and QEMU's
+    report.
 
     ``told`` counts records by kind, ``ost`` among them.
     """

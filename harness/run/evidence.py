@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Collects what a guest can still tell when its run went wrong, before the guest is ended.
+"""Collects evidence from the guest of a failed run, before the guest is ended.
 
-The evidence has a time budget of its own, begun when the run failed, so that a timeout of the test never costs it. Each
-thing has its share of that budget and fails alone: whatever goes wrong here is written into the index and never raised,
-since it must not hide the run's own error. What needs QEMU is left out once QEMU does not answer or is gone; the logs and
-the history are there in any case. The dearest thing, a dump of the guest's memory, is made only if it was allowed.
+The evidence has its own time budget, which starts when the run fails, so that a timeout of the test never
+prevents it. Each item has its share of that budget and fails separately. A failure here is written into the
+index and never raised, because it must not hide the run's own error. Items that need QEMU are skipped once
+QEMU does not answer or has ended; the logs and the history are always there. The most expensive item, a dump
+of the guest's memory, is made only on request.
 """
 
 from __future__ import annotations
@@ -28,38 +29,38 @@ from harness.machine.machine import Machine
 from harness.run.handover import hand_over
 
 ASK = 5.0
-"""Seconds for each look at the guest from outside; a QEMU that answers at all does so in milliseconds."""
+"""Seconds for each query of the machine from outside; QEMU answers in milliseconds if it answers at all."""
 
 GUEST_SHARE = 0.5
-"""Share of the time left that a guest gets to hand over its own traces."""
+"""Share of the remaining time that a guest gets to supply its own traces."""
 
 DUMP_SHARE = 0.5
-"""Share of the time left that a dump of the memory gets."""
+"""Share of the remaining time that a memory dump gets."""
 
 QUERIES = (
     "query-status", "query-cpus-fast", "query-hotpluggable-cpus", "query-memory-devices", "query-memory-size-summary",
     "query-version", "query-kvm", "query-chardev",
 )  # fmt: skip
-"""QMP queries whose answers are kept. None of them asks the guest."""
+"""QMP queries whose answers are kept. None of them needs the guest."""
 
 RECORDED = (
     FACTS, HISTORY, "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log", SILENT,
 )  # fmt: skip
-"""What lies in the run directory in any case, as far as the run came."""
+"""Files that every run directory has, as far as the run got."""
 
 LARGEST_TEXT = 8 << 20
-"""Bytes of the registers' text that are kept; 288 processors have one MiB."""
+"""Maximum bytes of the registers' text; 288 processors need one MiB."""
 
 
 class _Left(Exception):
-    """This is left out, for the reason given."""
+    """This item is skipped, for the given reason."""
 
 
 class Evidence:
     """Collects the evidence of one run. ``dump`` is how many bytes a memory dump may have, 0 for no dump.
 
-    ``machine`` and ``guest`` are what there was when the run failed, None if it did not come so far. ``index`` says what came
-    of it.
+    ``machine`` and ``guest`` are those of the failed run, None if it did not get so far. ``index`` has the
+    results.
     """
 
     def __init__(
@@ -77,9 +78,9 @@ class Evidence:
     def collect(
         self, why: str, deadline: Deadline, *, failure_class: str = "", stage: str = "", cheap: bool = False
     ) -> EvidenceIndex:
-        """Collect and return the index, which is stored too, also when Ctrl-C cuts the collection short.
+        """Collect, store and return the index; it is also stored when Ctrl-C interrupts the collection.
 
-        ``cheap`` leaves out what takes more than some milliseconds. Raises KeyboardInterrupt only.
+        ``cheap`` skips everything that takes more than some milliseconds. Raises only KeyboardInterrupt.
         """
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -88,7 +89,7 @@ class Evidence:
             self._take("registers", self._registers, deadline)
             self._take("screen", self._screen, deadline)
             if not cheap:
-                # Asking a guest that hangs may have it crash: its memory as it was comes first.
+                # Querying a hung guest may crash it, so its unchanged memory comes first.
                 self._take("memory", self._memory, deadline)
                 self._take("guest", self._from_guest, deadline)
         except KeyboardInterrupt:
@@ -100,7 +101,7 @@ class Evidence:
         return self.index
 
     def summary(self) -> str:
-        """Return the names of what was had besides what every run has."""
+        """Return the names of the collected items besides those of every run."""
         return (
             ", ".join(item.name for item in self._items if item.state == "collected")
             or "nothing but the logs"
@@ -136,20 +137,20 @@ class Evidence:
         if self._machine is None:
             raise _Left("the run ended before there was a machine")
         if not self._machine.alive():
-            raise _Left("QEMU is gone; its last words are in qemu.log")
+            raise _Left("QEMU is gone; its last output is in qemu.log")
         if self._mute:
             raise _Left(self._mute)
         return self._machine
 
     def _inspector(self) -> Inspector:
-        """Return what looks at the machine from outside."""
+        """Return the interface for inspecting the machine from outside."""
         machine = self._running()
         if not isinstance(machine, Inspectable):
-            raise _Left("this machine is no QEMU, and cannot be looked at from outside")
+            raise _Left("this machine is not a QEMU, and cannot be inspected from outside")
         return machine.inspector()
 
     def _state(self, deadline: Deadline) -> list[Path]:
-        """Keep what QEMU says of itself, its processors and its memory."""
+        """Save QEMU's report on itself, its processors and its memory."""
         self._inspector()
         machine = self._running()
         within = deadline.within(ASK, "ask QEMU for its state")
@@ -179,7 +180,7 @@ class Evidence:
         return [inspector.screenshot(self._folder / "screen", within)]
 
     def _from_guest(self, deadline: Deadline) -> list[Path]:
-        """Collect what the guest recorded itself, if its guest type can and it still answers."""
+        """Collect the guest's own recordings, if its guest type supports that and it still answers."""
         self._running()
         guest = self._guest
         if guest is None or guest.emulates_nt:
@@ -191,7 +192,7 @@ class Evidence:
         try:
             hand_over(guest, into, self._directory.path, within)
         except HarnessError as error:
-            # What came before it failed is worth as much as it was.
+            # Files that were collected before the failure are kept.
             had = [file.name for file in _files(into)]
             raise InfrastructureError(
                 f"{error.message}; had before: {', '.join(had) or 'nothing'}"
@@ -215,14 +216,14 @@ class Evidence:
             share = max(1.0, deadline.remaining() * DUMP_SHARE)
             inspector.dump(file, deadline.within(share, "dump the guest's memory"))
         except HarnessError:
-            # Half a dump is as large as a whole one, and no debugger reads it.
+            # Half a dump is as large as a whole one, and no debugger can read it.
             file.unlink(missing_ok=True)
             raise
         return [file]
 
     def _index(self, why: str, failure_class: str, stage: str) -> EvidenceIndex:
         place = self._directory.path
-        # Each QEMU that a guest was migrated to has words of its own.
+        # Each QEMU that a guest was migrated to has its own log.
         words = sorted(path.name for path in place.glob("qemu-*.log"))
         recorded = [
             EvidenceItem(name=name, state="collected", files=[name], bytes=_size(place / name))
@@ -246,7 +247,7 @@ class Evidence:
 
 
 def page_lines(index: EvidenceIndex) -> list[str]:
-    """Return the index for people, as Markdown."""
+    """Return the index as Markdown, for human readers."""
     lines = [f"# Evidence of run {index.run}", "", f"{_cell(index.why)}", ""]
     if index.failure_class or index.stage:
         lines += [
@@ -262,7 +263,7 @@ def page_lines(index: EvidenceIndex) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Return text that may quote a guest so that it stays inside a Markdown table and brings no markup of its own."""
+    """Return text that may quote a guest, escaped for a Markdown table cell."""
     plain = "".join(sign if sign.isprintable() else " " for sign in text)
     return "".join(f"\\{sign}" if sign in "\\|`*_[]<>#" else sign for sign in plain)
 

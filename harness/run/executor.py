@@ -54,11 +54,13 @@ from harness.run.removals import Removals, counted_of
 from harness.run.watch import Watch
 
 ASKING = op.AddCpu | op.AddDimm | op.Contrast | op.Reset | op.Unplug | op.BootGuest
-"""Operations that name devices: what QEMU refuses of one is the plan's, and the same the next time."""
+"""Operations that name devices: if QEMU refuses one, that is an error of the plan, and a retry gives the
+same."""
 
 
 def paced(budget: Timeouts, pace: float) -> Timeouts:
-    """Return the budget for a guest that takes ``pace`` times as long as the twin; what was changed by hand stays."""
+    """Return the budget for a guest that takes ``pace`` times as long as the twin; explicitly set values
+    stay."""
     usual = Timeouts()
     return dataclasses.replace(
         budget,
@@ -81,10 +83,11 @@ def too_late(deadline: Deadline, done: int, count: int) -> GuestError:
 class Executor:
     """Drives one machine and its guest through operations.
 
-    ``drain`` hands on everything the guest has written so far, so that what was there before a command is in the history
-    before it. ``unshown`` is what this machine cannot show (:class:`harness.guest.bootable.Bootable`): it is not waited
-    for, and what a plan demands of it ends with GuestRefused. ``ids`` are the device ids that the plan gives itself.
-    ``boot`` lets a guest boot that has not yet, and prepares it (:meth:`prepare`); None for one that has booted.
+    ``drain`` forwards everything the guest has written so far, so that output before a command is in the
+    history before it. ``unshown`` is what this machine cannot show
+    (:class:`harness.guest.bootable.Bootable`): it is not awaited, and an operation of the plan that needs it
+    ends with GuestRefused. ``ids`` are the device ids in the plan. ``boot`` boots a guest that has not booted
+    yet, and prepares it (:meth:`prepare`); None for a booted guest.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Executor:
         self.budget = budget or Timeouts()
         self._drain = drain
         self._unshown = unshown
-        self._nonces = random.Random(seed)  # noqa: S311  nonces only need to differ, and to be the same on a repro
+        self._nonces = random.Random(seed)  # noqa: S311 nonces only need to differ, and to be the same on a repro
         self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
         self._ids = set(ids)
         self._open: list[PendingAdd] = []
@@ -139,9 +142,9 @@ class Executor:
         self.bracket()
 
     def execute(self, operations: list[op.Operation]) -> None:
-        """Execute in order. Raises what an operation raises; its record then says ``fail``.
+        """Execute the operations in order. Raises what an operation raises; its record then says ``fail``.
 
-        Raises GuestError when the time for the whole test is over; an operation that was begun gets its own time to the end.
+        Raises GuestError when the time for the whole test is over; a started operation keeps its own timeout.
         """
         deadline = Deadline(self.budget.test, "the plan")
         for done, operation in enumerate(operations):
@@ -154,7 +157,7 @@ class Executor:
         self.watch.check()
 
     def close(self) -> None:
-        """Give up what is still under way besides the machine itself."""
+        """Abandon what is still in progress besides the machine itself."""
         if self._migration is not None:
             self._migration.close()
 
@@ -178,9 +181,9 @@ class Executor:
         self.writer.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 
     def quiesce(self, quiet: float, deadline: Deadline) -> None:
-        """Wait for ``quiet`` seconds without driver records, have the guest prove itself alive, and record that.
+        """Wait for ``quiet`` seconds without driver records, check that the guest is alive, and record that.
 
-        Raises GuestHang if the driver never falls silent or the guest does not answer.
+        Raises GuestHang if the driver never becomes silent or the guest does not answer.
         """
         while True:
             self._drain()
@@ -195,7 +198,7 @@ class Executor:
                 continue
             nonce = f"{self._nonces.getrandbits(64):016x}"
             self.guest.prove_alive(nonce, deadline)
-            # What the guest tells only when it is asked, it tells as of then.
+            # Events that the guest reports only on request are complete up to that request.
             asked = time.monotonic()
             self._drain()
             silent = asked - self.watch.last_driver
@@ -204,9 +207,10 @@ class Executor:
                 return
 
     def bracket(self) -> None:
-        """Have the driver echo a nonce, so that an ``Offset`` says what its counter was between two host times.
+        """Make the driver echo a nonce, so that an ``Offset`` gives its counter's value between two host
+        times.
 
-        Does nothing while no driver is loaded. A guest that cannot have it echoed loses nothing but the offset record.
+        Does nothing while no driver is loaded. If a guest cannot do it, only the offset record is missing.
         """
         if not self._loaded:
             return
@@ -220,7 +224,7 @@ class Executor:
         self._drain()
 
     def _correlate(self, record: Record) -> None:
-        """Listen to the history: an echoed nonce gives an Offset right behind the record that echoed it."""
+        """Listen to the history: after an echoed nonce, write an Offset right behind its record."""
         offset = self._correlator.observe(record, record.host_ns)
         if offset is not None:
             self.writer.write(offset)
@@ -286,7 +290,7 @@ class Executor:
     @_do.register
     def _(self, operation: op.Contrast, deadline: Deadline) -> str:
         if self._unshown:
-            raise self._cannot_show("memory that is no ACPI memory device")
+            raise self._cannot_show("memory outside ACPI memory devices")
         if self._open:
             self._settle(deadline)
         device = self._device("nvdimm", getattr(operation, "id", None))
@@ -300,7 +304,7 @@ class Executor:
         return contrast.contrasted(change.said, before.memory, now.memory, since)
 
     def _await_change(self, change: contrast.Change, before: int) -> None:
-        """Wait until the guest counts what QEMU says that it has; whether it does is an observation."""
+        """Wait until the guest's count matches QEMU's report; whether it does is only an observation."""
         deadline = Deadline(self.budget.consequence, "the guest's count")
         while not deadline.expired:
             version = self.watch.version
@@ -310,7 +314,7 @@ class Executor:
             self.watch.wait_change(version, deadline.within(0.2, "a change in the guest"))
 
     def _told(self) -> dict[str, int]:
-        """Count what the driver and the firmware have told."""
+        """Count the records of the driver and the firmware."""
         self._drain()
         answers = sum(len(answers) for answers in tuple(self.watch.ost.values()))
         return {**self.watch.tally, "ost": answers}
@@ -420,7 +424,7 @@ class Executor:
 
     @_do.register
     def _(self, _operation: op.Pause, deadline: Deadline) -> str:
-        # A paused guest cannot be asked.
+        # A paused guest cannot be queried.
         self._before(deadline)
         self._drain()
         self.machine.pause(deadline)
@@ -490,15 +494,17 @@ class Executor:
         return f"{said}; the driver has no event for {', '.join(untold)}" if untold else said
 
     def _cut_short(self) -> None:
-        """A reset ends the adds that are under way: what was plugged is there when the guest boots, and nobody is told."""
+        """End the adds in progress at a reset: plugged devices are there when the guest boots, without a
+        notification."""
         for attempt in self._open:
-            said = f"{attempt.name} is cut short by the reset: what came of it cannot be established"
+            said = f"{attempt.name} is interrupted by the reset: its outcome cannot be established"
             self.writer.write(Stage(name="plan", phase="note", detail=said))
         self._open.clear()
         self._base = None
 
     def _add_unseen(self, count: int, deadline: Deadline) -> None:
-        """Plug processors into a machine whose guest has not begun: no attempts, for nobody is there to be told."""
+        """Plug processors into a machine whose guest has not started: these are not attempts, since no driver
+        can be notified."""
         empty = [slot for slot in self.machine.cpu_slots(deadline) if not slot.qom]
         if len(empty) < count:
             raise UsageError(
@@ -515,7 +521,7 @@ class Executor:
         return UsageError(f"the guest cannot be migrated: {why}", hint=hint)
 
     def _end_migration(self, deadline: Deadline) -> str:
-        """Wait until the guest goes on in the other QEMU. Raises MigrationFailed if it stays where it is."""
+        """Wait until the guest runs in the other QEMU. Raises MigrationFailed if it stays where it is."""
         migration, self._migration = self._migration, None
         assert migration is not None
         began = time.monotonic()
@@ -527,7 +533,7 @@ class Executor:
         return f"moved to process {migration.target} within {time.monotonic() - began:.1f} s"
 
     def _fail_migration(self, deadline: Deadline) -> str:
-        """See a migration fail that is to fail, and the guest go on where it was."""
+        """Check that a migration that is to fail does, and that the guest continues where it was."""
         try:
             said = self._end_migration(deadline)
         except MigrationFailed as error:
@@ -536,7 +542,8 @@ class Executor:
         raise InfrastructureError(f"the migration that was to fail did not: {said}")
 
     def _go_on(self, deadline: Deadline) -> None:
-        """See that the guest runs, and bracket its counter anew: while it stood still it need not have counted."""
+        """Check that the guest runs, and bracket its counter again: while the guest was stopped it may have
+        stopped too."""
         self._unbracketed = getattr(self.machine, "paused_here", False)
         if not self._unbracketed:
             self.guest.prove_alive(f"{self._nonces.getrandbits(64):016x}", deadline)
@@ -545,7 +552,8 @@ class Executor:
     # -- attempts -----------------------------------------------------------------------------------------------
 
     def _check_outcome(self, operation: op.AddCpu | op.AddDimm) -> None:
-        """Whatever is added to a process is used: there is no operating system that could leave it aside.
+        """Refuse adds that are to be ignored: a process uses every device, since no operating system could
+        ignore it.
 
         What is found at boot is added before it.
         """
@@ -574,7 +582,7 @@ class Executor:
         slots = self.machine.cpu_slots(deadline)
         if operation.slot is not None:
             if operation.slot >= len(slots) and operation.expect == "refused":
-                # QEMU itself is to refuse it: the last slot's row with a socket that there is not.
+                # QEMU itself is to refuse it: the last slot's row with a socket that does not exist.
                 props = {**slots[-1].props, "socket-id": operation.slot}
                 return msgspec.structs.replace(slots[-1], index=operation.slot, props=props, qom="")
             if operation.slot >= len(slots):
@@ -597,7 +605,7 @@ class Executor:
         )
 
     def _check_slot(self, slot: CpuSlot, deadline: Deadline, refused: CommandRefused) -> None:
-        """Raise InfrastructureError if somebody else took an empty slot before this run could."""
+        """Raise InfrastructureError if another client took an empty slot before this run could."""
         if slot.qom:
             return
         now = next((row for row in self.machine.cpu_slots(deadline) if row.props == slot.props), slot)
@@ -622,7 +630,7 @@ class Executor:
         )
 
     def _device(self, what: str, wanted: str | None) -> str:
-        """Return the id of a device, ``wanted`` or a new one."""
+        """Return the id of a device: ``wanted``, or a new one."""
         self._names[what] = self._names.get(what, 0) + 1
         names = (f"{what}-{number}" for number in itertools.count(self._names[what]))
         device = wanted or next(name for name in names if name not in self._ids)
@@ -726,7 +734,7 @@ class Executor:
                 else f"{attempt.name}: {agreement.detail}"
             )
         if not told:
-            lines.append("the driver was not told of everything expected")
+            lines.append("the driver did not get every expected notification")
         self.bracket()
         return "; ".join(lines)
 
@@ -736,7 +744,7 @@ class Executor:
         return any(answer in OST_SUCCESS for answer in self.watch.ost.get(attempt.device, []))
 
     def _await_counts(self, attempts: list[PendingAdd], deadline: Deadline) -> None:
-        """Ask the guest again after each change until it counts as expected or the deadline passes."""
+        """Query the guest again after each change until it counts as expected or the deadline passes."""
         while True:
             version = self.watch.version
             now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
@@ -748,7 +756,7 @@ class Executor:
             self.watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
 
     def _await_driver(self, attempts: list[PendingAdd]) -> bool:
-        """Wait for the callbacks that the attempts should cause; what does not come is the checker's business."""
+        """Wait for the callbacks that the attempts should cause; the checker judges missing ones."""
         wanted: dict[str, int] = {}
         for attempt in attempts:
             kinds = {
@@ -765,7 +773,8 @@ class Executor:
         )
 
     def _handed_on(self, met: Callable[[], bool]) -> Callable[[], bool]:
-        """Return ``met``, asked again with what the guest tells only when it is asked, if it is not met without."""
+        """Return ``met``; if it is false, evaluate it again with the events that the guest reports only on
+        request."""
 
         def asked() -> bool:
             if met():
@@ -781,9 +790,9 @@ class Executor:
         return any(slot.qom.endswith(f"/{attempt.device}") for slot in self.machine.cpu_slots(deadline))
 
     def _before(self, deadline: Deadline) -> GuestCounts:
-        """Return what the guest counted before the batch of adds that is open.
+        """Return what the guest counted before the open batch of adds.
 
-        A guest that has not booted counts what the machine has at power-on.
+        For a guest that has not booted this is what the machine has at power-on.
         """
         if self._boot is not None:
             return GuestCounts(processors=self.machine.spec.processors, memory=self.machine.spec.memory)
@@ -809,7 +818,8 @@ class Executor:
     # -- found at boot --------------------------------------------------------------------------------------------
 
     def _settle_found(self, deadline: Deadline) -> str:
-        """Record the agreement on what was there when the guest booted: QEMU lists it, nobody answered, the guest counts it."""
+        """Record the agreement on a device found at boot: QEMU lists it, there is no _OST, the guest counts
+        it."""
         attempts, self._found = self._found, []
         now = self.guest.counts(deadline)
         for attempt in attempts:

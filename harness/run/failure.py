@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What follows from a failure: whether the run gets a second attempt, and which later runs need not be tried at all.
+"""Consequences of a failure: whether the run is retried, and which later runs are not tried at all.
 
-A run's failure class is decided by :mod:`harness.contract.blame`, from its history. Here is what that leads to: an
-infrastructure failure is tried again, once, and both attempts are kept; a guest whose boot failed is not booted again in
-the same session on the same machine, whose tests are skipped with that cause instead.
+A run's failure class is decided by :mod:`harness.contract.blame`, from its history. This module draws the
+consequences. An infrastructure failure is retried once, and both attempts are kept. A guest whose boot failed
+is not booted again in the same session on the same machine; its tests are skipped with that reason.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from harness.errors import FailureClass, HarnessError, InfrastructureError, Miss
 from harness.run.request import RunRequest
 
 IMAGE_STAGES = frozenset({"image"})
-"""Stages whose failure concerns every run of the guest: without its image it boots nowhere."""
+"""Stages whose failure affects every run of the guest: without its image it cannot boot on any machine."""
 
 BOOT_STAGES = IMAGE_STAGES | {"qemu", "boot"}
-"""Stages whose failure concerns every run of the guest on the same machine."""
+"""Stages whose failure affects every run of the guest on the same machine."""
 
 ATTEMPTS = 2
-"""How often a run is tried at most."""
+"""Maximum number of attempts of a run."""
 
 
 def classify(verdict: RunVerdict, error: HarnessError | None) -> FailureClass | None:
-    """Return who is to blame for a finished run, None if nobody need be.
+    """Return the failure class of a finished run, None if it has none.
 
-    The history decides. Only where it does not know of the error, because that kept it from being written (the disk is
-    full), the error speaks for itself.
+    The history decides. Only if the error itself prevented its record (the disk is full), the error's own
+    class is used.
     """
     if (
         error is not None
@@ -43,9 +43,9 @@ def classify(verdict: RunVerdict, error: HarnessError | None) -> FailureClass | 
 
 
 def retriable(error: HarnessError | None) -> bool:
-    """Return whether trying again may end better: the infrastructure failed, and it is not that something is missing.
+    """Return whether a retry may help: the infrastructure failed, and not because something is missing.
 
-    What QEMU refuses or a plan asks in vain is the same the next time.
+    A refusal by QEMU or an impossible plan would be the same at the next attempt.
     """
     return (
         isinstance(error, InfrastructureError)
@@ -55,14 +55,14 @@ def retriable(error: HarnessError | None) -> bool:
 
 
 def second_attempt(request: RunRequest, run: str, error: HarnessError | None) -> RunRequest | None:
-    """Return the request that tries again what ended with ``error`` as the run called ``run``; None if nothing does."""
+    """Return the request that retries the run ``run``, which ended with ``error``; None for no retry."""
     if request.attempt >= ATTEMPTS or not retriable(error):
         return None
     return dataclasses.replace(request, attempt=request.attempt + 1, retry_of=run)
 
 
 class BootFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest that did not come up. ``run`` is the name of the run whose evidence tells more."""
+    """A guest that failed to boot. ``run`` is the name of the run with the evidence."""
 
     guest: str
     machine: str
@@ -76,30 +76,30 @@ class BootFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BootFailures:
-    """The boots that failed in one session, of pytest or a nightly run. The first of each is kept."""
+    """The failed boots of one session, of pytest or a nightly run. The first of each kind is kept."""
 
     def __init__(self) -> None:
         self._failures: list[BootFailure] = []
 
     def note(self, failure: BootFailure | None) -> None:
-        """Remember a failed boot; None, or a stage that says nothing about the next boot, is passed over."""
+        """Remember a failed boot; ignore None, and a stage that implies nothing for the next boot."""
         if failure is not None and failure.stage in BOOT_STAGES:
             self._failures.append(failure)
 
     def of(self, guest: str, machine: str) -> BootFailure | None:
-        """Return why this guest need not be booted on this machine, None if nothing is known against it."""
+        """Return why this guest need not be booted on this machine, None if there is no known reason."""
         for failure in self._failures:
             if failure.guest == guest and (failure.stage in IMAGE_STAGES or failure.machine == machine):
                 return failure
         return None
 
     def against(self, request: RunRequest) -> BootFailure | None:
-        """The same for a request."""
+        """Return the same for a request."""
         return self.of(request.guest, machine_key(request))
 
 
 def machine_key(request: RunRequest) -> str:
-    """Return what tells the machine of a request from others, as far as it may decide whether a guest boots."""
+    """Return the properties of a request's machine that may decide whether a guest boots."""
     wishes = msgspec.json.encode(to_plain(request.plan.machine), order="sorted").decode()
     parts = [
         str(value)
@@ -110,7 +110,8 @@ def machine_key(request: RunRequest) -> str:
 
 
 def boot_failure(request: RunRequest, run: str, stage: str, error: HarnessError) -> BootFailure | None:
-    """Return what ``error`` in ``stage`` says about the next boot, None if nothing: another plan may ask for less."""
+    """Return what ``error`` in ``stage`` implies for the next boot, None if nothing: another plan may need
+    less."""
     if stage not in BOOT_STAGES or error.failure_class is FailureClass.PLAN:
         return None
     return BootFailure(

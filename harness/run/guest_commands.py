@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Orders to a guest and to the driver in it that a plan gives, one answer each."""
+"""Commands of a plan to a guest and to its driver, with one answer each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.run import operation as op
 
 
 def steer(guest: Guest, order: op.GuestCommand, deadline: Deadline) -> str:
-    """Give an order and return what to note of it. Raises what the guest raises."""
+    """Execute a command and return its detail for the record. Raises what the guest raises."""
     match order:
         case op.VetoNext(status=status, nth=nth, driver=driver):
             guest.veto_next(deadline, status=status, nth=nth, driver=driver)

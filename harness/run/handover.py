@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a guest recorded itself, handed over when its plan is over, and judged together with the history."""
+"""A guest's own recordings, which it supplies at the end of its plan, and which are judged with the
+history."""
 
 from __future__ import annotations
 
@@ -16,14 +17,15 @@ from harness.errors import InfrastructureError
 from harness.guest.guest import CollectedFile, Guest
 
 FOLDER = "guest"
-"""Where in the run directory a guest's own files lie when its run went well."""
+"""The folder of a guest's own files in the directory of a successful run."""
 
 LIST = "collected.json"
-"""What there is, with its SHA-256, and what could not be had, beside the files."""
+"""The list of the files with their SHA-256, and of what could not be collected, beside the files."""
 
 
 def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[CollectedFile]:
-    """Have ``guest`` put what it has into the directory ``into``, and the driver's channels where a judge finds them.
+    """Make ``guest`` put its files into the directory ``into``, and the driver's channels where a judge finds
+    them.
 
     Raises InfrastructureError if the run directory cannot be written.
     """
@@ -42,7 +44,7 @@ def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[C
 
 
 def summary(found: list[CollectedFile]) -> str:
-    """Say in a line what was handed over, and what was not."""
+    """Return one line about what was supplied and what was not."""
     had = [one.name for one in found if one.file is not None]
     refused = [f"{one.name}: {one.refused}" for one in found if one.refused]
     return "; ".join([", ".join(had) or "nothing", *refused])[:1000]
@@ -59,7 +61,7 @@ def _described(found: list[CollectedFile], run: Path) -> bytes:
 
 
 def _link(file: Path, target: Path) -> None:
-    """A trace may be large: one file with two names, where the file system has that."""
+    """Link a file, or copy it if the file system has no links: a trace may be large."""
     with contextlib.suppress(OSError):
         os.link(file, target)
         return

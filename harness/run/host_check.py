@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a plan's DIMMs ask of the host that runs it, checked before anything boots."""
+"""What a plan's DIMMs require of the host, checked before anything boots."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ TCG_X2APIC = 9
 
 
 def check_host(plan: Plan, directory: Path, *, backend: str = "qemu") -> None:
-    """Check what the host lacks for the plan's DIMMs; ``directory`` is where their files will lie.
+    """Check that the host has what the plan's DIMMs need; ``directory`` will have their files.
 
-    An add that is expected to be refused asks for nothing. Raises UsageError for huge pages and nodes that the host has
-    not, and for files that are to be preallocated and have no room. libvirt keeps files in a directory of its own.
+    An add that is expected to be refused requires nothing. Raises UsageError for huge pages and nodes that
+    the host does not have, and for preallocated files that do not fit. libvirt keeps files in its own
+    directory.
     """
     dimms = [one for one in plan.do if isinstance(one, AddDimm) and one.expect != "refused"]
     pages: dict[int, int] = {}
@@ -57,5 +58,5 @@ def check_apic_ids(spec: MachineSpec, qemu: QemuBuild) -> None:
 
 
 def asks_host(plan: Plan) -> bool:
-    """Return whether the plan has DIMMs that ask for more of the host than memory."""
+    """Return whether the plan has DIMMs that need more than memory from the host."""
     return any(isinstance(one, AddDimm) and not one.made_of.plain for one in plan.do)

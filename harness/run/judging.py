@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Judges many recorded runs in parallel processes, and hands the verdicts back in the order in which the runs were given.
+"""Judges many recorded runs in parallel processes, and returns the verdicts in the order of the given runs.
 
-A process streams one history at a time, and only as many verdicts as there are places in the window wait here, so the
-memory needed does not depend on how long the histories are. What goes wrong with one run, even the sudden end of the
-process that judges it, is that run's result and no other's.
+A process streams one history at a time, and the number of waiting verdicts is limited by the window, so
+memory use does not depend on the length of the histories. A failure with one run, even the sudden end of its
+process, is the result of that run only.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from harness.history.run_directory import Brief, RunDirectory, history_file
 from harness.interrupts import ENDING
 
 WORTH_PROCESSES = 1 << 20
-"""Bytes of histories from which on processes are started; fewer are judged sooner than processes start."""
+"""Minimum bytes of histories for starting processes; less is judged faster than processes start."""
 
 WINDOW = 8
-"""Runs per process that are judged ahead of the one whose turn it is."""
+"""Runs per process that may be judged ahead of the next result."""
 
 Done = Callable[[Path], None]
 Opened = Callable[[Path], History]
@@ -45,21 +45,21 @@ def history_size(path: Path) -> int:
 
 
 def open_history(path: Path) -> History:
-    """Open the history at ``path``. Raises BadHistory with what to give instead.
+    """Open the history at ``path``. Raises BadHistory with a hint.
 
-    With a run directory, channels that were recorded in files beside the history are joined to it (:func:`joined`); with
-    a file, the history is taken as it is.
+    For a run directory, channels that were recorded in files beside the history are joined to it
+    (:func:`joined`). A file is read as it is.
     """
     history = History(path)
     return joined(history) if path.is_dir() else history
 
 
 def joined(history: History) -> History:
-    """Return a run's history with the channels that it does not have and that a guest handed over into files beside it."""
+    """Return a run's history joined with missing channels that the guest supplied as files beside it."""
     files = recordings(history)
     if not files:
         return history
-    # What reads all those formats is seldom needed, and takes its time to be loaded.
+    # The readers of these formats are rarely needed, and slow to import.
     from harness.capture.mapping.driver_map import kept_in
     from harness.capture.offline.joined import JoinedHistory
 
@@ -68,7 +68,8 @@ def joined(history: History) -> History:
 
 
 def judge_run(path: Path, opened: Opened = open_history) -> Judged:
-    """Judge one run, whose history is opened by ``opened``. Never raises for what is, or is not, at ``path``."""
+    """Judge one run, whose history ``opened`` opens. Never raises because of missing or invalid files at
+    ``path``."""
     try:
         history = opened(path)
         verdict = judge_history(history)
@@ -76,7 +77,7 @@ def judge_run(path: Path, opened: Opened = open_history) -> Judged:
         return _failed(path, error.message, error.hint, error.exit_code)
     except OSError as error:
         return _failed(path, f"cannot read {path}: {error.strerror}")
-    except Exception as error:  # noqa: BLE001 - a defect met in one run must not take the others' verdicts
+    except Exception as error:  # noqa: BLE001 - a defect in one run must not affect the others' verdicts
         return _failed(path, f"{path}: a defect of the harness itself: {type(error).__name__}: {error}")
     facts = RunDirectory(history.path.parent).brief()
     if facts.run != verdict.run:
@@ -106,11 +107,11 @@ def judge_runs(
 ) -> Generator[Judged, None, None]:
     """Yield the result of each run, in the order given.
 
-    ``opened`` opens a history that is judged in this process, so that its caller can go on with what was decoded.
-    ``begun`` is called once the processes run: whoever wants threads of its own starts them there, because processes are
-    forked before. ``done`` is told of each run as soon as its result is known, from any thread. ``processes`` is the
-    number of processors this process may use, if not given; 1 starts none. Close the iterator
-    (:func:`contextlib.closing`) when leaving early: that ends the processes at once.
+    ``opened`` opens a history that is judged in this process, so that the caller can reuse the decoded
+    records. ``begun`` is called when the processes run: start threads only there, because the processes are
+    forked before. ``done`` is called for each run as soon as its result is known, from any thread.
+    ``processes`` defaults to the number of processors that this process may use; 1 starts none. Close the
+    iterator (:func:`contextlib.closing`) when leaving early: that ends the processes at once.
     """
     workers = min(len(paths), processes or len(os.sched_getaffinity(0)))
     if workers > 1 and (processes is not None or sum(map(history_size, paths)) >= WORTH_PROCESSES):
@@ -128,16 +129,16 @@ def judge_runs(
 def _in_parallel(
     paths: Sequence[Path], workers: int, begun: Callable[[], None] | None, done: Done | None
 ) -> Generator[Judged, None, None]:
-    """Give each idle process the next run, unless that is too far ahead of the one whose turn it is."""
-    # Not a ProcessPoolExecutor: when one of its processes is killed while it writes a result, it waits for the rest of
-    # that result for ever, at the end of the program too.
+    """Give each idle process the next run, unless that is too far ahead of the next result."""
+    # Not a ProcessPoolExecutor: when one of its processes is killed while it writes a result, it waits
+    # forever for the rest of that result, even at the end of the program.
     results: dict[int, Judged] = {}
     fell: Counter[int] = Counter()
     next_run, turn = 0, 0
     crew: list[_Worker] = []
     try:
         for _ in range(workers):
-            # One by one, so that those that run are known whenever an interrupt comes.
+            # One by one, so that the running ones are known at any interrupt.
             crew.append(_Worker())  # noqa: PERF401
         if begun is not None:
             begun()
@@ -152,13 +153,13 @@ def _in_parallel(
                     fell[place] += 1
                     worker.replace()
                     if fell[place] == 1:
-                        # Whoever killed the process may not have meant this run.
+                        # The process may have been killed for another reason than this run.
                         worker.give(place, paths[place])
                         continue
                     judged = _failed(
                         paths[place],
                         f"{paths[place]}: the process that judged it ended suddenly",
-                        "The kernel may have ended it for want of memory; 'dmesg' tells.",
+                        "The kernel may have killed it because memory was low; see 'dmesg'.",
                     )
                 results[place] = judged
                 if done is not None:
@@ -172,36 +173,36 @@ def _in_parallel(
 
 
 def _ready(crew: Sequence[_Worker]) -> list[_Worker]:
-    """Wait until at least one busy process has a result, or has ended, and return all of which that is true."""
+    """Wait until at least one busy process has a result, or has ended, and return all such processes."""
     ready = wait([worker.connection for worker in crew if worker.place is not None])
     return [worker for worker in crew if worker.connection in ready]
 
 
 class _Worker:
-    """One process, and ``place``, that of the run which it judges; None if it is idle."""
+    """One process. ``place`` is the index of the run that it judges, None if it is idle."""
 
     def __init__(self) -> None:
         self.place: int | None = None
         self._start()
 
     def _start(self) -> None:
-        # Forked, because a fresh interpreter takes longer to start than most runs take to judge.
+        # Forked, because a new interpreter takes longer to start than most runs take to judge.
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self.connection), daemon=True)
-        # The process inherits that signals are held back, until it has said what it does with them.
+        # The process inherits blocked signals until it has set its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-        # Its end alone stays open, so that the connection ends when the process does.
+        # Only its own end stays open, so that the connection ends with the process.
         theirs.close()
 
     def give(self, place: int, path: Path) -> None:
-        """Let it judge the run at ``path``."""
+        """Make it judge the run at ``path``."""
         self.place = place
-        # Whether it is still there shows when its result is taken.
+        # Taking the result shows whether it still exists.
         with suppress(OSError):
             self.connection.send(path)
 
@@ -215,19 +216,20 @@ class _Worker:
             return place, None
 
     def replace(self) -> None:
-        """Start a new process in the place of one that has ended."""
+        """Start a new process in place of one that has ended."""
         self.end()
         self._start()
 
     def end(self) -> None:
-        """End the process at once; it holds nothing that could be lost."""
+        """Kill the process at once; it has no state to lose."""
         self._process.kill()
         self._process.join()
         self.connection.close()
 
 
 def _work(connection: Connection, other_end: Connection) -> None:
-    """Judge what comes in until nothing more can; leave a terminal's signals to the parent, and end with it if it is killed."""
+    """Judge incoming runs until the connection ends. Leave a terminal's signals to the parent, and end with
+    it if it is killed."""
     for number in ENDING:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

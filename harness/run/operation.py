@@ -34,8 +34,8 @@ class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
     ``slot`` counts QEMU's slots in ascending order of socket, die, core and thread; the first empty one if absent.
     ``id`` is QEMU's device id. ``expect``: ``added``; ``vetoed`` by the driver; ``refused`` by QEMU, with words that
     contain ``saying``; ``ignored`` by the guest; ``found`` by a guest that has not booted yet (see ``boot``).
-    ``settle = false`` goes on without waiting (see ``settle``).
-    ``rival = true`` has a second client ask for the same at the same moment: one of the two must be refused.
+    ``settle = false`` continues without waiting (see ``settle``). With ``rival = true`` a second client
+    requests the same slot at the same time: one of the two must be refused.
     """
 
     slot: Index | None = None
@@ -50,12 +50,13 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     """Hot-add one DIMM of ``size`` ("256 MiB"), on ``node`` if given.
 
     ``id``, ``expect``, ``saying`` and ``settle`` are those of ``add-cpu``.
-    A size that is no multiple of 128 MiB is refused before QEMU sees it, because it misaligns every later DIMM and
-    guests reject those although QEMU is content; ``unaligned = true`` asks for exactly that negative case.
+    A size that is not a multiple of 128 MiB is refused before QEMU sees it, because it misaligns every later
+    DIMM and guests reject those although QEMU accepts them; ``unaligned = true`` selects this negative case.
 
-    ``backend`` is what it is made of on the host: ``ram``; ``file``, which the harness makes in the run directory and
-    which is sparse without ``prealloc``; ``memfd``, which alone may have ``hugepages`` of a size. ``share`` and
-    ``prealloc`` are QEMU's; ``host_nodes`` binds it to nodes of the host. ``file_size`` makes the file another size.
+    ``backend`` is its memory on the host: ``ram``; ``file``, which the harness creates in the run directory
+    and which is sparse without ``prealloc``; ``memfd``, the only one with ``hugepages`` (a page size).
+    ``share`` and ``prealloc`` are QEMU's; ``host_nodes`` binds it to nodes of the host. ``file_size`` gives
+    the file a different size.
     """
 
     size: Size
@@ -81,7 +82,7 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
 
     @property
     def made_of(self) -> MemoryBackend:
-        """What it is made of on the host."""
+        """Its memory backend on the host."""
         return MemoryBackend(
             kind=self.backend,
             share=self.share,
@@ -93,7 +94,8 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
 
 
 class AddNvdimm(_Operation, frozen=True, kw_only=True, tag="add-nvdimm"):
-    """Hot-add an NVDIMM of ``size``, whose bytes are a sparse file; for contrast: it is no ACPI memory device."""
+    """Hot-add an NVDIMM of ``size``, backed by a sparse file; for contrast: it is not an ACPI memory
+    device."""
 
     size: Size
     node: Index = 0
@@ -105,7 +107,8 @@ class AddNvdimm(_Operation, frozen=True, kw_only=True, tag="add-nvdimm"):
 
 
 class ResizeVirtioMem(_Operation, frozen=True, kw_only=True, tag="resize-virtio-mem"):
-    """Ask the guest to have ``size`` of its virtio-mem device, and wait until it has; for contrast, as ``add-nvdimm``."""
+    """Request ``size`` of the guest's virtio-mem device, and wait until the guest has it; for contrast, like
+    ``add-nvdimm``."""
 
     size: Size
 
@@ -115,7 +118,7 @@ class ResizeVirtioMem(_Operation, frozen=True, kw_only=True, tag="resize-virtio-
 
 
 class SetBalloon(_Operation, frozen=True, kw_only=True, tag="set-balloon"):
-    """Ask the guest to make do with ``size``, its balloon taking the rest; for contrast, as ``add-nvdimm``."""
+    """Request that the balloon leave the guest ``size`` of memory; for contrast, like ``add-nvdimm``."""
 
     size: Size
 
@@ -125,11 +128,12 @@ class SetBalloon(_Operation, frozen=True, kw_only=True, tag="set-balloon"):
 
 
 class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):
-    """Wait for the end of a migration and the consequences of every add that were begun with ``settle = false``."""
+    """Wait for the end of a migration, and for the consequences of every add that was started with ``settle =
+    false``."""
 
 
 class WaitFor(_Operation, frozen=True, kw_only=True, tag="wait-for"):
-    """Wait until ``count`` records of a kind came since the driver was loaded last."""
+    """Wait until ``count`` records of a kind have arrived since the driver was last loaded."""
 
     what: Awaited
     count: ExpectedCount = 1
@@ -142,23 +146,23 @@ class _OfDriver(_Operation, frozen=True, kw_only=True):
 
 
 class VetoNext(_OfDriver, frozen=True, kw_only=True, tag="veto-next"):
-    """Make the driver refuse the ``nth`` processor from now on in Start, the next one being 1, with ``status``."""
+    """Make the driver veto the ``nth`` processor from now on in Start, counted from 1, with ``status``."""
 
     status: Annotated[int, msgspec.Meta(ge=0x80000000, le=0xFFFFFFFF)] = 0xC000009A
     nth: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 1
 
 
 class DelayStart(_OfDriver, frozen=True, kw_only=True, tag="delay-start"):
-    """Make the driver take so many ``milliseconds`` in each Start from now on."""
+    """Make each Start take this many ``milliseconds`` in the driver from now on."""
 
     milliseconds: Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 
 
 class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
-    """Make a registration while the driver runs: ``existing`` asks to be told of what there is already.
+    """Make a registration while the driver runs; ``existing`` requests notification of existing devices.
 
     ``which``: ``sync`` and ``sync2`` are processor change callbacks, ``processors`` and ``memory`` device interfaces.
-    ``expect``: ``made``, or ``refused`` as a registration is whose Start of an existing processor was vetoed.
+    ``expect``: ``made``, or ``refused``, like a registration whose Start of an existing processor was vetoed.
     """
 
     which: RegistrationKind
@@ -167,32 +171,34 @@ class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
 
 
 class Deregister(_OfDriver, frozen=True, kw_only=True, tag="deregister"):
-    """End a registration while the driver runs; no callback of it may come after that returned."""
+    """End a registration while the driver runs; none of its callbacks may come after this has returned."""
 
     which: RegistrationKind
 
 
 class Strain(_Operation, frozen=True, kw_only=True, tag="strain"):
-    """Keep the guest's processors and memory busy for so many ``seconds`` from now on, and go on at once."""
+    """Keep the guest's processors and memory busy for this many ``seconds``; the plan continues at once."""
 
     seconds: Annotated[int, msgspec.Meta(ge=1, le=600)]
 
 
 class WatchArrivals(_Operation, frozen=True, kw_only=True, tag="watch-arrivals"):
-    """Let a program in user mode listen for the same arrivals for so many ``seconds``, and go on at once (Windows only).
+    """Let a user-mode program listen for the same arrivals for this many ``seconds``; the plan continues at
+    once (Windows only).
 
-    What it heard is handed over with the rest, as ``user-mode.jsonl``.
+    What it received is collected as ``user-mode.jsonl``.
     """
 
     seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300
 
 
 class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
-    """Ask the guest to give back ``device``, which an operation before added, and wait for what it does.
+    """Request the unplug of ``device``, which an earlier operation added, and wait for the guest's reaction.
 
-    ``expect``: ``gone``; ``refused`` by the guest, which says so by ``_OST`` (ACPI 6.5, 6.3.5) and gives ``reason``, any if
-    that is absent; ``ignored``, which is that nothing came within ``timeout``; ``kept``, refused or ignored: Windows removes
-    neither processors nor memory, and no page says how it answers (WD: kernel/introduction-to-dynamic-hardware-partitioning.md).
+    ``expect``: ``gone``; ``refused`` by the guest through ``_OST`` (ACPI 6.5, 6.3.5), with ``reason``, any if
+    that is absent; ``ignored``, no answer within ``timeout``; ``kept``, refused or ignored: Windows removes
+    neither processors nor memory, and no page says how it answers (WD:
+    kernel/introduction-to-dynamic-hardware-partitioning.md).
     """
 
     device: str
@@ -201,10 +207,11 @@ class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
 
 
 class AnswerUnplugs(_Operation, frozen=True, kw_only=True, tag="answer-unplugs"):
-    """Make the guest answer requests to give a device back from now on (twin only).
+    """Set how the guest answers unplug requests from now on (twin only).
 
-    ``by``: ``give`` it back, ``refuse``, or ``ignore``. With ``late``, it hears of none for so many seconds, and answers
-    then those that came meanwhile. A guest that hears of no request hears of no add either.
+    ``by``: ``give`` it back, ``refuse``, or ``ignore``. With ``late``, the guest receives no request for this
+    many seconds, and then answers those that arrived meanwhile. While it receives no requests, it receives no
+    adds either.
     """
 
     by: Literal["give", "refuse", "ignore"]
@@ -212,9 +219,10 @@ class AnswerUnplugs(_Operation, frozen=True, kw_only=True, tag="answer-unplugs")
 
 
 class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
-    """Turn on Driver Verifier for the driver from the next boot on (``on = false``: no more), and restart the guest.
+    """Turn on Driver Verifier for the driver from the next boot on (``on = false`` turns it off), and restart
+    the guest.
 
-    The driver has to be loaded again. Windows only (WD: devtest/driver-verifier.md).
+    The driver must be loaded again. Windows only (WD: devtest/driver-verifier.md).
     """
 
     on: bool = True
@@ -227,10 +235,10 @@ class Crash(_Operation, frozen=True, kw_only=True, tag="crash"):
 class LoadDriver(_OfDriver, frozen=True, kw_only=True, tag="load-driver"):
     """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING.
 
-    ``pnp = true`` installs it as a Plug and Play driver, which has devices and is told of rebalances; with
-    ``opt_out = true`` those take no part in one. ``veto`` counts from 1: the driver refuses that processor in Start,
-    from its very first registration on, 0 for none. ``expect``: ``loaded``, or ``refused`` as a driver is whose
-    DriverEntry fails.
+    ``pnp = true`` installs it as a Plug and Play driver, which has devices and receives rebalances; with
+    ``opt_out = true`` the devices take no part in them. ``veto`` counts from 1: the driver vetoes that
+    processor in Start, counted from its first registration; 0 for none. ``expect``: ``loaded``, or
+    ``refused``, like a driver whose DriverEntry fails.
     """
 
     add_existing: bool = True
@@ -249,18 +257,20 @@ class Pause(_Operation, frozen=True, kw_only=True, tag="pause"):
 
 
 class BootGuest(_Operation, frozen=True, kw_only=True, tag="boot"):
-    """Let a guest boot that stands where ``machine.started`` has it stand, wait until it is ready, and load the driver.
+    """Boot a guest that ``machine.started`` has stopped before its boot, wait until it is ready, and load the
+    driver.
 
-    What was added before is found at boot: no firmware answers for it and no driver is told of a hot-add.
+    Devices that were added before are found at boot: there is no ``_OST`` for them and no driver is notified
+    of a hot-add.
     """
 
 
 class Resume(_Operation, frozen=True, kw_only=True, tag="resume"):
-    """Let the guest run on."""
+    """Let the guest run again."""
 
 
 class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
-    """Reset the machine and wait until the guest is ready again; the driver has to be loaded again.
+    """Reset the machine and wait until the guest is ready again; the driver must be loaded again.
 
     ``add_cpus`` processors are plugged in before the reset machine runs its first instruction: the firmware and the
     guest find them as if they had always been there.
@@ -270,11 +280,12 @@ class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
 
 
 class Migrate(_Operation, frozen=True, kw_only=True, tag="migrate"):
-    """Have the guest go on in another QEMU on this host: of the program ``qemu``, or of the same one.
+    """Migrate the guest to another QEMU on this host: of the program ``qemu``, or of the same one.
 
-    ``settle = false`` goes on while the state is being sent, until ``settle``; QEMU takes no device meanwhile. ``fail`` makes
-    it fail, so that the guest must go on where it is: ``target-killed`` and ``cancelled`` in the middle, ``other-machine`` by
-    another version of the machine type, whose QEMU refuses the state.
+    With ``settle = false`` the plan continues while the state is sent, until ``settle``; meanwhile QEMU
+    accepts no devices. ``fail`` makes it fail, so that the guest must continue where it is: ``target-killed``
+    and ``cancelled`` in the middle, ``other-machine`` with another version of the machine type, whose QEMU
+    refuses the state.
     """
 
     qemu: Annotated[str, msgspec.Meta(pattern="^.{1,4096}$")] | None = None
@@ -283,26 +294,26 @@ class Migrate(_Operation, frozen=True, kw_only=True, tag="migrate"):
 
 
 class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
-    """Wait until no driver record came for ``quiet`` seconds, then check that the guest is alive."""
+    """Wait until there was no driver record for ``quiet`` seconds, then check that the guest is alive."""
 
     quiet: Annotated[float, msgspec.Meta(gt=0, le=600)] = 0.3
 
 
 class DropMonitor(_Operation, frozen=True, kw_only=True, tag="drop-monitor"):
-    """Close the QMP connection, as a crashing proxy would; the harness must come back without a second add.
+    """Close the QMP connection, as a crashing proxy would; the harness must reconnect without a second add.
 
-    ``when``: ``now``; ``before-command``, in place of sending the next add's command; ``before-reply``, when the reply to it
-    arrives, so that QEMU has done what nobody learns.
+    ``when``: ``now``; ``before-command``, in place of sending the next add's command; ``before-reply``, when
+    the reply to it arrives, so that QEMU has executed the command but its reply is lost.
     """
 
     when: Literal["now", "before-command", "before-reply"] = "now"
 
 
 class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
-    """Demand a state; a demand that is not met makes the run violated (exit code 1).
+    """Require a state; if it is not met, the run is violated (exit code 1).
 
-    ``processors`` and ``dimms``: what the guest counts and what QEMU lists. The others count the driver's hot-add
-    records since it was loaded last.
+    ``processors`` and ``dimms``: what the guest counts and what QEMU lists. The others count the driver's
+    hot-add records since it was last loaded.
     """
 
     processors: ExpectedCount | None = None
@@ -315,10 +326,10 @@ class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
 
 
 GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | WatchArrivals | AnswerUnplugs
-"""Operations that are orders to the guest and wait for nothing but its answer."""
+"""Operations that are commands to the guest and only wait for its answer."""
 
 Contrast = AddNvdimm | ResizeVirtioMem | SetBalloon
-"""Operations that give a guest memory, or take it, without an ACPI memory device."""
+"""Operations that add or remove memory of a guest without an ACPI memory device."""
 
 Operation = (
     GuestCommand | Contrast | AddCpu | AddDimm | Settle | WaitFor | LoadDriver | UnloadDriver | Pause | Resume | Reset

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The option: what each door of the harness needs to offer one setting of a run, to read it and to write it.
+"""The option: what each interface of the harness needs to offer one setting of a run, to read it and to write
+it.
 
-A door is a place where a user sets options: a command, ``lab.toml``, the pytest plugin. An option is in every door, unless
-it states a reason against it. The command line reads this when it starts, so it imports nothing that takes time.
+A door is an interface where a user sets options: a command, ``lab.toml``, the pytest plugin. An option is in
+every door, unless it gives a reason against it. The command line imports this at its start, so it imports
+nothing slow.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ Door = Literal["run", "demo", "repro", "accept", "lab", "pytest"]
 class Option:
     """One option of a run, in the annotation of its field.
 
-    - ``field`` is where its value is: a field of RunOptions, or a part of one, ``budget.boot``.
-    - ``name`` is its name in all doors, but for those in ``names``.
+    - ``field`` names its value: a field of RunOptions, or a part of one, ``budget.boot``.
+    - ``name`` is its name in all doors, except those in ``names``.
     - ``what`` is the kind of its ``choices`` in messages.
-    - ``flags`` replace it on the command line: the value that each sets, and its help. ``words`` are the same elsewhere.
+    - ``flags`` replace it on the command line: the value that each sets, and its help. ``words`` are their
+      equivalents elsewhere.
     - ``least`` and ``most`` bound a number.
-    - ``path`` marks a path. It must ``exist`` as that, or ``hint`` is shown.
+    - ``path`` marks a path. It must ``exist`` as the given kind, or ``hint`` is shown.
     - ``machine`` marks an option that only guests on QEMU have, ``windows`` one that only Windows guests have.
     - ``recorded`` is false if ``run.json`` has the value elsewhere, or not at all.
     - ``absent`` is the reason for each door that does not have the option.
@@ -78,7 +81,8 @@ class Option:
         return {**found, **number, **{key: one for key, one in bounds.items() if abs(one) != float("inf")}}
 
     def read(self, value: object) -> Any:
-        """Return what a text, or a value of a TOML document, means. Raises UsageError, which does not say where it was."""
+        """Return the value of a text, or of a value in a TOML document. Raises UsageError, which does not
+        name the place."""
         kind = type(self.default)
         found: Any
         try:
@@ -101,8 +105,8 @@ class Option:
         return found
 
     def check(self, value: Any) -> None:
-        """Raise UsageError for the name of something, or a path, that does not exist. The default is not looked for."""
-        # 1 is equal to true, and is not what was asked for.
+        """Raise UsageError for a name or a path that does not exist. The default is not checked."""
+        # 1 equals true, but is not a truth value.
         if any(
             value == one and type(value) is type(one) for one in (None, self.default, *self.words.values())
         ):
@@ -110,26 +114,27 @@ class Option:
         known = list(self.words if self.choices is None else self.choices())
         if known:
             check_choice(self.what or self.name, str(value), known)
-        # Not Path's methods, which raise for a name that is too long.
+        # Not Path's methods: they raise for a name that is too long.
         there = os.path.isfile if self.exist == "file" else os.path.exists
         if self.exist and not there(value):
             raise UsageError(f"there is no {self.exist} {value!r}", hint=self.hint)
 
     def text(self, value: Any) -> str:
-        """Return the text that is read as ``value``, "" for nothing."""
+        """Return the text that parses to ``value``, "" for nothing."""
         if value is None or self.words:
             return next((word for word, is_ in self.words.items() if is_ == value), "")
         return (value.text if value else "") if isinstance(value, Size) else str(value)
 
     def arguments(self, value: Any) -> list[str]:
-        """Return the words of a command line that are read as ``value``."""
+        """Return the arguments of a command line that parse to ``value``."""
         flags = [f"--{flag}" for flag, (known, _) in self.flags.items() if known == value]
         return flags or [f"--{self.name}", self.text(value)]
 
 
 @functools.cache
 def options_of(kind: type) -> tuple[Option, ...]:
-    """Return the options among the fields of a dataclass in order; a field that is a dataclass itself has its own as parts."""
+    """Return the options among the fields of a dataclass in order; a field that is a dataclass contributes
+    its own options."""
     found: list[Option] = []
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The options of a run, each declared once for all doors: the commands, ``lab.toml``, the pytest plugin, ``run.json``.
 
-To add an option, add a field to :class:`RunOptions`; the doors are made from what its
-:class:`~harness.run.option.Option` says. Defaults that a door has for itself are in :data:`DEFAULTS`.
+To add an option, add a field to :class:`RunOptions`; its :class:`~harness.run.option.Option` defines it in
+all doors. Defaults of one door only are in :data:`DEFAULTS`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ A_CHANNEL, A_RUN = Size("64 MiB"), Size("256 MiB")
 
 SAME = f"a run is repeated as it was recorded; to make another one: {invocation('run', 'PLAN')}"
 DEMO = "the demo is the twin's, with the harness's own driver"
-ALONE = "nobody looks at the guest meanwhile"
+ALONE = "a nightly run is not interactive"
 CHECKER = "it tests the checker, not a guest"
 INTERACTIVE = f"it is for interactive use: {invocation('repro', 'RUN', '--step', 'N')}"
 ALWAYS = "it always tries once more"
@@ -56,11 +56,13 @@ def _faults() -> Iterable[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Seconds, for the set-up, the test and the evidence apart, so that none of them takes another's time.
+    """Seconds, separately for the set-up, the test and the evidence, so that none of them uses another's
+    time.
 
-    Set-up: ``boot``, besides what making an image, probing KVM and starting QEMU have of their own. Test: ``test``, a
-    whole plan; ``operation``, one operation; ``consequence``, the driver's records after the guest counted an add.
-    ``evidence``: what is collected once the run went wrong, from then on. A field without an option follows the guest's pace.
+    Set-up: ``boot``; building an image, probing KVM and starting QEMU have their own limits. Test: ``test``,
+    a whole plan; ``operation``, one operation; ``consequence``, the driver's records after the guest counted
+    an add. ``evidence``: the collection, from the failure of the run on. A field without an option is scaled
+    by the guest's pace.
     """
 
     boot: Annotated[float, Option(
@@ -86,10 +88,11 @@ class Timeouts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunLimits(ChannelLimits):
-    """How much a guest may say: bytes that are kept and records that are made, of one channel and in a run altogether.
+    """Limits of a guest's output: bytes that are kept and records that are made, for one channel and for the
+    whole run.
 
-    Channels are the debug port, the console, the control port and the kernel debugger's port. What comes beyond is cut and
-    counted, and what rests on it is unknown.
+    Channels are the debug port, the console, the control port and the kernel debugger's port. The rest is cut
+    and counted, and verdicts that depend on it are unknown.
     """
 
     channel_limit: Annotated[Size, Option(
@@ -110,8 +113,9 @@ class RunLimits(ChannelLimits):
 class RunOptions:
     """The options of a run. Raises UsageError for names and paths that do not exist, and for invalid combinations.
 
-    ``connect`` is libvirt's URI, "" for its own choice. ``restore`` None begins from the ready snapshot if the guest has one.
-    ``qemu``, ``firmware``, ``inject_fault``, ``driver`` and ``driver_map`` are "" for none; ``dump`` is 0 for no dump.
+    ``connect`` is libvirt's URI, "" for its own choice. ``restore`` None starts from the ready snapshot if
+    the guest has one. ``qemu``, ``firmware``, ``inject_fault``, ``driver`` and ``driver_map`` are "" for
+    none; ``dump`` is 0 for no dump.
     """
 
     guest: Annotated[str, Option(
@@ -262,7 +266,7 @@ class RunOptions:
         return [(one, operator.attrgetter(one.field)(self)) for one in options_of(RunOptions)]
 
     def words(self) -> list[str]:
-        """Return the arguments of ``harness run`` that set these options, without those that have its defaults."""
+        """Return the arguments of ``harness run`` that set these options, without its defaults."""
         return [
             word
             for one, value in self.values()
@@ -272,14 +276,14 @@ class RunOptions:
 
     @property
     def restores(self) -> bool:
-        """Whether the guest begins from its ready snapshot; by default, whether it can."""
+        """Whether the guest starts from its ready snapshot; by default, whether it can."""
         if self.restore is not None:
             return self.restore
         return self.backend == "qemu" and not self.kd and not self.real_time and not is_process(self.guest)
 
 
 def is_process(guest: str) -> bool:
-    """Return whether the machine of a guest is a process, which has no use for QEMU's options."""
+    """Return whether the machine of a guest is a process, which ignores QEMU's options."""
     from harness.guest.guest_types import GUEST_TYPES
     from harness.guest.process.guest import ProcessType
 
@@ -294,7 +298,8 @@ DEFAULTS: Mapping[Door, Mapping[str, Any]] = {
     "lab": {"retry": True, "report": "failed"},
     "pytest": {"restore": None, "runs": None, "budget.evidence": 60.0},
 }
-"""Defaults of a door that differ from the field's. The other defaults of ``repro`` are the recorded values."""
+"""Defaults of one door that differ from the field's. The other defaults of ``repro`` are the recorded
+values."""
 
 
 def options_at(door: Door) -> list[Option]:
@@ -308,7 +313,7 @@ def shown(one: Option, door: Door) -> str:
 
 
 def gathered(values: Mapping[str, Any], over: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """Return arguments for RunOptions: ``values`` by the options' ``field``, which replace those of ``over``."""
+    """Return arguments for RunOptions: ``values`` by the options' ``field``, replacing those of ``over``."""
     found = dict(over)
     for path, value in values.items():
         field, _, part = path.partition(".")
@@ -318,5 +323,5 @@ def gathered(values: Mapping[str, Any], over: Mapping[str, Any] = MappingProxyTy
 
 
 def made(door: Door, values: Mapping[str, Any]) -> RunOptions:
-    """Return the options of a run: the ``values`` that were set, by field, over the defaults of the door."""
+    """Return the options of a run: the set ``values``, by field, over the defaults of the door."""
     return RunOptions(**gathered({**DEFAULTS[door], **values}))

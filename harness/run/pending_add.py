@@ -14,11 +14,11 @@ OST_SUCCESS = ((1, 0), (0x200, 0))
 """``_OST`` answers that report success: device check, or insertion processing (ACPI 6.5, 6.3.5)."""
 
 SMALLEST_SHARE = 0.9
-"""Share of a DIMM that must show up as usable memory: the guest keeps its own tables of pages out of it."""
+"""Share of a DIMM that must become usable memory: the guest uses some of it for its page tables."""
 
 
 class PendingAdd(msgspec.Struct, kw_only=True):
-    """An add under way. ``before`` is what the guest counted before its batch: processors, or bytes of memory.
+    """An add in progress. ``before`` is the guest's count before its batch: processors, or bytes of memory.
 
     ``tally`` is what the watch had counted when the command was sent.
     """
@@ -33,7 +33,7 @@ class PendingAdd(msgspec.Struct, kw_only=True):
 
     @property
     def growth(self) -> int:
-        """What the guest should count more because of this attempt: one processor, or the DIMM's bytes."""
+        """The expected increase of the guest's count by this attempt: one processor, or the DIMM's bytes."""
         if self.expected != "added":
             return 0
         return 1 if self.what == "cpu" else self.size
@@ -47,9 +47,10 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         growth: int,
         unshown: tuple[str, ...] = (),
     ) -> Agreement:
-        """Return the three-way agreement: QEMU lists it, the firmware said so, the guest counts as expected.
+        """Return the three-way agreement: QEMU lists it, the firmware reported it, the guest counts as
+        expected.
 
-        ``growth`` is what the whole batch should add to the guest's count. What is ``unshown`` has no say.
+        ``growth`` is what the whole batch should add to the guest's count. What is ``unshown`` is ignored.
         """
         apart = []
         if not listed and "qemu" not in unshown:
@@ -72,11 +73,12 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         )
 
     def found(self, *, listed: bool, ost: list[tuple[int, int]], now: int, all_found: list[int]) -> Agreement:
-        """Return the agreement on a device that was there when the guest booted.
+        """Return the agreement on a device that was present when the guest booted.
 
-        The firmware answers for no such device: whoever listens to ACPI was not there to be told. ``before`` is what the
-        machine had at power-on; ``all_found`` has the sizes of all that were added before the boot, 0 for a processor.
-        Memory counts as found if the guest counts more than there would be without the smallest of them.
+        There is no ``_OST`` for such a device, because no operating system listened to ACPI when it was
+        added. ``before`` is what the machine had at power-on; ``all_found`` has the sizes of all devices that
+        were added before the boot, 0 for a processor. Memory counts as found if the guest counts more than it
+        would without the smallest of them.
         """
         apart = []
         if not listed:
@@ -102,7 +104,8 @@ class PendingAdd(msgspec.Struct, kw_only=True):
 
 
 def counted(what: str, before: int, now: int, growth: int) -> bool:
-    """Return whether a count grew as it should; memory by nearly as much, since the guest keeps page tables out of it."""
+    """Return whether a count grew as expected; memory by nearly as much, since the guest excludes page
+    tables."""
     if what == "cpu":
         return now == before + growth
     return before + int(growth * SMALLEST_SHARE) <= now <= before + growth

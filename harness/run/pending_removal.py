@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One request to give a device back, from the host's command to what the guest did, and the three-way agreement on it."""
+"""One unplug request, from the host's command to the guest's reaction, and the three-way agreement on it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from harness.run.operation import ExpectedUnplug, RefusalReason
 from harness.run.pending_add import SMALLEST_SHARE, counted
 
 EJECTION_SOURCES = (3, 0x103)
-"""Sources of ``_OST`` that answer a request to eject: the request, and ejection processing (ACPI 6.5, 6.3.5)."""
+"""Sources of ``_OST`` that answer an eject request: the request, and ejection processing (ACPI 6.5,
+6.3.5)."""
 
 GIVEN_BACK = 0
-"""The status of an ejection that was carried out (ACPI 6.5, 6.3.5)."""
+"""The status of a completed ejection (ACPI 6.5, 6.3.5)."""
 
 UNDER_WAY = 0x84
-"""The status of an ejection that was begun (ACPI 6.5, 6.3.5)."""
+"""The status of an ejection in progress (ACPI 6.5, 6.3.5)."""
 
 REASONS: dict[int, RefusalReason] = {
     1: "unspecified",
@@ -27,13 +28,13 @@ REASONS: dict[int, RefusalReason] = {
     0x82: "busy",
     0x83: "dependency",
 }
-"""Statuses of ``_OST`` by which an ejection is refused (ACPI 6.5, 6.3.5)."""
+"""Statuses of ``_OST`` that refuse an ejection (ACPI 6.5, 6.3.5)."""
 
 ActualOutcome = Literal["", "gone", "refused", "ignored"]
 
 
 class Ejection(msgspec.Struct, frozen=True, kw_only=True):
-    """What was heard of a request: ``ost`` the answers to it, ``deleted`` and ``failed`` QEMU's events."""
+    """The answers to a request: ``ost`` from the firmware, ``deleted`` and ``failed`` from QEMU's events."""
 
     ost: list[tuple[int, int]] = []
     deleted: bool = False
@@ -41,23 +42,23 @@ class Ejection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def given_back(self) -> bool:
-        """The firmware says that the device was ejected."""
+        """Whether the firmware reports that the device was ejected."""
         return any(status == GIVEN_BACK for _, status in self.ost)
 
     @property
     def reasons(self) -> list[RefusalReason]:
-        """Why the guest refused, as often as it did."""
+        """The reasons of the guest's refusals, one per refusal."""
         said = [REASONS[status] for _, status in self.ost if status in REASONS]
         return said or (["unspecified"] if self.failed else [])
 
     @property
     def decided(self) -> bool:
-        """Nothing more is to be waited for."""
+        """Whether there is nothing more to wait for."""
         return self.given_back or self.deleted or bool(self.reasons)
 
     @property
     def words(self) -> str:
-        """What was heard, for people."""
+        """The answers as text for human readers."""
         if self.reasons:
             return f"the guest refused: {self.reasons[-1]}"
         if self.given_back or self.deleted:
@@ -66,7 +67,7 @@ class Ejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
-    """A request under way. ``before`` is what the guest counted before: processors, or bytes of memory.
+    """A request in progress. ``before`` is the guest's count before it: processors, or bytes of memory.
 
     ``slot`` is QEMU's, as ``_OST`` names it; ``size`` is a DIMM's.
     """
@@ -82,15 +83,15 @@ class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def slot_type(self) -> str:
-        """QEMU's word for the slot in ``ACPI_DEVICE_OST`` (QEMU: qapi/acpi.json)."""
+        """QEMU's name for the slot in ``ACPI_DEVICE_OST`` (QEMU: qapi/acpi.json)."""
         return "CPU" if self.what == "cpu" else "DIMM"
 
     def smaller(self, now: int) -> bool:
-        """Return whether the guest counts less by what it gave back."""
+        """Return whether the guest's count decreased by what it gave back."""
         return counted(self.what, now, self.before, 1 if self.what == "cpu" else self.size)
 
     def outcome(self, heard: Ejection, *, listed: bool) -> ActualOutcome:
-        """Return what came about, "" if the guest began to give the device back and did not finish."""
+        """Return the outcome, "" if the guest began to give the device back and did not finish."""
         if not listed:
             return "gone"
         if heard.reasons:
@@ -98,7 +99,7 @@ class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
         return "" if heard.ost or heard.deleted else "ignored"
 
     def agreement(self, heard: Ejection, *, listed: bool, now: int) -> Agreement:
-        """Return the three-way agreement: QEMU's list, what the firmware said, the guest's own count."""
+        """Return the three-way agreement: QEMU's list, the firmware's report, the guest's own count."""
         apart = self._gone(heard, listed, now) if self.expected == "gone" else self._kept(heard, listed, now)
         return Agreement(
             attempt=self.name,
@@ -118,7 +119,7 @@ class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
         if not heard.given_back:
             apart.append(f"no _OST reports that it was ejected (seen: {heard.ost or 'none'})")
         if not heard.deleted:
-            apart.append("QEMU did not tell of its end (DEVICE_DELETED)")
+            apart.append("QEMU did not report its removal (DEVICE_DELETED)")
         if not self.smaller(now):
             apart.append(self._counts(now, f"{self.before} - {1 if self.what == 'cpu' else self.size}"))
         return apart

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The plan: what to hot-add, in which order, with which outcome expected. A TOML file of typed operations."""
+"""The plan: what to hot-add, in which order, and with which expected outcome. A TOML file of typed
+operations."""
 
 from __future__ import annotations
 
@@ -19,33 +20,33 @@ from harness.size import Size
 
 SHOWN = (
     "processors and DIMMs", "registrations", "refusals by the driver", "rebalances", "removals",
-    "what is no notification", "other boots", "migration", "faults at the wrong moment",
+    "what gives no notification", "other boots", "migration", "faults at the wrong moment",
 )  # fmt: skip
 """What the built-in plans show, in the order in which they are listed."""
 
 MEMORY_BLOCK = 128 << 20
-"""Bytes. QEMU packs DIMMs at automatic addresses; guests take only whole, aligned 128 MiB blocks."""
+"""Bytes. QEMU packs DIMMs at automatic addresses; guests accept only whole, aligned 128 MiB blocks."""
 
 OF_THE_MACHINE = (
     "processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes", "virtio_mem", "balloon", "nvdimm",
 )  # fmt: skip
-"""Wishes that the machine fulfils; the others are the guest's."""
+"""Wishes that the machine implements; the guest implements the others."""
 
 MORE_PROCESSORS = "machine.max_processors in the plan sets how many there are."
-"""What to do where processor slots are too few."""
+"""The hint for too few processor slots."""
 
 
 Started = Literal["running", "paused", "firmware"]
 
 
 class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan wants of its machine; every field has the guest's own default.
+    """The plan's requirements on its machine; every field has the guest's own default.
 
-    ``group_size`` is a boot option of the guest: how many processors make a group. ``started`` is where the plan begins:
-    with a guest that has booted; ``paused`` before its first instruction; or ``firmware``, stopped while its firmware
-    runs. From the latter two the operation ``boot`` goes on.
-    ``virtio_mem`` is how much a virtio-mem device can plug; ``balloon`` and ``nvdimm`` ask for a balloon and for a machine
-    that takes NVDIMMs.
+    ``group_size`` is a boot option of the guest: how many processors make a group. ``started`` is where the
+    plan begins: with a booted guest; ``paused`` before its first instruction; or ``firmware``, stopped while
+    its firmware runs. From the latter two the operation ``boot`` continues. ``virtio_mem`` is how much a
+    virtio-mem device can plug; ``balloon`` and ``nvdimm`` request a balloon and a machine with NVDIMM
+    support.
     """
 
     processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
@@ -74,8 +75,8 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A plan. ``do`` is executed in order; ``driver = false`` starts without loading the driver.
 
-    ``pnp = true`` starts with the driver installed as a Plug and Play driver. ``shows`` is what it is for in a few words, by
-    which plans are grouped.
+    ``pnp = true`` starts with the driver installed as a Plug and Play driver. ``shows`` is its purpose in a
+    few words, used to group plans.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
@@ -88,13 +89,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def origin(self) -> tuple[str, str]:
-        """The text that it was decoded from, and its name; "" for a plan that was made or changed in a program."""
+        """The source text and its name; "" for a plan that was created or changed in a program."""
         text, name = self.__dict__.get("origin", ("", ""))
         return text, name
 
 
 def checked(plan: Plan, text: str, name: str) -> Plan:
-    """Return ``plan``, decoded from ``text``, unless no machine can do it. Raises BadDocument with file:line."""
+    """Return ``plan``, decoded from ``text``. Raises BadDocument with file:line if no machine can execute
+    it."""
     wishes = plan.machine
 
     def bad(steps: list[str | int], words: str, hint: str = "") -> BadDocument:
@@ -109,7 +111,7 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
         if dimm is not None and (dimm.size == 0 or dimm.size % MEMORY_BLOCK):
             raise bad(
                 ["do", index, "size"],
-                f"do[{index + 1}] (add-dimm): size {dimm.size.text!r} is no multiple of 128 MiB",
+                f"do[{index + 1}] (add-dimm): size {dimm.size.text!r} is not a multiple of 128 MiB",
                 "Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
             )
         if isinstance(operation, AddDimm) and (found := _badly_made(operation)) is not None:
@@ -151,7 +153,7 @@ def _badly_made(dimm: AddDimm) -> tuple[str, str, str] | None:
     if page < 1 << 16 or page & (page - 1):
         return "hugepages", f"hugepages {page.text!r} is not the size of a page", 'Give "2 MiB" or "1 GiB".'
     if dimm.size % page and dimm.expect != "refused":
-        return "hugepages", f"size {dimm.size.text!r} is no multiple of hugepages {page.text!r}", ""
+        return "hugepages", f"size {dimm.size.text!r} is not a multiple of hugepages {page.text!r}", ""
     return None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A plan as TOML text, for plans that a program made: what is written here decodes to the same plan again."""
+"""A plan as TOML text, for plans that a program created: the text decodes to the same plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.run.plan import MachineWishes, Plan
 
 
 def plan_text(plan: Plan) -> str:
-    """Return the text of a plan file; what has its default is left out."""
+    """Return the text of a plan file; values equal to their defaults are omitted."""
     lines = [f"name = {_value(plan.name)}"]
     if plan.summary:
         lines.append(f"summary = {_value(plan.summary)}")
@@ -49,7 +49,7 @@ def _pairs(values: dict[str, Any]) -> list[str]:
 def _value(value: object) -> str:
     """Return a string, number or truth value as TOML writes it.
 
-    JSON writes strings as TOML does (TOML 1.0, strings), but for DEL, which TOML wants escaped.
+    JSON writes strings like TOML (TOML 1.0, strings), except DEL, which TOML requires to be escaped.
     """
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The ready snapshot of a guest: made once by booting it, so that later runs begin where the boot ended."""
+"""The ready snapshot of a guest: created once by booting it, so that later runs start where the boot
+ended."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from harness.machine.qemu.machine import QemuMachine
 from harness.machine.snapshot import MEMORY, MachineSnapshot, SnapshotStore, digest_of, disk_name
 
 SAVE = 300.0
-"""Seconds that saving may take besides the boot: the memory of a large guest has to be written."""
+"""Seconds that saving may take in addition to the boot: the memory of a large guest must be written."""
 
 
 def ready_snapshot(
@@ -34,12 +35,12 @@ def ready_snapshot(
     boot: float,
     say: Callable[[str], None],
 ) -> MachineSnapshot:
-    """Return the snapshot of a ready guest without a driver, booting the guest if there is none.
+    """Return the snapshot of a ready guest without a driver; boot the guest if there is none.
 
-    ``spec`` is the machine it boots on, its accelerator chosen; ``image``, ``saved_with`` and ``qemu`` identify what it is made
-    from, what was put into it and what runs it; ``boot`` is how long it may take to be ready, in seconds.
+    ``spec`` is the machine it boots on, with its accelerator; ``image``, ``saved_with`` and ``qemu`` identify
+    its image, what was put into it and its QEMU; ``boot`` is its boot timeout in seconds.
     """
-    # Windows keeps the size of groups among its boot options, where the machine does not show it.
+    # On Windows the size of groups is a boot option, which is not part of the machine.
     groups = f" groups of {options.group_size}" if options.group_size else ""
     brought = f" with {saved_with}" if saved_with else ""
     digest = digest_of(spec, image + groups + brought, qemu)
@@ -50,7 +51,8 @@ def ready_snapshot(
         try:
             return _save(guest_type, own, spec, image, digest, boot, say)
         except GuestHang as error:
-            # No verdict is at stake yet, and a busy host's emulated guest may hang in its boot for the host's own reasons.
+            # # There is no verdict yet, and an emulated guest on a busy host may hang in its boot because of
+            # the host.
             say(f"it did not come up: {error.message}; once more")
             for left in list(work.iterdir()):
                 left.rename(work / f"first-{left.name}")
@@ -70,7 +72,7 @@ def _save(
     boot: float,
     say: Callable[[str], None],
 ) -> MachineSnapshot:
-    """Boot the guest in the snapshot's directory, on disks that lie there, and save it."""
+    """Boot the guest in the snapshot's directory, on disks in that directory, and save it."""
     work = options.directory
     said: list[tuple[str, str]] = []
 
@@ -96,7 +98,7 @@ def _save(
         machine = stack.enter_context(QemuMachine(own, work, writer, name=f"state-{digest[:8]}"))
         machine.start(Deadline(30, "start QEMU"))
         stack.enter_context(kept_small(machine.console, machine.debugcon, machine.log))
-        # The driver comes later, and so does whatever records it.
+        # The driver and its recorders come later.
         guest = guest_type.attach(
             machine, writer, OutsideSigns(), msgspec.structs.replace(options, mapped=None, prints=False)
         )
@@ -110,7 +112,7 @@ def _save(
 
 
 def keep_disks(spec: MachineSpec, work: Path) -> None:
-    """Put the disks and variables of a machine that was saved where its snapshot's directory ``work`` has them."""
+    """Put the disks and variables of a saved machine into its snapshot's directory ``work``."""
     for number, disk in enumerate(spec.disks):
         _keep(disk.file, work / disk_name(number, disk))
     if spec.flash is not None:
@@ -118,7 +120,7 @@ def keep_disks(spec: MachineSpec, work: Path) -> None:
 
 
 def _keep(file: Path, kept: Path) -> None:
-    """Move a disk of the snapshot's own to its name there; link to one that lies elsewhere."""
+    """Move the snapshot's own disk to its name there; link to a disk in another place."""
     if file.parent == kept.parent:
         file.rename(kept)
     else:

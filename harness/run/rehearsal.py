@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rehearsal: a plan walked through on paper, so that what no machine of its guest can do is said before one starts."""
+"""The rehearsal: a dry run of a plan, which reports what no machine of its guest can do before one starts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ from harness.size import Size
 MIB = 1 << 20
 
 LEAST_LEFT = 128 * MIB
-"""What a balloon leaves a guest at least: with less than its own programs take, it would be killed for want of memory."""
+"""The minimum that a balloon must leave a guest: with less than its own programs need, they would be
+killed."""
 
 WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
-"""What QEMU takes as a device id (QEMU: util/id.c, id_wellformed)."""
+"""The valid device ids of QEMU (QEMU: util/id.c, id_wellformed)."""
 
 WITHOUT_HOTPLUG = ("microvm", "isapc", "none")
 MACHINE_TYPE = re.compile(rf"(?:q35|pc(?:-[\w.-]{{1,40}})?|{'|'.join(WITHOUT_HOTPLUG)})(?:,.*)?")
-"""QEMU's machine types for x86, with their properties; a distribution gives its versions names of its own (QEMU: i386)."""
-"""x86 machine types of QEMU that take neither processors nor DIMMs while they run (QEMU: docs/system/target-i386.rst)."""
+"""QEMU's machine types for x86, with their properties; distributions use their own version names (QEMU:
+i386)."""
+"""x86 machine types of QEMU that support neither processor nor DIMM hotplug (QEMU:
+docs/system/target-i386.rst)."""
 
 NOT_ON_A_PROCESS = {
     "answer-unplugs": "how a guest answers a request to give a device back: there is no QEMU that would make one",
@@ -41,23 +44,23 @@ NOT_ON_A_PROCESS = {
     "verifier": "Driver Verifier: there is no Windows",
     "watch-arrivals": "a listener in user mode: there is no Windows",
 }
-"""What a guest cannot do whose machine is a process, by operation.
+"""What a process guest cannot do, by operation.
 
-A reset, a migration, a monitor that drops, a second client and a device that the guest ignores are parts of built-in plans,
-which every guest takes: there the run says what it cannot show, and is unknown.
+A reset, a migration, a monitor that drops, a second client and a device that the guest ignores are part of
+built-in plans, which every guest accepts: the run then says what it cannot show, and is unknown.
 """
 
 ONLY_ON_WINDOWS = {
     "verifier": "Driver Verifier",
     "watch-arrivals": "a listener for arrivals in user mode",
 }
-"""What the twin has not, by operation."""
+"""What the twin lacks, by operation."""
 
 NO_REMOVAL = "Windows removes neither processors nor memory (WD: kernel/introduction-to-dynamic-hardware-partitioning.md)"
-"""Why no device is ever gone from a guest with a template."""
+"""Why a device is never removed from a guest with a template."""
 
 ANSWERS = {"give": "gone", "refuse": "refused", "ignore": "ignored"}
-"""What comes of a request on a twin that was told how to answer it."""
+"""The outcome of a request on a twin, by the configured answer."""
 
 
 UNMOVED = {
@@ -70,7 +73,8 @@ UNMOVED = {
         "Leave out --kd and --debugger.",
     ),
 }
-"""Where a guest cannot be migrated: why, and what to do (libvirt: src/qemu/qemu_migration.c, qemuMigrationSrcIsAllowed)."""
+"""Cases in which a guest cannot be migrated: why, and what to do (libvirt: src/qemu/qemu_migration.c,
+qemuMigrationSrcIsAllowed)."""
 
 WHILE_MIGRATING = (
     op.Settle
@@ -83,11 +87,12 @@ WHILE_MIGRATING = (
     | op.Pause
     | op.Resume
 )
-"""Operations that may stand between a migration's begin and its end, besides adds that are refused: they change no device."""
+"""Operations that are allowed during a migration, besides adds that are refused: they change no device."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan's machine will have, as far as it is known before it is built. Sizes in bytes, None for not known."""
+    """What a plan's machine will have, as far as it is known before it is built. Sizes in bytes, None for
+    unknown."""
 
     processors: int | None = None
     max_processors: int | None = None
@@ -102,7 +107,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
-    """Return what the plan says of its machine and, for the guests without a template, the harness's defaults."""
+    """Return what the plan says about its machine and, for guests without a template, the harness's
+    defaults."""
     usual: dict[str, int] = {}
     if guest == "twin" or is_process(guest):
         usual = {
@@ -114,7 +120,7 @@ def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
 
 
 class Mistake(msgspec.Struct, frozen=True):
-    """What is wrong with a plan: the keys that lead to the place, the words, and what would be right."""
+    """A mistake in a plan: the keys that lead to the place, the message, and the hint."""
 
     steps: list[str | int]
     words: str
@@ -122,9 +128,10 @@ class Mistake(msgspec.Struct, frozen=True):
 
 
 def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qemu", kd: str = "") -> None:
-    """Walk through ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``, ``kd`` if COM3 is in use.
+    """Check ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``; ``kd`` if COM3 is
+    in use.
 
-    An add that is expected to be refused is legal whatever it asks for, and changes nothing. Raises BadDocument with the
+    An add that is expected to be refused is always legal, and changes nothing. Raises BadDocument with the
     plan's file and line, the operation and its value, for the first mistake, and UsageError for a machine type that QEMU does
     not have.
     """
@@ -142,16 +149,17 @@ def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qe
 
 
 def refusal(plan: Plan, steps: list[str | int], words: str, hint: str) -> BadDocument:
-    """Return the error for what is wrong at the place of ``plan`` that ``steps`` lead to, with its file and line."""
+    """Return the error for the place of ``plan`` that ``steps`` lead to, with its file and line."""
     text, name = plan.origin
     place = f"{name}:{line_of(text, steps)}" if text else f"plan {plan.name}"
     return BadDocument(f"{place}: {words}", hint=hint)
 
 
 def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
-    """Return which operation first changes the machine after a processor was taken out of it, and which took it out.
+    """Return the first operation that changes the machine after a processor was removed, and the one that
+    removed it.
 
-    Both count from 1. None if there is no such operation, or the plan has a mistake before.
+    Both count from 1. None if there is no such operation, or the plan has an earlier mistake.
     """
     walk = _Rehearsal(plan, guest, limits_of(plan, guest, "q35"))
     walk.first_mistake()
@@ -220,7 +228,7 @@ class _Rehearsal:
         return Mistake(["do", self.index, key], f"do[{self.index + 1}] ({tag}): {words}", hint)
 
     def machine(self) -> Mistake | None:
-        """Return what keeps the machine from being built (:mod:`harness.machine.devices`)."""
+        """Return what prevents the machine from being built (:mod:`harness.machine.devices`)."""
         of = self.limits
         if self.started != "running" and is_process(self.guest):
             return self.wish(
@@ -248,7 +256,7 @@ class _Rehearsal:
             )
         if of.virtio_mem and (of.virtio_mem % MEMORY_BLOCK):
             return self.wish(
-                "virtio_mem", Size(f"{of.virtio_mem} B").text, "is no multiple of 128 MiB", 'Give a size like "1 GiB".'
+                "virtio_mem", Size(f"{of.virtio_mem} B").text, "is not a multiple of 128 MiB", 'Give a size like "1 GiB".'
             )  # fmt: skip
         if (
             of.memory is not None
@@ -302,7 +310,7 @@ class _Rehearsal:
         return None
 
     def unbooted(self, operation: op.Operation) -> Mistake | None:
-        """Return the mistake if an operation needs a guest that has booted, or one that has not."""
+        """Return the mistake if an operation needs a booted guest, or one that has not booted."""
         add = isinstance(operation, op.AddCpu | op.AddDimm)
         if self.started == "running":
             if isinstance(operation, op.BootGuest):
@@ -315,7 +323,7 @@ class _Rehearsal:
                 return self.mistake(
                     "expect",
                     "the guest has booted: what is added now is added and not found",
-                    'machine.started = "paused" or "firmware" has the plan begin before the boot.',
+                    'With machine.started = "paused" or "firmware" the plan begins before the boot.',
                 )
             return None
         if add and operation.expect not in ("found", "refused"):  # type: ignore[union-attr]
@@ -336,7 +344,7 @@ class _Rehearsal:
         return None
 
     def waits(self, operation: op.Operation) -> Mistake | None:
-        """Return the mistake if an operation needs a guest that runs, and the plan has paused it."""
+        """Return the mistake if an operation needs a running guest, and the plan has paused it."""
         if not self.paused_by:
             return None
         match operation:
@@ -364,7 +372,7 @@ class _Rehearsal:
         )
 
     def meanwhile(self, operation: op.Operation) -> Mistake | None:
-        """Return the mistake if an operation cannot be while the guest is being migrated."""
+        """Return the mistake if an operation is not allowed while the guest is being migrated."""
         if not self.migrated_by or isinstance(operation, WHILE_MIGRATING):
             return None
         if not isinstance(operation, op.AddCpu | op.AddDimm):
@@ -381,7 +389,7 @@ class _Rehearsal:
 
     @singledispatchmethod
     def step(self, _operation: object) -> Mistake | None:
-        """Take what an operation changes. Return what is wrong with it."""
+        """Apply an operation's changes. Return its mistake, if any."""
         return None
 
     @step.register
@@ -466,7 +474,7 @@ class _Rehearsal:
         return None
 
     def possible(self, operation: op.Unplug) -> Mistake | None:
-        """Return what is wrong with the outcome that is expected of this guest."""
+        """Return the mistake if this guest cannot have the expected outcome."""
         if self.guest != "twin" and operation.expect == "gone":
             return self.mistake(
                 self.said("expect"),
@@ -488,13 +496,13 @@ class _Rehearsal:
         return None
 
     def said(self, key: str) -> str:
-        """Return ``key`` if the plan gives it, else the key of the operation itself."""
+        """Return ``key`` if the plan has it, else the key of the operation itself."""
         operation = self.plan.do[self.index]
         usual = next(field.default for field in msgspec.structs.fields(operation) if field.name == key)
         return key if getattr(operation, key) != usual else "op"
 
     def take(self, operation: op.Unplug) -> None:
-        """Take the device out, or note that it stays."""
+        """Remove the device, or note that it stays."""
         device = operation.device
         if device in self.dimms:
             self.change()
@@ -512,7 +520,7 @@ class _Rehearsal:
             del self.slots[slot]
 
     def change(self) -> None:
-        """The machine changes (:mod:`harness.run.removed_processor`)."""
+        """Note a change of the machine (:mod:`harness.run.removed_processor`)."""
         if self.processor_gone and self.changed is None:
             self.changed = self.index + 1, self.processor_gone
 
@@ -606,7 +614,7 @@ class _Rehearsal:
     def aligned(self, size: Size, unit: int) -> Mistake | None:
         if size % unit == 0 and (size or unit != MEMORY_BLOCK):
             return None
-        return self.mistake("size", f"{size.text!r} is no multiple of {unit >> 20} MiB")
+        return self.mistake("size", f"{size.text!r} is not a multiple of {unit >> 20} MiB")
 
     def called(self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm) -> str:
         """Return the id of the device that an add makes, as :class:`harness.run.executor.Executor` finds it."""

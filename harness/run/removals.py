@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The requests of a run to give devices back: each sent, waited for, and agreed on; and what may be used again after it."""
+"""The unplug requests of a run: each is sent, awaited and agreed on; and the ids and slots that are free
+afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from harness.run.watch import Watch
 
 
 class Removals:
-    """What became of each request. ``drain`` hands on what the guest has written; ``rest`` waits until the guest is quiet."""
+    """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is
+    quiet."""
 
     def __init__(
         self,
@@ -48,7 +50,8 @@ class Removals:
         self._processor_gone = ""
 
     def request(self, operation: op.Unplug, deadline: Deadline) -> str:
-        """Make a request, wait for what the guest does with it, and record the agreement; return what to note of it.
+        """Make a request, wait for the guest's reaction, and record the agreement; return the detail for the
+        record.
 
         Raises CommandRefused if QEMU has no such device or refuses, and what the machine raises.
         """
@@ -70,7 +73,7 @@ class Removals:
         return self._settle_removal(removal, after, deadline)
 
     def _removal(self, operation: op.Unplug, deadline: Deadline) -> PendingRemoval:
-        """Find what the request is for. Raises CommandRefused if QEMU has no such processor or DIMM."""
+        """Find the device of the request. Raises CommandRefused if QEMU has no such processor or DIMM."""
         device = operation.device
         slot = next((s for s in self._machine.cpu_slots(deadline) if s.qom.endswith(f"/{device}")), None)
         dimm = next((d for d in self._machine.memory_devices(deadline) if d.id == device), None)
@@ -112,7 +115,7 @@ class Removals:
         )
 
     def _heard(self, removal: PendingRemoval, after: int) -> Ejection:
-        """Return what QEMU's events say of a request that was made when the last message was ``after``."""
+        """Return what QEMU's events say about a request that was made when the last message was ``after``."""
         return Ejection(
             ost=[
                 (info.source, info.status)
@@ -129,13 +132,14 @@ class Removals:
         )  # fmt: skip
 
     def _is_of(self, removal: PendingRemoval, event: QmpEvent) -> bool:
-        """Of a processor QEMU 7.2 under TCG tells only that its local APIC ended, by the path in the processor."""
+        """For a processor, QEMU 7.2 under TCG reports only the removal of its local APIC, by the path in the
+        processor."""
         told = msgspec.convert(event.data, DeviceEvent)
         path = f"/machine/peripheral/{removal.device}"
         return told.device == removal.device or told.path == path or told.path.startswith(f"{path}/")
 
     def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:
-        """Wait for what the guest does with a request, then record what came about and the agreement on it."""
+        """Wait for the guest's reaction to a request, then record the outcome and the agreement on it."""
         self._watch.wait(lambda: self._heard(removal, after).decided, deadline)
         heard = self._heard(removal, after)
         if heard.given_back or heard.deleted:
@@ -155,7 +159,8 @@ class Removals:
         return heard.words if agreement.agreed else f"{removal.name}: {agreement.detail}"
 
     def _await_gone(self, removal: PendingRemoval, after: int, deadline: Deadline) -> None:
-        """Wait until QEMU does not list the device any more and tells of its end, and firmware and guest say so too."""
+        """Wait until QEMU no longer lists the device and reports its removal, and firmware and guest confirm
+        it."""
         while not deadline.expired:
             version = self._watch.version
             now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
@@ -175,7 +180,7 @@ class Removals:
         return any(slot.qom.endswith(f"/{removal.device}") for slot in self._machine.cpu_slots(deadline))
 
     def _release(self, removal: PendingRemoval) -> None:
-        """The id and the slot are free again."""
+        """Mark the id and the slot as free again."""
         self._kept.pop(removal.device, None)
         self._watch.forget(removal.device)
         self._machine.release(removal.device, Deadline(self._budget.operation, "let go of what is gone"))
@@ -183,7 +188,8 @@ class Removals:
             self._processor_gone = removal.name
 
     def survives(self, what: str, deadline: Deadline) -> None:
-        """Raise InfrastructureError if QEMU dies of a change of the machine after a processor was taken out of it."""
+        """Raise InfrastructureError if a change of the machine would crash QEMU after a processor was
+        removed."""
         if not self._processor_gone or self._machine.spec.accelerator != "tcg":
             return
         said = self._machine.execute("query-version", deadline)["qemu"]
@@ -192,7 +198,7 @@ class Removals:
             raise fatal_change(version, what, self._processor_gone)
 
     def still_there(self, operation: op.AddCpu | op.AddDimm, holder: str, deadline: Deadline) -> None:
-        """Raise GuestRefused if the id, or the slot, is that of a device which the guest did not give back."""
+        """Raise GuestRefused if the id or the slot belongs to a device that the guest did not give back."""
         if not self._kept or operation.expect == "refused":
             return
         for device in filter(None, (operation.id, holder)):
@@ -206,5 +212,5 @@ class Removals:
 
 
 def counted_of(what: str, counts: GuestCounts) -> int:
-    """Return what the guest counts of processors, or bytes of memory."""
+    """Return the guest's count of processors, or of bytes of memory."""
     return counts.processors if what == "cpu" else counts.memory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The request: what one run is asked to be, checked before anything is started."""
+"""The request: the definition of one run, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _no_text(word: str) -> UsageError:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRequest(RunOptions):
-    """What to run: the plan, with options, whose ``restore`` is decided now, and where the run comes from.
+    """What to run: the plan, the options with a decided ``restore``, and the origin of the run.
 
-    ``cache`` is where built things lie. ``attempt`` is 2 for the repetition of ``retry_of``, a run whose infrastructure
-    failed; ``repro_of`` is the run that this one repeats. Raises what RunOptions raises, and BadDocument for a driver map
-    or a plan that no machine of the guest can do.
+    ``cache`` is the folder of built things. ``attempt`` is 2 for the retry of ``retry_of``, a run whose
+    infrastructure failed; ``repro_of`` is the run that this one repeats. Raises what RunOptions raises, and
+    BadDocument for an invalid driver map or a plan that no machine of the guest can execute.
     """
 
     plan: Plan
@@ -80,7 +80,7 @@ class RunRequest(RunOptions):
 
     @property
     def migrates(self) -> bool:
-        """Whether the plan has the guest go on in another QEMU."""
+        """Whether the plan migrates the guest to another QEMU."""
         return any(isinstance(one, Migrate) for one in self.plan.do)
 
     def mapped(self) -> DriverMap | None:

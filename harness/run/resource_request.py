@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The resource request: what a run's machine takes of its host at most, for its lease."""
+"""The resource request: the maximum that a run's machine uses of its host, for its lease."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from harness.run.plan import Plan
 
 OPEN_VCPUS = 4
 OPEN_MEMORY = 1 << 30
-"""What is allowed for where no plan says what will be added, because a test or a person will."""
+"""The allowance if no plan says what will be added, because a test or a user decides."""
 
 
 def request_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
-    """Return what the machine has at power-on and what the plan adds to it, as far as it has slots for that.
+    """Return what the machine has at power-on plus what the plan adds, limited by its slots.
 
-    What a plan expects to be refused counts too: whether it is, the run has yet to show.
+    Adds that a plan expects to be refused count too: only the run shows whether they are.
     """
     processors = sum(isinstance(operation, AddCpu) for operation in plan.do)
     dimms = [operation for operation in plan.do if isinstance(operation, AddDimm)]
     memory = sum(int(operation.size) for operation in dimms)
-    # The bytes of a file are the host's memory as well, while its cache has them.
+    # The bytes of a file also use the host's memory, while they are in its cache.
     files = sum(int(operation.size) for operation in dimms if operation.backend == "file")
     nvdimms = sum(int(operation.size) for operation in plan.do if isinstance(operation, AddNvdimm))
     memory += nvdimms + int(plan.machine.virtio_mem or 0)

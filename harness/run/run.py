@@ -56,15 +56,16 @@ AGREEMENT = "HOST-AGREED"
 """The rule that QEMU, the firmware and the guest agree on an attempt."""
 
 COLLECTION = 600.0
-"""Seconds for a guest to hand over what it recorded: a trace may have some hundred megabytes."""
+"""Seconds for a guest to supply its recordings: a trace may have some hundred megabytes."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the evidence is, the verdict, and the error that ended the run early, if one did.
+    """The result of a run: where the evidence is, the verdict, and the error that ended the run early, if
+    any.
 
-    ``failure_class`` is who is to blame, None if nobody need be; ``stage`` where an error came. ``first`` is the attempt
-    before this one, if its infrastructure failed. ``history`` is what was judged. ``report`` says where the page of the run
-    is, or why there is none, "" if none was asked for.
+    ``failure_class`` is the class of the failure, None if there is none; ``stage`` is the stage of an error.
+    ``first`` is the previous attempt, if its infrastructure failed. ``history`` is the judged history.
+    ``report`` is the path of the run's page, or why there is none, "" if none was requested.
     """
 
     directory: Path
@@ -78,14 +79,15 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The verdict's, or the error's if nothing is proved."""
+        """The verdict's exit code, or the error's if nothing is proved."""
         if self.error is not None and self.verdict.verdict is not Verdict.VIOLATED:
             return self.error.exit_code
         return self.verdict.exit_code
 
 
 class RunInterrupted(Interrupted):
-    """A run was interrupted by signal ``number``, and everything was ended. ``result`` is what it had come to."""
+    """A run was interrupted by signal ``number``, and everything was ended. ``result`` is its result up to
+    then."""
 
     def __init__(self, result: RunResult, number: int) -> None:
         super().__init__(number)
@@ -93,11 +95,12 @@ class RunInterrupted(Interrupted):
 
 
 class Run:
-    """One run, from its start to its verdict. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan.
+    """One run, from its start to its verdict. Use :meth:`live` to get a guest, or :func:`perform` for a whole
+    plan.
 
-    ``learnt`` is told of the facts whenever one became known, and may raise to end the run. ``error`` is what ended it early
-    and ``failed_stage`` where, once it did. ``given_up`` is set by what is about to end it from outside, a test runner's
-    timeout: why, in words.
+    ``learnt`` is called with the facts whenever one becomes known, and may raise to end the run. ``error`` is
+    the error that ended it early, and ``failed_stage`` its stage. ``given_up`` is set before the run is ended
+    from outside, for instance by a test runner's timeout: the reason as text.
     """
 
     def __init__(
@@ -145,22 +148,22 @@ class Run:
 
     @property
     def facts(self) -> RunFacts:
-        """What the run is made of, as far as it is known."""
+        """The facts about the run, as far as they are known."""
         return self._boot.facts
 
     @property
     def boot_failure(self) -> BootFailure | None:
-        """What the run's end says about the next boot of its guest, None if nothing."""
+        """What the run's end implies for the next boot of its guest, None if nothing."""
         if self.error is None:
             return None
         return boot_failure(self.request, self.directory.name, self.failed_stage, self.error)
 
     @contextlib.contextmanager
     def live(self) -> Iterator[Live]:
-        """Boot, load the driver, yield; then end everything, whatever happened, and close the history.
+        """Boot, load the driver, yield; then always end everything and close the history.
 
-        A HarnessError becomes a Fault record and is raised again; so is an interruption. Before the guest of a run that went
-        wrong is ended, its evidence is collected.
+        A HarnessError becomes a Fault record and is raised again; so is an interruption. Before the guest of
+        a failed run is ended, its evidence is collected.
         """
         outcome: RunEnd = "failed"
         stack = contextlib.ExitStack()
@@ -186,10 +189,10 @@ class Run:
                     raise short from error
                 if self.given_up:
                     late = blame(self._boot.machine, GuestHang(self.given_up))
-                    # Too long is not silent: the guest is not blamed.
+                    # A slow guest is not a silent guest: it is not at fault.
                     self._failed(GuestError(self.given_up) if isinstance(late, GuestHang) else late)
                 else:
-                    # A test's own assertion: what the guest can tell is wanted, but it is nobody's fault here.
+                    # A test's own assertion: the evidence is wanted, but this is not a failure of the run.
                     self.collect_evidence(f"{type(error).__name__}: {error}")
                 raise
         except KeyboardInterrupt:
@@ -200,9 +203,9 @@ class Run:
                 self._end(outcome, stack)
 
     def collect_evidence(self, why: str, *, cheap: bool = False) -> EvidenceIndex:
-        """Collect what the guest can tell now, into ``evidence/``; ``cheap`` only what takes milliseconds.
+        """Collect evidence into ``evidence/``; with ``cheap`` only what takes milliseconds.
 
-        Raises nothing but KeyboardInterrupt: what cannot be had is said in the index.
+        Raises only KeyboardInterrupt: the index says what could not be collected.
         """
         stage = self.failed_stage or self.stages.current
         collector = Evidence(
@@ -219,7 +222,7 @@ class Run:
                 collect()
                 said.append(collector.summary())
         except HarnessError:
-            # The history cannot be written any more; the evidence still may be.
+            # The history cannot be written any more; the evidence perhaps can.
             if not collector.index.items:
                 collect()
         finally:
@@ -227,7 +230,7 @@ class Run:
         return collector.index
 
     def _collect(self) -> None:
-        """Fetch what the guest recorded itself, if it records anything."""
+        """Fetch the guest's own recordings, if there are any."""
         guest = self._boot.guest
         if guest is None or guest.emulates_nt:
             return
@@ -237,7 +240,7 @@ class Run:
             said.append(summary(hand_over(guest, place / FOLDER, place, deadline)))
 
     def judge(self) -> RunVerdict:
-        """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` the result of the run."""
+        """Judge the history on disk; store ``verdict.json``, and the result of the run in ``run.json``."""
         recorded, judge = self._recorded
         self._judged = joined(recorded)
         verdict = judge.finish() if self._judged is recorded else judge_history(self._judged)
@@ -264,8 +267,8 @@ class Run:
             self.directory.write_facts(self.facts)
 
     def _reported(self, verdict: RunVerdict) -> str:
-        """Write the page of the run; what keeps it from being written changes nothing of the run."""
-        # Templates take their time to be loaded, and most runs want none.
+        """Write the page of the run; a failure to write it does not affect the run."""
+        # Templates are slow to load, and most runs need none.
         from harness.report.page.writing import report_path, write_report
 
         try:
@@ -276,7 +279,7 @@ class Run:
         return f"Report: {out}"
 
     def result(self, verdict: RunVerdict) -> RunResult:
-        """Return what became of the run."""
+        """Return the result of the run."""
         return RunResult(
             directory=self.directory.path,
             history=self._judged,
@@ -288,14 +291,15 @@ class Run:
         )
 
     def interruption(self) -> KeyboardInterrupt:
-        """Return what to raise once an interrupted run has ended: RunInterrupted, unless nothing was there to judge."""
+        """Return what to raise after an interrupted run has ended: RunInterrupted, unless there was nothing
+        to judge."""
         # Its history may have no header yet.
         with uninterrupted(), contextlib.suppress(HarnessError):
             return RunInterrupted(self.result(self.judge()), interruption())
         return Interrupted(interruption())
 
     def _failed(self, error: HarnessError) -> None:
-        """Record the error, then collect what the guest can still say."""
+        """Record the error, then collect the evidence."""
         self.error = error
         self.failed_stage = self.stages.current
         self._boot.facts = msgspec.structs.replace(
@@ -305,7 +309,7 @@ class Run:
         self.collect_evidence(error.message)
 
     def _doubt(self) -> str:
-        """Return why the run may be worth a look at its guest though nothing failed, "" if it is not."""
+        """Return why evidence of the guest is useful although nothing failed, "" if it is not."""
         try:
             if self.writer.path.stat().st_size > LARGEST_KEPT:
                 return ""
@@ -321,7 +325,8 @@ class Run:
 
     @functools.cached_property
     def _recorded(self) -> tuple[History, Judge]:
-        """The history as it lies on disk, and its judge: each record is decoded once, and judged once. Raises BadHistory."""
+        """The history on disk, and its judge: each record is decoded once and judged once. Raises
+        BadHistory."""
         history = History(self.directory.path)
         return history, Judge(history)
 
@@ -342,7 +347,7 @@ class Run:
     def _fault(self, error: HarnessError) -> None:
         with contextlib.suppress(
             InfrastructureError
-        ):  # the disk may be full: the error itself is raised all the same
+        ):  # the disk may be full: the error itself is raised anyway
             self.writer.write(
                 RunFailure(
                     failure_class=str(error.failure_class),
@@ -352,7 +357,8 @@ class Run:
             )
 
     def _end(self, outcome: RunEnd, stack: contextlib.ExitStack) -> None:
-        """End what was begun, newest first; then close the history. The history's own failure is not raised again."""
+        """End everything that was started, newest first; then close the history. The history's own failure is
+        not raised again."""
         try:
             stack.close()
         except Exception as error:
@@ -380,10 +386,11 @@ def perform(
     learnt: Learnt = lambda _: None,
     retry: bool = False,
 ) -> RunResult:
-    """Run a plan from power-on to verdict; with ``retry`` once more if the infrastructure failed.
+    """Run a plan from power-on to verdict; with ``retry``, retry once if the infrastructure failed.
 
-    A HarnessError of the run itself is returned in the result, next to the verdict on what was recorded. Raises
-    InfrastructureError if no run directory or verdict can be written, RunInterrupted after everything was ended.
+    A HarnessError of the run itself is returned in the result, next to the verdict on the recorded history.
+    Raises InfrastructureError if no run directory or verdict can be written, RunInterrupted after everything
+    was ended.
     """
     result = _attempt(request, listeners, learnt)
     again = second_attempt(request, result.directory.name, result.error) if retry else None
@@ -409,7 +416,8 @@ def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learn
 
 
 def _asked(request: RunRequest) -> dict[str, Any]:
-    """Return of a request what says nothing else in ``run.json``, for whoever wants the same machine again."""
+    """Return the parts of a request that ``run.json`` has nowhere else, so that the same machine can be built
+    again."""
     recorded = {one.field.partition(".")[0] for one in options_of(RunOptions) if one.recorded}
     asked = {name: value for name, value in vars(request).items() if name in recorded}
     return {

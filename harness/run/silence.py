@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Why a guest is silent: QEMU and the host's scheduler are asked before the guest is blamed.
+"""Why a guest is silent: QEMU and the host's scheduler are checked before the guest counts as hung.
 
-A guest whose QEMU is stopped, starved or does not answer, or that somebody else paused, did not hang. Its silence is the
-infrastructure's, and the run may be tried again.
+A guest whose QEMU is stopped, starved or does not answer, or that another client paused, did not hang. Its
+silence is an infrastructure failure, and the run may be retried.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from harness.machine.machine import Machine
 from harness.machine.qmp_schema import StatusInfo
 
 ASK = 5.0
-"""Seconds for QEMU to say what the guest's state is; one that is not stuck does so in milliseconds."""
+"""Seconds for QEMU to report the guest's state; normally it takes milliseconds."""
 
 SAMPLE = 0.5
-"""Seconds in which a guest that is said to run is watched for waiting."""
+"""Seconds for which a running guest is observed for waiting."""
 
 STARVED = 0.9
-"""Share of the time that QEMU wants a processor and waits for one from which its guest is starved, not silent."""
+"""From this share of runnable time spent waiting for a processor on, a guest counts as starved, not
+silent."""
 
 STATES = {
     "io-error": "QEMU stopped the guest at an I/O error of its disk: is the host's disk full?",
@@ -45,12 +46,13 @@ STATES = {
     "watchdog": "the watchdog device stopped the guest",
     "prelaunch": "QEMU never let the guest run",
 }
-"""What the states mean in which a guest does not run and has not crashed (QEMU: qapi/run-state.json, RunState)."""
+"""The meanings of the states in which a guest does not run and has not crashed (QEMU: qapi/run-state.json,
+RunState)."""
 
 
 @runtime_checkable
 class _HasProcess(Protocol):
-    """A machine that is a process of this host, as far as ``pid`` is not 0."""
+    """A machine that is a process of this host, unless ``pid`` is 0."""
 
     @property
     def pid(self) -> int: ...
@@ -58,7 +60,7 @@ class _HasProcess(Protocol):
 
 @runtime_checkable
 class _Stateful(Protocol):
-    """A machine that QEMU can be asked about."""
+    """A machine whose QEMU can be queried."""
 
     paused_here: bool
 
@@ -66,10 +68,10 @@ class _Stateful(Protocol):
 
 
 def blame(machine: Machine | None, error: HarnessError) -> HarnessError:
-    """Return ``error``, or for a silent guest what silenced it if that is not the guest.
+    """Return ``error``, or for a silent guest the cause of its silence outside the guest.
 
-    Takes GuestHang and GuestUnreachable for silence. Returns InfrastructureError for QEMU's and the host's part, UsageError
-    for a guest that this run itself paused.
+    GuestHang and GuestUnreachable count as silence. Returns InfrastructureError for a cause in QEMU or the
+    host, UsageError for a guest that this run itself paused.
     """
     if machine is None or not isinstance(error, GuestHang | GuestUnreachable) or not machine.alive():
         return error
@@ -102,7 +104,7 @@ def blame(machine: Machine | None, error: HarnessError) -> HarnessError:
 
 def _not_running(machine: _Stateful, error: GuestHang | GuestUnreachable, status: str) -> HarnessError:
     if status in ("guest-panicked", "shutdown", "suspended"):
-        return error  # the guest's own doing, which the history tells
+        return error  # caused by the guest itself, and recorded in the history
     if status != "paused":
         return _infrastructure(error, STATES.get(status, f"the guest does not run: QEMU says {status!r}"), "")
     if machine.paused_here:

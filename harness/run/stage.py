@@ -12,7 +12,7 @@ from harness.history.writer import HistoryWriter
 
 
 class Stages:
-    """Writes stage records; ``current`` is the innermost stage under way, which a fault names."""
+    """Writes stage records; ``current`` is the innermost current stage, which a fault names."""
 
     def __init__(self, writer: HistoryWriter) -> None:
         self.current = "start"
@@ -20,9 +20,10 @@ class Stages:
 
     @contextlib.contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
-        """Record the start and end of a stage. What is appended to the yielded list becomes the detail of its end.
+        """Record the start and end of a stage. Items appended to the yielded list become the detail of its
+        end.
 
-        Raises InfrastructureError where the host ran out of something.
+        Raises InfrastructureError if the host ran out of a resource.
         """
         self.current = name
         said: list[str] = []

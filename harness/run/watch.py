@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the history has shown so far: tallies of driver records, firmware answers, resets and crashes, to be waited on."""
+"""What the history has shown so far: tallies of driver records, firmware answers, resets and crashes, to wait
+for."""
 
 from __future__ import annotations
 
@@ -24,14 +25,14 @@ _SYNC = {driver.START: "start", driver.COMPLETE: "complete", driver.FAILURE: "fa
 _ARRIVAL = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
 
 ADDED = (0x0, 0x1, 0x200)
-"""Sources of ``_OST`` for a device that is there anew: bus check, device check, insertion (ACPI 6.5, section 6.3.5)."""
+"""Sources of ``_OST`` for a new device: bus check, device check, insertion (ACPI 6.5, section 6.3.5)."""
 
 MOST_INSTANCES = 10_000
-"""Drivers, boot by boot, that are told apart; a guest that makes up more is not counted."""
+"""Maximum number of drivers per boot that are distinguished; more, invented by a guest, are not counted."""
 
 
 def crash_hint(crash: str) -> str:
-    """Return what to do about a crash, by its words."""
+    """Return the hint for a crash, by its message."""
     if crash.startswith("bug check"):
         return f"The code and its parameters: {PAGE}. The dump, if Windows wrote one, is in the evidence."
     return "What it said last is in console.log."
@@ -40,13 +41,14 @@ def crash_hint(crash: str) -> str:
 class Watch:
     """Listens to a history. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
 
-    Callbacks inside a registration's call span are for existing processors and are not counted, nor are arrivals inside
-    that of a registration that asked for existing interfaces. An arrival counts once per link, since existing interfaces
-    may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
-    What a driver says on several channels counts on the one that brought its first record. ``untold`` is what a driver whose
-    events are mapped has no event for, and what is not waited for therefore.
+    Callbacks inside a registration's call span are for existing processors and are not counted. Neither are
+    arrivals inside the span of a registration that requested existing interfaces. An arrival counts once per
+    link, since existing interfaces may be announced twice (DDI:
+    wdm/nf-wdm-ioregisterplugplaynotification.md). Records that a driver writes to several channels count on
+    the channel of its first record. ``untold`` is what a driver with mapped events has no event for; it is
+    not awaited.
 
-    ``ours`` are the devices that the machine begins with. ``stranger`` is the first device that the firmware answered for and
+    ``ours`` are the devices that the machine starts with. ``stranger`` is the first device with an ``_OST``
     that no command of this run added.
     """
 
@@ -75,19 +77,20 @@ class Watch:
         writer.subscribe(self._see)
 
     def rebase(self) -> None:
-        """Start counting anew; links known so far stay known."""
+        """Restart counting; known links stay known."""
         with self._changed:
             self.tally.clear()
 
     def forget(self, device: str) -> None:
-        """A device is gone: what the firmware answered for it says nothing about the next one of that id."""
+        """Forget a removed device: its ``_OST`` says nothing about the next device with that id."""
         with self._changed:
             self.ost.pop(device, None)
 
     def expect_reset(self) -> None:
-        """The harness itself is about to reset the machine: no reset is a crash until the guest is ready again.
+        """Note that the harness itself is about to reset the machine: until the guest is ready again, a reset
+        is not a crash.
 
-        There may be two: SeaBIOS, once reset, resets the machine a second time to get its own code back.
+        There may be two: after a reset SeaBIOS resets the machine a second time to restore its own code.
         """
         with self._changed:
             self._rebooting = True
@@ -95,8 +98,8 @@ class Watch:
     def wait(self, met: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until ``met()``, or return False when the deadline passes.
 
-        Raises what :meth:`check` raises. ``met`` and
-        ``alive`` are called without a lock: what they ask may wait for the thread that brings a record here.
+        Raises what :meth:`check` raises. ``met`` and ``alive`` are called without a lock: they may wait for
+        the thread that delivers a record here.
         """
         while True:
             version = self._version
@@ -110,18 +113,19 @@ class Watch:
                     self._changed.wait(min(deadline.remaining(), 0.1))
 
     def wait_change(self, version: int, deadline: Deadline) -> bool:
-        """Wait until something happened after ``version`` was read."""
+        """Wait until something has happened since ``version`` was read."""
         return self.wait(lambda: self._version != version, deadline)
 
     @property
     def version(self) -> int:
-        """Grows whenever something worth waiting for happened."""
+        """A number that increases whenever something relevant happened."""
         return self._version
 
     def check(self) -> None:
         """Raise GuestCrash if the guest crashed or reset itself, or what ``alive`` raises if QEMU ended.
 
-        Raises InfrastructureError if somebody else added a device: what the guest is told of it is not this run's doing.
+        Raises InfrastructureError if another client added a device: its notifications are not caused by this
+        run.
         """
         if self.crash:
             raise GuestCrash(f"the guest crashed: {self.crash[:200]}", hint=crash_hint(self.crash))
@@ -162,9 +166,9 @@ class Watch:
             self._changed.notify_all()
 
     def _derived(self, seen: record.Qmp) -> record.Boot | record.Ost | None:
-        """Return the record that an event becomes besides, right behind the message that brought it.
+        """Return the additional record for an event, written right after its message.
 
-        An event that breaks QEMU's schema is the event log's to refuse; nothing is derived from it.
+        The event log refuses an event that breaks QEMU's schema; nothing is derived from it.
         """
         if "event" not in seen.message:
             return None
@@ -189,7 +193,8 @@ class Watch:
         )
 
     def _see_device(self, message: dict[str, Any]) -> None:
-        """Tell the devices of this run from others: libvirt's events have our names of ours, and libvirt's beside them."""
+        """Distinguish the devices of this run from others: libvirt's events have the harness's names of its
+        devices, and libvirt's beside them."""
         if message.get("execute") == "device_add":
             self._ours.add(str(message.get("arguments", {}).get("id", "")))
         elif message.get("event") == "ACPI_DEVICE_OST" and "libvirt" not in message:

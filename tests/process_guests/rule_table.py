@@ -29,19 +29,19 @@ QUICK = Timeouts(operation=10.0, consequence=0.5, quiet=0.03)
 """A process answers at once, and it is asked whether it lives before its silence counts."""
 
 CANNOT = {
-    "balloon": "cannot show memory that is no ACPI memory device",
+    "balloon": "cannot show memory outside ACPI memory devices",
     "dimm-backends": "cannot show what a DIMM is made of on the host",
     "migrate": "cannot show a migration",
     "migrate-fails": "cannot show a migration",
     "migrate-in-add": "cannot show a migration",
     "migrate-pending": "cannot show a migration",
     "monitor-drops": "cannot show how a monitor drops",
-    "nvdimm": "cannot show memory that is no ACPI memory device",
+    "nvdimm": "cannot show memory outside ACPI memory devices",
     "reset": "cannot show a reset",
     "reset-in-add": "cannot show a reset",
     "two-clients": "cannot show two clients",
     "unaligned-dimm": "cannot show a device that the guest ignores",
-    "virtio-mem": "cannot show memory that is no ACPI memory device",
+    "virtio-mem": "cannot show memory outside ACPI memory devices",
 }
 """Plans that need a guest which boots, and what is said instead."""
 

@@ -55,7 +55,7 @@ def test_all_three_agree(request_: PendingRemoval, heard: Ejection, listed: bool
     [
         (cpu(), GONE, True, 2, "QEMU still lists the device, and the guest gave it back"),
         (cpu(), Ejection(deleted=True), False, 2, "no _OST reports that it was ejected (seen: none)"),
-        (cpu(), Ejection(ost=[(3, 0)]), False, 2, "QEMU did not tell of its end"),
+        (cpu(), Ejection(ost=[(3, 0)]), False, 2, "QEMU did not report its removal"),
         (cpu(), GONE, False, 3, "the guest counts 3 processors, expected 3 - 1"),
         (cpu(), GONE, False, 1, "the guest counts 1 processors, expected 3 - 1"),
         (dimm(), GONE, False, 690 * MIB, "bytes of memory, expected 734003200 - 268435456"),

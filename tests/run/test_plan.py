@@ -77,7 +77,7 @@ def test_every_built_in_plan_decodes() -> None:
         ),
         (
             'name="a"\n[[do]]\nop="add-dimm"\nsize="128 MiB"\nbackend="memfd"\nhugepages="1 GiB"',
-            "p.toml:6: do[1] (add-dimm): size '128 MiB' is no multiple of hugepages '1 GiB'",
+            "p.toml:6: do[1] (add-dimm): size '128 MiB' is not a multiple of hugepages '1 GiB'",
             "",
         ),
         (

@@ -105,7 +105,7 @@ def test_qemu_that_died_leaves_its_last_words_and_is_tried_once_more(
     assert (result.first.failure_class, result.first.stage) == (FailureClass.INFRASTRUCTURE, "plan")
     reasons = {item.name: (item.state, item.reason) for item in index_of(result.first.directory).items}
     assert ("collected", "") == reasons["qemu.log"]
-    assert ("skipped", "QEMU is gone; its last words are in qemu.log") == reasons["registers"]
+    assert ("skipped", "QEMU is gone; its last output is in qemu.log") == reasons["registers"]
     facts = facts_of(result.directory)
     assert (2, result.first.directory.name) == (facts.attempt, facts.retry_of)
     assert RunDirectory(result.directory).evidence() is None

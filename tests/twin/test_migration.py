@@ -328,7 +328,7 @@ def test_a_reset_in_the_middle_of_an_add_is_unknown(perform_restored: Perform) -
     )
     records = records_of(result)
     (note,) = [one.detail for one in records if isinstance(one, r.Stage) and one.name == "plan"]
-    assert "cpu-1 is cut short by the reset" in note
+    assert "cpu-1 is interrupted by the reset" in note
     starts = [one for one in records if isinstance(one, d.SyncExit) and one.state == d.START and one.nt == 2]
     assert starts
 
