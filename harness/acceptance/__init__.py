@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
-"""Acceptance: what a guest is put through before its verdicts are believed, written once for the twin and for Windows."""
+"""Acceptance: the cases that a guest must pass before its verdicts are trusted, written once for the twin and
+for Windows."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An acceptance: the cases run on one guest, one fresh guest each, and what they say together."""
+"""An acceptance: the cases run on one guest, each on a fresh one, and their combined result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ Told = Callable[[CaseResult], None]
 
 
 class TranscriptAgreement(msgspec.Struct, frozen=True, kw_only=True):
-    """A case's transcript on the guest against that on the twin: ``agree``, ``differ``, ``unknown``, or why neither."""
+    """The comparison of a case's transcripts on the guest and on the twin: ``agree``, ``differ`` or
+    ``unknown``, with the reason."""
 
     number: int
     verdict: str
@@ -38,7 +39,7 @@ class TranscriptAgreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cases said. ``observations`` are values and how often each was seen, by question."""
+    """The results of the cases. ``observations`` are values and how often each was seen, by question."""
 
     guest: str
     build: str
@@ -50,11 +51,11 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The worst of all cases."""
+        """The worst exit code of all cases."""
         return worst([one.exit_code for one in self.results])
 
     def count(self, outcome: CaseOutcome) -> int:
-        """Return how many cases ended so."""
+        """Return how many cases had this outcome."""
         return sum(one.outcome is outcome for one in self.results)
 
 
@@ -71,8 +72,9 @@ def accept(
 ) -> Acceptance:
     """Run the cases on ``guest`` and, to ``compare`` their transcripts, on the twin.
 
-    ``request`` makes the request of a case on a guest. ``soak`` repeats those cases that are worth it. ``told`` hears of
-    each result. A boot that failed is not tried again. Raises KeyboardInterrupt after the guest was ended.
+    ``request`` creates the request of a case on a guest. ``soak`` repeats the cases with a repeat count.
+    ``told`` is called with each result. A failed boot is not retried. Raises KeyboardInterrupt after the
+    guest was ended.
     """
     failures = BootFailures()
     results: list[CaseResult] = []
@@ -106,7 +108,7 @@ def accept(
 
 
 def unsuited(case: Case, guest: str) -> str:
-    """Return why a case is not for this guest, "" if it is."""
+    """Return why a case does not apply to this guest, "" if it does."""
     if guest == TWIN and case.twin:
         return case.twin
     client = guest.startswith("windows") and find_template(guest).expect.processor == "after-restart"
@@ -125,7 +127,7 @@ def _run(
     times: int,
     listeners: tuple[Listener, ...],
 ) -> list[CaseResult]:
-    """Run a case, so often or until it does not pass."""
+    """Run a case up to this many times, until it does not pass."""
     if why := unsuited(case, guest):
         return [skipped(case, guest, why)]
     results: list[CaseResult] = []
@@ -133,7 +135,7 @@ def _run(
         try:
             wanted = request(case, guest)
         except UsageError as error:
-            # An option of all cases that this one's plan cannot have.
+            # An option for all cases that this case's plan does not allow.
             return [*results, not_run(case, guest, error.message)]
         if (failure := failures.against(wanted)) is not None:
             return [*results, not_run(case, guest, str(failure))]

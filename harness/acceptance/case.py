@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The acceptance cases: each a plan, what is expected of it and by which page, and which rules it must put to work."""
+"""The acceptance cases: each has a plan, the expectation with its source page, and the rules that it must
+exercise."""
 
 from __future__ import annotations
 
@@ -19,12 +20,13 @@ from harness.run.plan import MachineWishes, Plan, checked
 class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One case, decoded from ``cases/NN-name.toml``.
 
-    ``expected`` is one sentence, ``source`` the page it comes from. ``exercises`` are rules that must have had something to
-    judge: a case in which nothing was put to the test does not pass. ``races`` is why no more can be said of some
-    of its rules than that they are not broken. ``guests`` ``clients`` is for
-    guests that take processors only when they restart, which every other case that adds one is not for. ``procedure`` ``migrate`` takes
-    the machine over into another QEMU after the plan's operations. ``ends`` says how the run is to end. ``twin`` is why the
-    twin cannot show it, "" if it can. ``repeat`` is how often a soak does it. The rest is a plan's.
+    ``expected`` is one sentence, ``source`` the page it comes from. ``exercises`` are rules that must have
+    something to judge: a case that exercised nothing does not pass. ``races`` is why some of its rules can
+    only be shown not to be broken. ``guests`` ``clients`` is for guests that accept processors only at a
+    restart; other cases that add a processor do not apply to them. ``procedure`` ``migrate`` moves the
+    machine to another QEMU after the plan's operations. ``ends`` says how the run is expected to end.
+    ``twin`` is why the twin cannot show it, "" if it can. ``repeat`` is how often a soak runs it. The other
+    fields are a plan's.
     """
 
     number: Annotated[int, msgspec.Meta(ge=1, le=99)]
@@ -49,7 +51,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def plan(self) -> Plan:
-        """What is executed; runs and reproductions carry its name."""
+        """The executed plan; runs and reproductions have its name."""
         return Plan(
             name=f"accept-{self.number:02}-{self.name}",
             summary=self.expected,
@@ -60,7 +62,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def decode_case(text: str, *, name: str) -> Case:
-    """Decode one. Raises BadDocument with file:line, also for a rule that does not exist."""
+    """Decode a case. Raises BadDocument with file:line, also for a rule that does not exist."""
     case = decode_toml(text, Case, name=name)
     checked(case.plan, text, name)
     known = {rule.id for rule in all_rules()}
@@ -84,7 +86,8 @@ def all_cases() -> list[Case]:
 
 
 def find_cases(wanted: list[str]) -> list[Case]:
-    """Return the cases with these numbers or names, all for an empty list. Raises UsageError with those there are."""
+    """Return the cases with these numbers or names, all for an empty list. Raises UsageError with the
+    existing ones."""
     cases = all_cases()
     if not wanted:
         return cases

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The findings of an acceptance: what it says of each line of the documents, in a file to commit and to compare.
+"""The findings of an acceptance: its result for each line of the documents, in a file to commit and to
+compare.
 
 A line is a rule, an open question of the contract, a statement on Windows (docs/windows.md) or a promise of the template.
-What Windows showed confirms it, refutes it, or answers it; without evidence it is open. Any other guest leaves every line
-open, and the file says which guest it is of. Order and words are the same each time; there are no times and no paths.
+What Windows showed confirms it, refutes it, or answers it; without evidence it is open. Any other guest
+leaves every line open, and the file names the guest. Order and wording are the same each time; there are no
+times and no paths.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ FORMAT = 1
 """Version of the file. A newer one is refused."""
 
 LARGEST = 8 << 20
-"""Bytes of a file that is read."""
+"""Maximum bytes of a file that is read."""
 
 
 class Status(StrEnum):
-    """What is known of a line: of a question ``answered`` or ``open``, of all others one of the other three."""
+    """The status of a line: of a question ``answered`` or ``open``, of all others one of the other three."""
 
     CONFIRMED = "confirmed"
     REFUTED = "refuted"
@@ -36,7 +38,8 @@ class Status(StrEnum):
 
 
 class Showing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What shows it: ``run`` is a case, ``NN-name``, or another place; ``records`` are numbers in its history."""
+    """The evidence: ``run`` is a case, ``NN-name``, or another place; ``records`` are numbers in its
+    history."""
 
     run: str
     records: list[int] = []
@@ -44,7 +47,7 @@ class Showing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class QuestionValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One value that was seen to a question: by which rule, "" if by none, and what shows it first."""
+    """One value that was seen for a question: the rule, "" for none, and its first evidence."""
 
     rule: str = ""
     value: str
@@ -52,10 +55,10 @@ class QuestionValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class FindingLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a document. ``shown`` is what shows it, None if it is open; ``why`` says why it is open.
+    """One line of a document. ``shown`` is its evidence, None if it is open; ``why`` says why it is open.
 
-    ``level`` and ``source`` are a rule's. ``answers`` are a question's. On a guest that is not Windows a line with ``shown`` is
-    open all the same, and ``why`` says what that guest showed.
+    ``level`` and ``source`` are a rule's. ``answers`` are a question's. On a guest other than Windows a line
+    with ``shown`` is also open, and ``why`` says what that guest showed.
     """
 
     id: str
@@ -69,10 +72,11 @@ class FindingLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class GuestIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which guest the findings are of; "" for what is not known or does not exist.
+    """The guest of the findings; "" for unknown or missing values.
 
-    ``windows`` is whether it is one at all, ``worth`` what its verdicts say about Windows. ``system`` is how it calls itself;
-    ``edition``, ``build`` and ``digest`` are the template's; ``qemu`` and ``accelerator`` those of the runs.
+    ``windows`` is whether it is Windows, ``worth`` what its verdicts say about Windows. ``system`` is the
+    name that it reports; ``edition``, ``build`` and ``digest`` are the template's; ``qemu`` and
+    ``accelerator`` those of the runs.
     """
 
     guest: str
@@ -110,9 +114,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of which two findings say different things: its status or, of a question, the values that were seen.
+    """A line that differs between two findings: its status or, for a question, its values.
 
-    ``before`` and ``after`` are "" where the line is in one of the findings only.
+    ``before`` and ``after`` are "" if the line is only in the other one.
     """
 
     kind: str
@@ -123,7 +127,7 @@ class FindingChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def changes(old: Findings, new: Findings) -> list[FindingChange]:
-    """Return the lines of which the two say different things, in the new one's order; what only the old one has comes last."""
+    """Return the lines that differ, in the new one's order; lines of the old one only come last."""
     found = []
     for kind, lines in new.kinds.items():
         before = {(line.id, line.says): line for line in old.kinds[kind]}
@@ -143,13 +147,13 @@ def _said(line: FindingLine | None) -> str:
 
 
 def counted(lines: list[FindingLine]) -> str:
-    """Return how many lines there are of each status, in words."""
+    """Return the number of lines of each status, as text."""
     counts = Counter(line.status for line in lines)
     return ", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "none"
 
 
 def check_place(file: Path) -> None:
-    """Raise UsageError if ``file`` cannot be written: before the runs, which take hours."""
+    """Raise UsageError if ``file`` cannot be written; called before the runs, which take hours."""
     folder = file.parent
     if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         why = (
@@ -173,7 +177,8 @@ def write_findings(file: Path, found: Findings) -> None:
 
 
 def read_findings(file: Path) -> Findings:
-    """Return the findings in a file. Raises UsageError if it cannot be read, BadDocument for what is none, or of a newer format."""
+    """Return the findings in a file. Raises UsageError if it cannot be read, BadDocument if it is not a file
+    of findings or has a newer format."""
     try:
         file.stat()
     except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Findings on a terminal: how many lines of each kind there are, those that were refuted, and what changed."""
+"""Findings on a terminal: the number of lines of each kind, the refuted ones, and the changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.report.style import Style
 
 
 def findings_lines(found: Findings, style: Style) -> list[str]:
-    """Return the counts by kind, and each refuted line with what shows it."""
+    """Return the counts by kind, and each refuted line with its evidence."""
     about = found.about
     lines = ["", style.strong("Lines of the documents")]
     if about.system:
@@ -41,7 +41,7 @@ def _refuted(kind: str, line: FindingLine, style: Style) -> list[str]:
 
 
 def change_lines(old: Findings, changed: Sequence[FindingChange], style: Style) -> list[str]:
-    """Return what the findings say otherwise than older ones."""
+    """Return the differences from older findings."""
     about = old.about
     was = " ".join(word for word in (about.guest, about.build) if word)
     lines = ["", style.strong(f"Against {printable(was, 120)}, harness {printable(about.harness, 40)}")]

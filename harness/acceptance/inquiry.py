@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Makes the findings of an acceptance from the histories of its runs, the template's build and its promises."""
+"""Derives the findings of an acceptance from the histories of its runs, the template's build and its
+promises."""
 
 from __future__ import annotations
 
@@ -43,13 +44,13 @@ from harness.template.promise import PromiseFinding, promised
 from harness.template.store import BuiltTemplate
 
 LEVELS = (Level.ERROR, Level.ERROR_DRIVER, Level.WARN)
-"""Rules that say what pages say. Gates and policies are about the evidence and the harness."""
+"""Levels of rules that repeat pages. Gates and policies are about the evidence and the harness."""
 
 MOST_VALUES = 16
-"""Values of one question that are kept."""
+"""Maximum number of values of one question."""
 
 LONGEST = 400
-"""Characters of words that a guest chose."""
+"""Maximum characters of text from a guest."""
 
 VISIT = "template verify"
 
@@ -74,10 +75,10 @@ def findings_of(
     promises: Sequence[PromiseFinding] = (),
     unproved: str = "",
 ) -> Findings:
-    """Return what the runs of ``results`` say of each line.
+    """Return the findings of the runs of ``results`` for each line.
 
-    ``built`` is the guest's template, None for a guest without one. ``promises`` are what its visit found, and ``unproved``
-    says why there was none. A run that cannot be read says nothing.
+    ``built`` is the guest's template, None for a guest without one. ``promises`` are the results of its
+    check, and ``unproved`` says why there was none. An unreadable run contributes nothing.
     """
     runs = list(_read(results))
     windows = built is not None and guest.startswith("windows")
@@ -118,7 +119,7 @@ def _read_run(case: str, directory: Path) -> _Run:
 
 
 def _made_of(directory: Path) -> tuple[str, str]:
-    """Return the version of QEMU and the accelerator of a run, "" for what is not known."""
+    """Return the version of QEMU and the accelerator of a run, "" for unknown values."""
     with contextlib.suppress(UsageError):
         facts = RunDirectory(directory).facts()
         return facts.qemu_version, facts.accelerator
@@ -134,7 +135,7 @@ def _of_interest(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def _outcomes(records: Iterable[Record]) -> Iterator[tuple[int, str]]:
-    """Yield what became of processors that were added while the guest ran, where the three agree on it."""
+    """Yield the results of adding processors to the running guest, if the three sources agree."""
     processors = set()
     for record in records:
         if isinstance(record, Add) and record.what == "cpu":
@@ -216,7 +217,7 @@ def _question(name: str, text: str, runs: list[_Run]) -> FindingLine:
 
 
 def _values(name: str, run: _Run) -> Iterator[tuple[str, str, int]]:
-    """Yield the rule, the value and the record of everything that one run saw to a question."""
+    """Yield the rule, the value and the record of each observation of one run about a question."""
     for rule in answering(name):
         if rule.level is Level.OBSERVE:
             for question, values in run.shown.seen.items():
@@ -284,7 +285,8 @@ def _promises(built: BuiltTemplate, found: Sequence[PromiseFinding], unproved: s
 
 
 def _of_no_windows(found: Findings) -> Findings:
-    """Return the findings of a guest that is not Windows: every line is open, and says what this guest showed."""
+    """Return the findings of a guest other than Windows: every line is open, and says what this guest
+    showed."""
     guest = found.about.guest
 
     def opened(line: FindingLine) -> FindingLine:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The case in which a machine is taken over by another QEMU while an add is pending: what the guest is then told."""
+"""The case in which a machine moves to another QEMU while an add is pending: the notifications afterwards."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from harness.run.request import RunRequest
 from harness.run.run import Run
 
 SAVE = 300.0
-"""Seconds that saving and taking over may take."""
+"""Seconds that saving and restoring may take."""
 
 PLACE = "moved"
-"""The second machine's place in the run directory; the migration state lies in ``state`` beside it."""
+"""The second machine's folder in the run directory; the migration state is in ``state`` beside it."""
 
 
 class _Told:
-    """What the driver was told of processors since the take-over, by state and number."""
+    """The driver's processor notifications since the take-over, by state and number."""
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[int, int]] = Counter()
@@ -55,10 +55,11 @@ class _Told:
 
 
 def migrate(case: Case, request: RunRequest) -> CaseResult:
-    """Run the case's operations, save, take over, and see that the pending processor is announced exactly once.
+    """Run the case's operations, save, restore, and check that the pending processor is announced exactly
+    once.
 
-    The first machine's history is the run's; that of the second lies in ``moved/`` in its directory. It is not judged by
-    the rules, because the host's commands are in the first.
+    The first machine's history is the run's; that of the second is in ``moved/`` in its directory. It is not
+    judged by the rules, because the host's commands are in the first.
     """
     run = Run(request)
     try:
@@ -76,7 +77,7 @@ def migrate(case: Case, request: RunRequest) -> CaseResult:
 
 
 def _save(case: Case, run: Run) -> tuple[MachineSnapshot, MachineSpec, int]:
-    """Do the operations and save; return the state, its machine, and how many processors the guest counted."""
+    """Execute the operations and save; return the state, its machine, and the guest's count of processors."""
     place = run.directory.path / "state"
     with run.live() as live:
         if not isinstance(live.machine, QemuMachine):
@@ -96,7 +97,7 @@ def _save(case: Case, run: Run) -> tuple[MachineSnapshot, MachineSpec, int]:
 def _take_over(
     run: Run, state: MachineSnapshot, spec: MachineSpec, before: int
 ) -> tuple[list[str], list[str]]:
-    """Take the state over and wait for the processor; return what was seen, and what is wrong with it."""
+    """Restore the state and wait for the processor; return what was seen, and what is wrong."""
     request = run.request
     place = run.directory.path / PLACE
     place.mkdir(mode=0o700)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The open questions of the contract: where pages contradict each other (X), and what none of them says (U)."""
+"""The open questions of the contract: contradictions between pages (X), and what no page says (U)."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ OPEN_QUESTIONS = {
     "U33": "does Windows report to ACPI how adding a plugged device ended?",
     "U34": "what if a callback never returns?",
 }
-"""By clause, in the words of docs/contract.md; of a contradiction, what it is about."""
+"""By clause, in the wording of docs/contract.md; for a contradiction, its subject."""
 
 EDITIONS = ("X8", "U26")
-"""Answered by whether the guest took a processor while it ran."""
+"""Answered by whether the guest accepted a processor while it ran."""
 
 REPORTED = "U33"
 """Answered by the ``_OST`` of each attempt."""

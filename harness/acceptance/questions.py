@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The open questions about Windows that an acceptance run answers, from what its runs saw."""
+"""The open questions about Windows that an acceptance answers from the observations of its runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ UNANSWERED = "not answered by these cases"
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """A question and what was seen to it; ``answer`` is :data:`UNANSWERED` if nothing was."""
+    """A question and its answer; ``answer`` is :data:`UNANSWERED` if nothing was seen."""
 
     question: str
     answer: str
 
 
 class _Seen:
-    """What the histories of all cases hold of the questions."""
+    """What the histories of all cases contain about the questions."""
 
     def __init__(self, directories: Iterable[Path]) -> None:
         self.ost: dict[str, Counter[str]] = {}

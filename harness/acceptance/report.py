@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An acceptance as a report: for a terminal, and as Markdown to keep beside the evidence."""
+"""The report of an acceptance: for a terminal, and as Markdown beside the evidence."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from harness.report.style import Style
 from harness.report.verdict_text import guest_label
 
 _HARMLESS = {ord(sign): f"&#{ord(sign)};" for sign in "\\`|<>[]*_#&"}
-"""What Markdown or HTML would take for its own."""
+"""Characters with a meaning in Markdown or HTML."""
 
 MOST_VALUES = 5
-"""Values of one observation that are shown."""
+"""Maximum number of shown values of one observation."""
 
 
 def case_lines(result: CaseResult, style: Style) -> list[str]:
-    """Return what is said of a case as soon as it is over; no more than a line for one that passed."""
+    """Return the text for a finished case; one line for a case that passed."""
     paint = {CaseOutcome.PASSED: style.good, CaseOutcome.FAILED: style.bad}.get(
         result.outcome, style.doubtful
     )
@@ -35,7 +35,7 @@ def case_lines(result: CaseResult, style: Style) -> list[str]:
 
 
 def closing_lines(found: Acceptance, style: Style) -> list[str]:
-    """Return what is said when all cases are over."""
+    """Return the text for the end of all cases."""
     counts = ", ".join(
         f"{found.count(outcome)} {outcome.value}" for outcome in CaseOutcome if found.count(outcome)
     )
@@ -65,7 +65,7 @@ def _comparison(one: TranscriptAgreement) -> str:
 
 
 def markdown(found: Acceptance) -> str:
-    """Return the whole report. Whatever a guest chose in it is made harmless."""
+    """Return the whole report. Text from a guest is escaped."""
     lines = [
         f"# Acceptance of {_plain(found.guest)}",
         "",
@@ -93,5 +93,5 @@ def markdown(found: Acceptance) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that means nothing to Markdown, on one line."""
+    """Return the text escaped for Markdown, on one line."""
     return printable(text, 1500).translate(_HARMLESS)

@@ -19,7 +19,7 @@ from harness.run.run import RunResult
 
 
 class CaseOutcome(StrEnum):
-    """What a case says of a guest."""
+    """The outcome of a case on a guest."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -38,7 +38,8 @@ EXIT_CODES = {
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     """One case on one guest. ``seen`` are sentences, ``why`` says why it did not pass.
 
-    ``directory`` is the run directory, "" if nothing was run; ``exit_code`` is the run's own where its infrastructure failed.
+    ``directory`` is the run directory, "" if nothing was run; ``exit_code`` is the run's own if its
+    infrastructure failed.
     """
 
     number: int
@@ -59,7 +60,7 @@ def skipped(case: Case, guest: str, why: str) -> CaseResult:
 
 
 def not_run(case: Case, guest: str, why: str) -> CaseResult:
-    """Return the result of a case that was not tried, because the guest does not come up."""
+    """Return the result of a case that was not tried, because the guest does not boot."""
     return _result(case, guest, CaseOutcome.UNKNOWN, [why])
 
 
@@ -77,7 +78,7 @@ def _result(case: Case, guest: str, outcome: CaseOutcome, why: list[str]) -> Cas
 
 
 def result_of(case: Case, guest: str, run: RunResult) -> CaseResult:
-    """Return what the run of a case says."""
+    """Return the result of a case from its run."""
     outcome, why = _outcome(case, run)
     code = EXIT_CODES[outcome]
     if outcome is CaseOutcome.UNKNOWN and run.error is not None:
@@ -114,7 +115,8 @@ def _said(error: HarnessError | None) -> str:
 
 
 def seen_in(history: History) -> list[str]:
-    """Return in sentences what happened: each attempt's outcome, what the driver was told, what a plan demanded."""
+    """Return sentences about the run: each attempt's outcome, the driver's notifications, the plan's
+    requirements."""
     told: Counter[str] = Counter()
     sentences: list[str] = []
     existing = False

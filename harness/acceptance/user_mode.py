@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an application was told of arrivals, held against what the driver was told: ``hpnctl watch --json``."""
+"""An application's arrival notifications compared with the driver's: ``hpnctl watch --json``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ LONGEST_LINE = 8192
 
 
 _ARRIVAL = re.compile(r"qpc=(\d{1,19}) .*?\bcls=(cpu|memory) ")
-"""The performance counter when the message came, and the class of the interface, in the words of ``hpnctl watch``."""
+"""The performance counter at the message, and the class of the interface, in the format of ``hpnctl
+watch``."""
 
 
 class _Heard(msgspec.Struct):
@@ -28,7 +29,8 @@ class _Heard(msgspec.Struct):
 
 
 def heard(directory: Path) -> list[str]:
-    """Return in sentences when user mode heard of each class of arrival, compared with the driver; [] if nobody listened."""
+    """Return sentences on when user mode received each class of arrival, compared with the driver; [] without
+    a listener."""
     files = sorted(directory.rglob(FILE))
     if not files:
         return []

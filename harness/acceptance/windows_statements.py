@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The statements on Windows that docs/windows.md lists, and the records that show whether one is true.
 
-``statements.json`` is the page's tables as data: ``python -m tests.docs.statements`` writes it anew.
+``statements.json`` is the page's tables as data: ``python -m tests.docs.statements`` regenerates it.
 
-A script of ours stands for what it relies on. Windows confirms it by carrying the script out, and refutes it by breaking
-it off with words of its own. A script that was not run, whose answer was lost, or whose tool ended with a code that
-may be anybody's fault, says nothing.
+A script of the harness tests what it relies on. Windows confirms it if the script succeeds, and refutes it if
+Windows stops the script with an error message. A script that was not run, whose answer was lost, or whose
+tool exited with an ambiguous code, decides nothing.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from harness.template.template import Template
 LAUNCH = f"{INSTALL}/{LAUNCHER}"
 PROVISIONING = SHOWN[BuildStage.PROVISIONING]
 WARNING = "warning: "
-"""What the log of a build says before a failure of a step that the build went on after: ``STEP: WORDS``."""
+"""The prefix in a build's log of a step's failure after which the build continued: ``STEP: WORDS``."""
 
 MACHINE, TRACE, TRACE_FILE = "hpnctl machine", "hpnctl trace", "trace file"
 NMI, BUG_CHECK, OWN_COPY = "NMI", "bug check", "one file a service"
-"""Statements with evidence of their own, by their names on the page."""
+"""Statements with separate evidence, by their names on the page."""
 
 NMI_BUG_CHECK = 0x80
 """WD: debugger/bug-check-0x80--nmi-hardware-failure.md."""
 
 RESTART_WANTED = {"verifier": (2,), "pnp-install": (3010, 1641)}
-"""Codes other than 0 with which a script's tool says that all is done and a restart is wanted."""
+"""Exit codes other than 0 with which a script's tool reports success and requests a restart."""
 
 
 class Shown(StrEnum):
-    """What a record shows of a statement."""
+    """What a record shows about a statement."""
 
     TRUE = "true"
     FALSE = "false"
 
 
 class StatementEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run showed of a statement, by which record, and in which words."""
+    """What a run showed about a statement: the record and its text."""
 
     shown: Shown
     record: int
@@ -64,7 +64,7 @@ class StatementEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the page: ``id`` says what relies on it, ``says`` what it is, ``page`` where that is said."""
+    """A row of the page: ``id`` is what relies on the statement, ``says`` its text, ``page`` its source."""
 
     id: str
     says: str
@@ -72,7 +72,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def statements(template: Template) -> list[Statement]:
-    """Return all statements, in the page's order, and the steps that ``template`` alone has."""
+    """Return all statements, in the page's order, and the steps that only ``template`` has."""
     data = resources.files("harness.acceptance").joinpath("statements.json").read_bytes()
     known = msgspec.json.decode(data, type=list[Statement])
     names = {one.id for one in known}
@@ -81,7 +81,8 @@ def statements(template: Template) -> list[Statement]:
 
 
 def in_run(records: Iterable[Record]) -> dict[str, StatementEvidence]:
-    """Return what the records of one run show. Of a script that was run more than once the last word counts."""
+    """Return what the records of one run show. For a script that was run more than once, the last result
+    counts."""
     found: dict[str, StatementEvidence] = {}
     drivers: set[str] = set()
     for record in records:
@@ -127,17 +128,18 @@ def _bug_check(message: dict[str, Any]) -> BugCheck | None:
 
 
 class BuildEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a template's build showed of a statement; ``place`` names the log in the template's folder."""
+    """What a template's build showed about a statement; ``place`` names the log in the template's folder."""
 
     place: str
     evidence: StatementEvidence
 
 
 def in_build(built: BuiltTemplate) -> dict[str, BuildEvidence]:
-    """Return what the logs of a template's build show of its provisioning steps; the last attempt at a step counts.
+    """Return what the logs of a template's build show about its provisioning steps; the last attempt at a
+    step counts.
 
-    A step was carried out if the guest went on to the next one. It is refuted by the failure that it told itself, also by one
-    that the build went on after. What begins provisioning was carried out if provisioning began.
+    A step succeeded if the guest continued with the next one. It is refuted by its own reported failure, also
+    if the build continued. What starts provisioning succeeded if provisioning started.
     """
     files = {step.name: f"{FOLDER}/{step.script.name}" for step in steps(built.template())}
     found: dict[str, BuildEvidence] = {}
@@ -166,7 +168,7 @@ def in_build(built: BuiltTemplate) -> dict[str, BuildEvidence]:
 
 
 _STEP = re.compile(r"provisioning, (step [0-9]+ of [0-9]+ \(([a-z0-9-]+)\))")
-"""How a build's log names a step (:class:`harness.template.progress.BuildPosition`)."""
+"""The format of a step in a build's log (:class:`harness.template.progress.BuildPosition`)."""
 
 
 def _step(stage: str) -> str:
@@ -180,7 +182,7 @@ def _words(stage: str) -> str:
 
 
 def _stages(log: Path) -> Iterator[Stage]:
-    """Yield the beginnings and ends of stages in a build's log; nothing more where it cannot be read."""
+    """Yield the starts and ends of stages in a build's log, as far as it can be read."""
     with contextlib.suppress(HarnessError):
         for record in History(log.parent):
             if not isinstance(record, Stage) or record.name == "lease":

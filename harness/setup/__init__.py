@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Set-up: what ``./lab`` does before anything else of the harness can run.
+"""Set-up: what ``./lab`` does before any other part of the harness can run.
 
-This room uses the standard library only, because it runs on the machine's own Python before any environment exists.
+This room uses only the standard library, because it runs on the machine's own Python before any environment
+exists.
 """

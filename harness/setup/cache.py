@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The cache directory: everything that set-up builds, each thing once, under a key that is a digest of its inputs.
+"""The cache directory: everything that set-up builds, each item once, under a digest of its inputs.
 
-A thing is built in place (a virtual environment cannot be moved) and counts only from the moment its marker file
-appears, which is the last thing written. Who finds no marker takes the lock, removes what a killed build left, and
-builds anew. The lock is flock(2): the kernel releases it whatever becomes of the builder. The builder's children
-inherit it, so that a pip that outlives its killed parent still keeps others away from the directory it writes to.
+An item is built in place (a virtual environment cannot be moved) and is valid only when its marker file
+exists, which is written last. A process that finds no marker takes the lock, removes what a killed build
+left, and rebuilds. The lock is flock(2): the kernel releases it however the builder ends. The builder's
+children inherit it, so that a pip that outlives its killed parent still keeps other processes away from its
+directory.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from harness.setup.content import ContentDigests, ContentError
 
 MARKER = "complete.json"
 SPACE_NEEDED = 1 << 30
-"""Bytes that must be free before anything is built: the environment and the twin's image together take less."""
+"""Bytes that must be free before a build: the environment and the twin's image together need less."""
 MORE_SPACE = "Free about 1 GiB there, or set HOTPLUG_HARNESS_CACHE to a directory on a larger disk."
 UNUSED_AFTER = 30 * 24 * 3600
-"""Seconds after which a built thing that nobody used is removed when the next one is built."""
+"""Seconds after which an unused item is removed when the next one is built."""
 OUTGROWN_AFTER = 24 * 3600
-"""The same for one that belongs to the clone the next one is for: most likely an input changed, and it is outgrown."""
+"""The same for an item of the clone for which the next one is built: most likely an input changed, and it is
+obsolete."""
 SHARED_AFTER = 7 * 24 * 3600
-"""The same for one that all clones share: it is large, and nobody can tell which clone will want it again."""
+"""The same for an item that all clones share: it is large, and any clone may need it again."""
 
 WORKABLE = re.compile(r"[\w/.+@=~-]+")
 
@@ -43,7 +45,7 @@ BuildInto = Callable[[Path, int], None]
 
 
 def digest(*inputs: bytes | str) -> str:
-    """Return a short name for these inputs in this order; another input or another order gives another name."""
+    """Return a short name for these inputs in this order; other inputs or another order give another name."""
     whole = hashlib.sha256()
     for each in inputs:
         data = each.encode() if isinstance(each, str) else each
@@ -54,7 +56,7 @@ def digest(*inputs: bytes | str) -> str:
 def cache_directory(environment: Mapping[str, str]) -> Path:
     """Return ``$HOTPLUG_HARNESS_CACHE``, else ``$XDG_CACHE_HOME/hotplug-harness``, else the one in the home directory.
 
-    Raises UsageError for a path that is not absolute, or that the build of a kernel module cannot work in.
+    Raises UsageError for a path that is not absolute, or in which a kernel module cannot be built.
     """
     for variable, below in (("HOTPLUG_HARNESS_CACHE", ""), ("XDG_CACHE_HOME", "hotplug-harness")):
         if value := environment.get(variable):
@@ -65,7 +67,8 @@ def cache_directory(environment: Mapping[str, str]) -> Path:
 
 
 def _workable(path: Path) -> Path:
-    """Return ``path`` unless it has a space or another character that make, PATH or a ``#!`` line takes apart."""
+    """Return ``path`` unless it has a space or another character that make, PATH or a ``#!`` line would
+    split."""
     if not WORKABLE.fullmatch(str(path)):
         raise UsageError(
             f"the cache would be {str(path)!r}, and make cannot build in a path with a space or a special character",
@@ -76,7 +79,7 @@ def _workable(path: Path) -> Path:
 
 @contextmanager
 def storage_errors(directory: Path) -> Iterator[None]:
-    """Turn what the file system refuses into a message that says where and what to do."""
+    """Turn an error of the file system into a message with the place and what to do."""
     try:
         yield
     except OSError as error:
@@ -91,9 +94,9 @@ def storage_errors(directory: Path) -> Iterator[None]:
 
 
 class Cache:
-    """One cache directory. ``say`` is told what the user waits for; ``space`` bytes must be free to build anything.
+    """One cache directory. ``say`` gets progress messages; ``space`` bytes must be free for a build.
 
-    ``content`` has the digests of files that were looked at.
+    ``content`` has the digests of checked files.
     """
 
     def __init__(self, root: Path, say: Callable[[str], None], *, space: int = SPACE_NEEDED) -> None:
@@ -103,24 +106,24 @@ class Cache:
         self._space = space
 
     def ready(self, kind: str, key: str) -> Path | None:
-        """Return the finished thing, or None if it has yet to be built."""
+        """Return the finished item, or None if it must be built."""
         place = self.root / kind / key
         marker = place / MARKER
         try:
             os.utime(marker)
         except OSError:
-            # A cache that may only be read is as good; one that is not there is not.
+            # A read-only cache is fine; a missing one is not.
             return place if os.access(marker, os.R_OK) else None
         return place
 
     def moved(self, kind: str, key: str) -> bool:
-        """Tell whether the finished thing was built at a path that no longer leads to it."""
+        """Return whether the finished item was built at a path that no longer leads to it."""
         place = self.root / kind / key
         try:
             built_at = json.loads((place / MARKER).read_bytes())["place"]
             return not place.samefile(built_at)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            # A thing from before paths were recorded has none and was never moved.
+            # An item from before paths were recorded has none and was never moved.
             return isinstance(error, OSError)
 
     def built(
@@ -133,12 +136,13 @@ class Cache:
         clone: Path | None,
         sealed: bool = False,
     ) -> Path:
-        """Return the thing called ``kind``/``key``, building it first if need be; once, whoever else asks.
+        """Return the item ``kind``/``key``, building it first if necessary; it is built once, also for
+        concurrent callers.
 
-        ``clone`` is the checkout it is for: once that is gone, the thing may go too. None is for what all clones of
-        the user share. A ``sealed`` thing never changes: one whose files are not those that were built is built anew.
-        Raises InfrastructureError when the disk refuses or another builder holds the lock until the deadline, and
-        whatever ``build`` raises.
+        ``clone`` is the checkout it is for: when that is gone, the item may be removed. None is for items
+        that all clones of the user share. A ``sealed`` item never changes: if its files are not those that
+        were built, it is rebuilt. Raises InfrastructureError for a disk error or if another builder holds the
+        lock until the deadline, and what ``build`` raises.
         """
         if place := self._intact(kind, key, sealed=sealed):
             return place
@@ -157,7 +161,7 @@ class Cache:
         return place
 
     def _intact(self, kind: str, key: str, *, sealed: bool) -> Path | None:
-        """Return the finished thing if its files are those that were built; one whose files are not is forgotten."""
+        """Return the finished item if its files are those that were built; otherwise discard it."""
         place = self.ready(kind, key)
         if place is None or not sealed:
             return place
@@ -170,12 +174,12 @@ class Cache:
         return place
 
     def forget(self, kind: str, key: str) -> None:
-        """Have the thing built anew next time."""
+        """Discard the item, so that it is rebuilt next time."""
         with suppress(FileNotFoundError), storage_errors(self.root):
             (self.root / kind / key / MARKER).unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
-        """Return the file that a step called ``name`` writes its output to."""
+        """Return the log file of the step ``name``."""
         with storage_errors(self.root):
             (self.root / "log").mkdir(parents=True, exist_ok=True)
         return self.root / "log" / f"{name}.log"
@@ -206,7 +210,7 @@ class Cache:
             raise OSError(errno.ENOSPC, f"{free >> 20} MiB are free and {self._space >> 20} MiB are needed")
 
     def _clean(self, kind: str, clone: Path | None) -> None:
-        """Remove what was built for clones that are gone, what ``clone`` has outgrown, and what nobody uses."""
+        """Remove items of clones that are gone, obsolete items of ``clone``, and unused items."""
         for marker in self.root.glob(f"{kind}/*/{MARKER}"):
             with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 owner = json.loads(marker.read_bytes())["clone"]

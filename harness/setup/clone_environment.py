@@ -23,13 +23,14 @@ from harness.setup.step import run
 KIND = "clone"
 
 OF_TOX = ("TOX_WORK_DIR", "TOX_ENV_NAME", "TOX_ENV_DIR")
-"""What a tox says to the programs that it runs. Another tox takes the first for its own (tox: reference/config, ``TOX_``)."""
+"""Variables that a tox sets for its programs. Another tox would read the first as its own (tox:
+reference/config, ``TOX_``)."""
 
 
 def key(clone: Path, environment: Path) -> str:
     """Return the digest of everything a clone environment depends on.
 
-    Of pyproject.toml only what decides what is installed counts, not the settings of the linters.
+    Only the parts of pyproject.toml that decide what is installed count, not the settings of the linters.
     """
     project = clone / "pyproject.toml"
     try:
@@ -44,7 +45,7 @@ def key(clone: Path, environment: Path) -> str:
 def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return ``environment`` as a program started in the virtual environment at ``place`` should see it.
 
-    The three ``LAB_`` variables have tox use what is already built; tox.ini says how.
+    The three ``LAB_`` variables make tox use what is already built; see tox.ini.
     """
     kept = {name: value for name, value in environment.items() if name not in (*HIDDEN, *OF_TOX)}
     return {
@@ -58,7 +59,8 @@ def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class CloneEnvironment:
-    """Makes the clone environment of ``clone`` over the environment at ``base``, which was made with the Python at ``python``."""
+    """Builds the clone environment of ``clone`` on top of the environment at ``base``, which was built with
+    the Python at ``python``."""
 
     def __init__(
         self,
@@ -78,7 +80,8 @@ class CloneEnvironment:
         self._python = python or base_python()
 
     def place(self) -> Path:
-        """Return the directory of the clone environment, making it in some seconds if it is missing, moved or broken."""
+        """Return the directory of the clone environment; build it, in some seconds, if it is missing, moved
+        or broken."""
         name = key(self._clone, self._base)
         if found := usable(self._cache, KIND, name):
             return found
@@ -99,14 +102,15 @@ class CloneEnvironment:
         expect(made, f"{self._python} could not make a virtual environment", venv_hint(made), log)
         (packages,) = place.glob("lib/python*/site-packages")
         below = self._base / packages.relative_to(place)
-        # Its own .pth files count too. Read after the one that pip adds, so that the clone comes first.
+        # # Its own .pth files apply too. They are read after the one that pip adds, so that the clone comes
+        # first.
         (packages / "base.pth").write_text(f"import site; site.addsitedir({str(below)!r})\n")
         self._link_programs(place)
         steps = (
             ("pip could not install the clone's package",
              (*PIP, "--no-index", "--no-deps", "--no-build-isolation", "--editable", str(self._clone))),
-            # tox wants directories of its own for its (empty) environments; made here, under the lock, so that two
-            # runs that start together do not make them both.
+            # # tox needs its own directories for its (empty) environments. They are created here, under the
+            # lock, so that two runs that start together do not both create them.
             ("tox could not be set up",
              ("-m", "tox", "run", "--notest", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py,lint")),
         )  # fmt: skip
@@ -118,14 +122,14 @@ class CloneEnvironment:
             expect(ended, failure, "", log)
         checked = run((python, "-m", "pip", "check"), log, deadline, environment=clean, descriptors=(lock,))
         if checked.status != 0:
-            # No error: the command that renews the lock file is run by ./lab too.
+            # Not an error: the command that renews the lock file also runs through ./lab.
             self._progress.say(
                 f"what is locked is not what pyproject.toml asks for:{checked.last_words()}\n"
                 "  Renew the lock files: ./lab shell -c 'tox run -e lock'"
             )
 
     def _link_programs(self, place: Path) -> None:
-        """Add the programs of the environment: a script runs under this Python, others are links."""
+        """Add the programs of the environment: scripts run under this Python, others are links."""
         here, there = (os.fsencode(f"{each / 'bin'}/") for each in (place, self._base))
         for program in sorted((self._base / "bin").iterdir()):
             copy = place / "bin" / program.name
@@ -133,7 +137,7 @@ class CloneEnvironment:
                 continue
             content = program.read_bytes()
             if content.startswith(b"#!"):
-                # A path that is too long for the first line stands in the second.
+                # A path that is too long for the first line is in the second.
                 first, _, rest = content.partition(b"\n")
                 second, line, rest = rest.partition(b"\n")
                 copy.write_bytes(

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The seal of a directory: the SHA-256 of each file in it, written when it was made and compared when it is used.
+"""The seal of a directory: the SHA-256 of each file in it, written when it is created and compared when it is
+used.
 
-What was computed once is remembered in the cache for as long as the file system says that the file is the same one:
-device, inode, size, and the times of its last change and of the last change to its inode. Writing to a file changes the
-last, which no program can set (inode(7)). A disk that returns other bytes without a write goes unnoticed until the
-files are read again (``deep``).
+Computed digests are cached as long as the file system reports the same file: device, inode, size, and the
+times of the last change of its content and of its inode. Writing to a file changes the last one, which no
+program can set (inode(7)). A disk that returns other bytes without a write is not noticed until the files are
+read again (``deep``).
 """
 
 from __future__ import annotations
@@ -20,29 +21,30 @@ from contextlib import suppress
 from pathlib import Path
 
 SEAL = "content.json"
-"""The seal's file, in the directory that it is of."""
+"""The seal's file, in the sealed directory."""
 
 REMEMBERED = "digests"
-"""The folder of the cache with what was computed."""
+"""The folder of the cache with the computed digests."""
 
 MOST_REMEMBERED = 4096
-"""Digests that are kept; beyond them the least recently computed go."""
+"""Maximum number of digests; beyond it the least recently computed are dropped."""
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ContentError(Exception):
-    """A directory is not what was sealed; the text names the first file and what is wrong with it."""
+    """A directory differs from its seal; the message names the first differing file and the difference."""
 
 
 class ContentDigests:
-    """The digests of files, remembered below ``cache``; one that may only be read, or None, remembers nothing new."""
+    """The digests of files, cached below ``cache``; with a read-only cache, or None, nothing new is
+    cached."""
 
     def __init__(self, cache: Path | None) -> None:
         self._place = cache / REMEMBERED if cache is not None else None
 
     def sha256(self, file: Path, *, deep: bool = False) -> str:
-        """Return a regular file's SHA-256, 64 hex digits; ``deep`` reads it in any case. Raises OSError."""
+        """Return a regular file's SHA-256, 64 hex digits; ``deep`` always reads it. Raises OSError."""
         with open(file, "rb", opener=_opener) as opened:
             before = os.fstat(opened.fileno())
             if not stat.S_ISREG(before.st_mode):
@@ -62,7 +64,8 @@ class ContentDigests:
         return False
 
     def seal(self, directory: Path) -> dict[str, str]:
-        """Write the seal of what lies in ``directory`` and below, and return it: SHA-256 by relative path. Raises OSError."""
+        """Write the seal of all files in ``directory`` and below, and return it: SHA-256 by relative path.
+        Raises OSError."""
         files = {
             str(file.relative_to(directory)): self.sha256(file, deep=True)
             for file in sorted(directory.rglob("*"))
@@ -72,7 +75,8 @@ class ContentDigests:
         return files
 
     def check(self, directory: Path, *, deep: bool = False) -> dict[str, str]:
-        """Return the seal of ``directory``. Raises ContentError if a sealed file is gone or another, or there is no seal."""
+        """Return the seal of ``directory``. Raises ContentError if a sealed file is missing or different, or
+        there is no seal."""
         try:
             sealed = json.loads((directory / SEAL).read_bytes())["files"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -83,7 +87,7 @@ class ContentDigests:
         return sealed
 
     def compare(self, directory: Path, expected: Mapping[str, str], *, deep: bool = False) -> None:
-        """Raise ContentError unless each file has the SHA-256 that is ``expected`` of it."""
+        """Raise ContentError unless each file has its ``expected`` SHA-256."""
         for name, wanted in expected.items():
             try:
                 found = self.sha256(directory / name, deep=deep)
@@ -102,7 +106,7 @@ class ContentDigests:
         return text if SHA256.fullmatch(text) else None
 
     def _remember(self, status: os.stat_result, digest: str) -> None:
-        """Write it down if that is possible; a cache that is full or may not be written only costs time."""
+        """Save it if possible; a full or read-only cache only costs time."""
         if self._place is None:
             return
         with suppress(OSError):
@@ -122,20 +126,20 @@ class ContentDigests:
 
 
 def sealed_directories(cache: Path) -> list[Path]:
-    """Return the sealed directories of a cache, sorted. What is built at this moment may be among them."""
+    """Return the sealed directories of a cache, sorted. They may include one that is being built."""
     return sorted(
         seal.parent for depth in ("*/*", "twin/kernel/root/boot") for seal in cache.glob(f"{depth}/{SEAL}")
     )
 
 
 def _name(status: os.stat_result) -> str:
-    """Return what names this very content of a file to the file system."""
+    """Return the file system's identity of a file's content."""
     facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
 
 
 def _opener(path: str, flags: int) -> int:
-    # A FIFO in place of a file must not hold up whoever reads it.
+    # A FIFO in place of a file must not block the reader.
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 

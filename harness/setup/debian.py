@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Debian and Ubuntu packages: which are missing, and installing exactly those."""
+"""Debian and Ubuntu packages: find the missing ones, and install exactly those."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harness.setup.step import run
 
 OS_RELEASE = Path("/etc/os-release")
 MEANT_FOR = {"debian": ("12", "13"), "ubuntu": ("24.04",)}
-"""The distributions that the package names are meant for."""
+"""The distributions that the package names are for."""
 
 STALE_LISTS = (
     "Unable to locate package",
     "has no installation candidate",
     "404  Not Found",
     "Failed to fetch",
-    # Packages that are installed are newer than what the lists offer to install beside them.
+    # Installed packages are newer than the packages that the lists offer.
     "have unmet dependencies",
     "held broken packages",
 )
@@ -40,7 +40,7 @@ UNREACHABLE = (
 
 
 class Distribution:
-    """What ``/etc/os-release`` says this machine runs."""
+    """The distribution of this machine, from ``/etc/os-release``."""
 
     def __init__(self, os_release: Path = OS_RELEASE) -> None:
         fields: dict[str, str] = {}
@@ -57,12 +57,12 @@ class Distribution:
 
     @property
     def meant_for(self) -> bool:
-        """True for the distributions that the harness is meant for."""
+        """Whether the harness supports this distribution."""
         return self.version in MEANT_FOR.get(self.id, ())
 
 
 def not_installed(packages: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Return those of ``packages`` that dpkg does not have fully installed, in the same order, each once.
+    """Return those of ``packages`` that are not fully installed, in the same order, each once.
 
     Raises MissingPart when there is no dpkg-query.
     """
@@ -79,7 +79,7 @@ def not_installed(packages: Sequence[str], environment: Mapping[str, str]) -> li
 
 
 class Installer:
-    """Installs packages with apt-get, as root or through sudo, asking nobody anything but sudo's password."""
+    """Installs packages with apt-get, as root or through sudo; the only question is sudo's password."""
 
     def __init__(self, environment: Mapping[str, str], log: Path, say: Callable[[str], None]) -> None:
         self._environment = environment
@@ -121,9 +121,10 @@ class Installer:
         )
 
     def make_shared_leases(self, deadline: Deadline) -> None:
-        """Make the directory of leases that all users share, if it is absent and the environment names no other.
+        """Create the directory of leases that all users share, if it is absent and the environment names no
+        other.
 
-        A host without it works too, so what goes wrong is said and raises nothing.
+        A host without it works too, so a failure is reported and not raised.
         """
         if lease_directory.configured(self._environment) or not lease_directory.absent(SHARED):
             return
@@ -162,7 +163,8 @@ class Installer:
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
 
     def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> ProgramResult:
-        """Run apt-get, again and again while another package manager holds a lock that apt itself does not wait for."""
+        """Run apt-get; repeat it while another package manager holds a lock that apt itself does not wait
+        for."""
         environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         wait = max(1, int(deadline.remaining()))
         command = [

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The environment: the locked packages in a virtual environment, built once for all clones of the user.
 
-It holds what the project depends on and nothing of the project; :mod:`harness.setup.clone_environment` adds the clone.
+It has the project's dependencies, but not the project itself; :mod:`harness.setup.clone_environment` adds the
+clone.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ HIDDEN = (
     "PIP_USER",
     "PIP_REQUIRE_VIRTUALENV",
 )
-"""Variables that would send pip or the programs of the environment elsewhere, or change what the lock file says.
+"""Variables that would redirect pip or the programs of the environment, or override the lock file.
 
 All other settings of pip are kept.
 """
 
 FULL = ("No space left", "Disk quota exceeded")
 BUILDERS = ("pip", "setuptools")
-"""Packages that are installed first: they install the others, and build those that have no wheel."""
+"""Packages that are installed first: they install the others, and build those without a wheel."""
 PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 
 
 def base_python() -> str:
-    """Return the Python that is running, without the virtual environment that it may run in."""
+    """Return the running Python, outside its virtual environment, if any."""
     return str(getattr(sys, "_base_executable", sys.executable))
 
 
@@ -58,7 +59,7 @@ def key(lock: Path, python: str) -> str:
 
 
 class Environment:
-    """Makes the environment of ``lock`` with the Python at ``python`` (default: the running one)."""
+    """Builds the environment of ``lock`` with the Python at ``python`` (default: the running one)."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Environment:
         self._python = python or base_python()
 
     def place(self) -> Path:
-        """Return the directory of the environment, building it first if it is missing, moved or broken."""
+        """Return the directory of the environment; build it first if it is missing, moved or broken."""
         name = key(self._lock, self._python)
         if found := usable(self._cache, KIND, name):
             return found
@@ -110,7 +111,7 @@ class Environment:
 
         for command in (
             (self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
-            # venv would run this itself, and keep to itself why it failed.
+            # venv would run this itself, but hide the reason of a failure.
             (python, "-I", "-m", "ensurepip", "--default-pip"),
         ):
             made = step(lambda _: "making a virtual environment", *command)
@@ -123,13 +124,15 @@ class Environment:
             installed = step(lambda text: stage(text, count), python, *words)
             expect(installed, "pip could not install the Python packages", _pip_hint(installed), log)
 
-        # The distribution's pip fetches only the locked one. What has no wheel is built with locked packages too.
+        # # The distribution's pip fetches only the locked pip. Packages without a wheel are also built with
+        # locked packages.
         install(first, len(BUILDERS))
         install(self._lock, len(locked), "--no-build-isolation")
 
 
 def stage(text: str, count: int) -> str:
-    """Return in words what pip is doing after it printed ``text``, of ``count`` packages to install."""
+    """Return pip's current activity as text, from its output ``text`` and the ``count`` of packages to
+    install."""
     lines = re.findall(
         r"^ *(Collecting|Building wheel for|Installing collected packages)[: ]+(\S+)", text, re.MULTILINE
     )
@@ -144,17 +147,18 @@ def stage(text: str, count: int) -> str:
 
 
 def usable(cache: Cache, kind: str, name: str) -> Path | None:
-    """Return the virtual environment ``kind``/``name``, or None if it must be built; one that cannot run is forgotten."""
+    """Return the virtual environment ``kind``/``name``, or None if it must be built; discard one that cannot
+    run."""
     found = cache.ready(kind, name)
     if found and (not os.access(found / "bin" / "python", os.X_OK) or cache.moved(kind, name)):
-        # The distribution replaced its Python, so that the link leads nowhere; or the cache lies elsewhere now.
+        # The distribution replaced its Python, so that the link is dangling; or the cache was moved.
         cache.forget(kind, name)
         return None
     return found
 
 
 def expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
-    """Raise InfrastructureError saying ``failure`` and ``hint`` unless the step ended well."""
+    """Raise InfrastructureError with ``failure`` and ``hint`` unless the step succeeded."""
     if ended.status != 0:
         raise InfrastructureError(
             f"{failure} (exit status {ended.status}){ended.last_words()}",
@@ -163,7 +167,7 @@ def expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
 
 
 def venv_hint(ended: ProgramResult) -> str:
-    """Return what to do about a virtual environment that could not be made."""
+    """Return the hint for a virtual environment that could not be created."""
     if ended.says(*FULL):
         return MORE_SPACE
     if ended.says("ensurepip", "No module named venv"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The directory of leases that all users of a host share: where it is, and making it, which takes root."""
+"""The directory of leases that all users of a host share: its place, and its creation, which needs root."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from harness.errors import UsageError
 
 SHARED = Path("/var/lib/hotplug-harness/leases")
-"""Root's, mode 1777. Its parent is root's and nobody else may write to it, so that nobody else can make it first."""
+"""Owned by root, mode 1777. Only root may write to its parent, so no other user can create it first."""
 
 VARIABLE = "HOTPLUG_HARNESS_LEASES"
-"""Environment variable: another directory for the leases. All who share a host must name the same."""
+"""Environment variable: another directory for the leases. All users of a host must name the same one."""
 
 MODE = 0o1777
 PARENT_MODE = 0o755
@@ -29,7 +29,7 @@ def configured(environment: Mapping[str, str]) -> Path | None:
 
 
 def commands(directory: Path) -> list[list[str]]:
-    """Return what makes the directory, or mends its owner and mode; to be run as root."""
+    """Return the commands that create the directory, or fix its owner and mode; to be run as root."""
     install = ["install", "-d", "-o", "root", "-g", "root", "-m"]
     found = [[*install, f"{MODE:04o}", str(directory)]]
     if directory == SHARED:
@@ -38,10 +38,10 @@ def commands(directory: Path) -> list[list[str]]:
 
 
 def by_hand(directory: Path) -> str:
-    """Return the command line that an administrator types to make or mend the directory."""
+    """Return the command line with which an administrator creates or fixes the directory."""
     return " && ".join(shlex.join(["sudo", *each]) for each in commands(directory))
 
 
 def absent(directory: Path) -> bool:
-    """Return whether there is nothing of that name."""
+    """Return whether the path does not exist."""
     return not os.path.lexists(directory)

@@ -31,7 +31,7 @@ def lock_file(clone: Path, version: tuple[int, int] = sys.version_info[:2]) -> P
 def requirements(text: str) -> dict[str, str]:
     """Return the requirements of a lock file by the name of their package, each with its hashes.
 
-    A requirement goes on over the lines that end in a backslash; comments are left out.
+    A requirement continues after lines that end in a backslash; comments are skipped.
     """
     found = {}
     for requirement in text.replace("\\\n", " ").splitlines():

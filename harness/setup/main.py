@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The work behind ``./lab``: set up what is missing, then become the program that was asked for.
+"""The implementation of ``./lab``: set up what is missing, then become the requested program.
 
-Once everything is there a start costs one dpkg-query and one digest; nothing is installed, written or built.
+If nothing is missing, a start costs one dpkg-query and one digest; nothing is installed, written or built.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import NoReturn
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Ctrl-C while the rest is loaded ends this without a traceback.
+    # Ctrl-C during the imports below ends this without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __package__ in (None, ""):
-    # Started as a file, and isolated: neither the clone nor this directory is where Python looks for modules.
+    # Started as a file, and isolated: neither the clone nor this directory is on Python's module path.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness.deadline import Deadline
@@ -110,7 +110,7 @@ class Lab:
         self._check(required)
 
     def _check(self, required: Sequence[Part]) -> None:
-        """Raise MissingPart if a required part is not there although its packages are."""
+        """Raise MissingPart if a required part is missing although its packages are installed."""
         for each in required:
             for need in each.missing(self._environment.get("PATH")):
                 raise MissingPart(
@@ -119,7 +119,7 @@ class Lab:
                 )
 
     def _demand(self, unsupplied: Part) -> None:
-        """Raise MissingPart if a part is not there that no package supplies."""
+        """Raise MissingPart if a part without a package is missing."""
         for need in unsupplied.missing(self._environment.get("PATH")):
             raise MissingPart(
                 f"the part {unsupplied.name!r} lacks {need.why} ({need.evidence[0]}), and no package supplies it",
@@ -136,7 +136,7 @@ class Lab:
             {**self._environment, "HOTPLUG_HARNESS_CACHE": str(self._cache.root), STARTED_AS: started_as},
         )
         if "/" in program:
-            # In a shell of the environment the program itself is what one types.
+            # In a shell of the environment, users type the program itself.
             del environment[STARTED_AS]
         try:
             os.execve(path, [program, *arguments], environment)  # noqa: S606 (a shell is what it avoids)
@@ -147,7 +147,8 @@ class Lab:
             ) from error
 
     def _lab(self) -> str:
-        """Return what starts ``./lab`` from this working directory, as it was typed where that can be."""
+        """Return the command that starts ``./lab`` from this working directory, as it was typed if
+        possible."""
         typed = self._environment.get("LAB_COMMAND") or str(self._clone / "lab")
         return typed if "/" in typed or shutil.which(typed) else f"./{typed}"
 
@@ -178,7 +179,8 @@ class Lab:
 
 
 def split_require(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--require PARTS`` out of ``arguments``; return the parts, each once, and what is left for pytest."""
+    """Take ``--require PARTS`` out of ``arguments``; return the parts, each once, and the remaining arguments
+    for pytest."""
     names: list[str] = []
     rest: list[str] = []
     waiting = iter(arguments)
@@ -213,7 +215,7 @@ def _not_debian(distribution: Distribution, missing: Sequence[Need]) -> MissingP
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out ``./lab ARGUMENTS``. Returns only if it failed or had nothing to run; see ``ExitCode``."""
+    """Run ``./lab ARGUMENTS``. Returns only if it failed or had nothing to run; see ``ExitCode``."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

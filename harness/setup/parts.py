@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The parts of a machine that the harness uses: what shows that a part is there, and which packages supply it.
+"""The parts of a machine that the harness uses: how to detect a part, and which packages supply it.
 
-``BASE`` is what every command of ``./lab`` needs, ``TWIN`` and ``HOST`` what their guests do. The others carry the name of the test marker that needs them, are
-installed only when asked for (``./lab test --require NAME``), and are used wherever they happen to be.
-The kernel and the headers of the twin are no part: they are unpacked into the cache and never installed.
+``BASE`` is what every command of ``./lab`` needs, ``TWIN`` and ``HOST`` what their guests need. The others
+have the name of the test marker that needs them, are installed only on request (``./lab test --require
+NAME``), and are used if they are present. The kernel and the headers of the twin are not a part: they are
+unpacked into the cache and never installed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from harness.invocation import invocation
 
 
 class Need(NamedTuple):
-    """One thing a part consists of.
+    """One component of a part.
 
-    ``package`` is its Debian and Ubuntu package ("" where there is none), ``why`` says what it is for, and
-    ``evidence`` shows that it is there: names of programs and absolute glob patterns, of which any one will do.
+    ``package`` is its Debian and Ubuntu package ("" for none), ``why`` says what it is for, and ``evidence``
+    shows that it is present: names of programs and absolute glob patterns, any one of which is sufficient.
     """
 
     package: str
@@ -42,7 +43,8 @@ class Need(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere`` says what does.
+    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere``
+    says where to get it.
 
     ``serves`` says what it is for besides the tests of the harness.
     """
@@ -54,7 +56,7 @@ class Part(NamedTuple):
     serves: str = ""
 
     def missing(self, path: str | None = None) -> list[Need]:
-        """Return the needs of which there is no evidence."""
+        """Return the needs without evidence."""
         return [need for need in self.needs if not need.found(path)]
 
 
@@ -86,7 +88,7 @@ BASE = Part(
 
 
 def base_need(package: str) -> Need:
-    """Return what the base needs of a package."""
+    """Return the need of the base for a package."""
     return next(need for need in BASE.needs if need.package == package)
 
 
@@ -122,7 +124,7 @@ LIBVIRT_PYTHON = Part(
 )
 
 OWN_PYTHON = ("python3-dev", "python3-venv")
-"""Packages of the distribution's own Python; an interpreter from elsewhere brings what they hold."""
+"""Packages of the distribution's own Python; another interpreter includes their content."""
 
 TESTED = (
     Part(
@@ -214,13 +216,15 @@ TESTED = (
 )
 
 PWSH = "HOTPLUG_HARNESS_PWSH"
-"""Names the PowerShell that executes the scripts for Windows, if it is neither on ``PATH`` nor beside the clone."""
+"""Environment variable: the PowerShell for the scripts for Windows, if it is neither on ``PATH`` nor beside
+the clone."""
 
 
 def powershell(environment: Mapping[str, str]) -> Part:
-    """Return the part that executes the scripts for Windows: what ``environment`` names, or what is found by itself.
+    """Return the part that executes the scripts for Windows: named by ``environment``, or found
+    automatically.
 
-    No package of a distribution supplies it, so nothing installs it; only tests use it.
+    No distribution package supplies it, so it is never installed automatically; only tests use it.
     """
     clone = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     beside = os.path.join(os.path.dirname(clone), "shared", "tools", "powershell", "pwsh")  # noqa: PTH118, PTH120
@@ -233,11 +237,11 @@ def powershell(environment: Mapping[str, str]) -> Part:
 
 
 REQUIRABLE = tuple(part.name for part in TESTED if part.name != "qemu")
-"""What ``--require`` takes: the parts that are not always there."""
+"""The parts that ``--require`` accepts: those that are optional."""
 
 
 def part(name: str) -> Part:
-    """Return the tested part called ``name``. Raises UsageError for a name that is none."""
+    """Return the tested part ``name``. Raises UsageError for an unknown name."""
     for candidate in TESTED:
         if candidate.name == name:
             return candidate
@@ -248,12 +252,13 @@ def part(name: str) -> Part:
 
 
 def has_apt() -> bool:
-    """Tell whether this system installs packages with apt-get."""
+    """Return whether this system installs packages with apt-get."""
     return shutil.which("apt-get", path=f"{os.defpath}:{os.environ.get('PATH', '')}") is not None
 
 
 def supply(needs: Iterable[Need]) -> str:
-    """Return the one command that installs what ``needs`` lack, or on a system without apt what to install by hand."""
+    """Return one command that installs what ``needs`` lack, or on a system without apt, what to install by
+    hand."""
     packages = dict.fromkeys(need.package for need in needs if need.package)
     if has_apt():
         return f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
@@ -263,8 +268,8 @@ def supply(needs: Iterable[Need]) -> str:
 def all_missing(part: Part, error: MissingPart, *, without: str = "") -> MissingPart:
     """Return an error that names all that ``part`` lacks if ``error`` is about one program of it, else ``error`` itself.
 
-    Nothing is asked for before it is needed: a build that is in the cache needs no make. The package ``without`` is not
-    asked for.
+    Requirements are checked only when they are needed: a cached build does not need make. The package
+    ``without`` is not requested.
     """
     missing = [need for need in part.missing() if need.package != without]
     programs = [need.evidence[0] for need in missing if not need.evidence[0].startswith("/")]
@@ -277,5 +282,6 @@ def all_missing(part: Part, error: MissingPart, *, without: str = "") -> Missing
 
 
 def own_python(executable: str) -> bool:
-    """Tell whether ``executable`` is the distribution's own Python rather than one built or fetched separately."""
+    """Return whether ``executable`` is the distribution's own Python and not one built or fetched
+    separately."""
     return os.path.realpath(executable).startswith("/usr/bin/")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Progress of the set-up on standard error: one line that changes on a terminal, few lines elsewhere."""
+"""Progress of the set-up on standard error: one changing line on a terminal, few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import time
 from typing import TextIO
 
 EVERY = 15.0
-"""Seconds between two lines where nobody watches a terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 class Progress:
-    """Says what the user waits for. ``say`` writes a line that stays; ``show`` one that the next one replaces."""
+    """Shows what the user waits for. ``say`` writes a permanent line; ``show`` writes one that the next one
+    replaces."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -22,12 +23,12 @@ class Progress:
         self._began = self._last = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Write a line that stays. What is shown from now on is timed from here."""
+        """Write a permanent line. The times of ``show`` start here."""
         self._write(f"lab: {text}\n")
         self._began = self._last = time.monotonic()
 
     def show(self, text: str) -> None:
-        """Show what is being done and for how long; on a terminal at once, elsewhere every 15 s."""
+        """Show the current activity and its duration; on a terminal at once, elsewhere every 15 s."""
         now = time.monotonic()
         minutes, seconds = divmod(int(now - self._began), 60)
         line = f"lab: {minutes}:{seconds:02d} {text}"
@@ -39,7 +40,7 @@ class Progress:
             self._write(f"{line}\n")
 
     def clear(self) -> None:
-        """Take away what is shown."""
+        """Remove the shown line."""
         if self._shown:
             self._write("")
 

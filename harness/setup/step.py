@@ -13,7 +13,7 @@ from harness.errors import InfrastructureError
 from harness.program import ProgramResult, end_program, readable, run_program, start_program
 
 TICK = 0.25
-"""Seconds after which a step that is watched is looked at again."""
+"""Seconds between two checks of a watched step."""
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
 ) -> ProgramResult:
     """Run ``command`` to its end, adding its output to ``log``.
 
-    ``descriptors`` stay open in the child; ``finish`` and what is raised are as for :func:`run_program`.
+    ``descriptors`` stay open in the child; ``finish`` and the errors raised are those of :func:`run_program`.
     """
     with log.open("ab+") as file:
         file.write(f"$ {shlex.join(command)}\n".encode())
@@ -50,7 +50,7 @@ def run_watched(
     environment: Mapping[str, str],
     descriptors: Sequence[int] = (),
 ) -> ProgramResult:
-    """Run ``command`` as :func:`run` does. ``watch`` is called four times a second with all that it has printed so far."""
+    """Run ``command`` as :func:`run` does. ``watch`` is called four times a second with all output so far."""
     with log.open("ab+") as file:
         file.write(f"$ {shlex.join(command)}\n".encode())
         file.flush()

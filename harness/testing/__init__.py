@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
-"""What the pytest plugin is made of. Imported with it, so nothing here imports more than the standard library on top."""
+"""The parts of the pytest plugin. They are imported with it, so at module level they import only the standard
+library."""

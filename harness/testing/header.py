@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the plugin says before the tests run: on what they will. Nothing is built or booted to know it."""
+"""The plugin's header before the tests: what they run on. Nothing is built or booted for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def header_lines(settings: Settings) -> list[str]:
-    """Return a line for guest and image, and one for QEMU and the accelerator; what is missing is said, never raised."""
+    """Return a line for guest and image, and one for QEMU and the accelerator; missing parts are reported,
+    never raised."""
     from harness.errors import HarnessError
     from harness.host.qemu_build import find_qemu
     from harness.run.options import is_process
@@ -47,7 +48,7 @@ def _accelerator(asked: str, cache: str) -> str:
 
 
 def _image(name: str, cache: str) -> str:
-    """Return which image there is of a guest, by its digest."""
+    """Return the digest of a guest's image, or that there is none."""
     from pathlib import Path
 
     if name == "twin":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plugin's markers, checked: what a test says of its guest, its machine, its plan, and of bugs that are known."""
+"""The plugin's markers, checked: a test's guest, machine, plan, and known bugs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _URL = re.compile(r"https?://[^\s/]+\S*")
 
 @dataclass(frozen=True, slots=True)
 class KnownIssue:
-    """A known bug, and where it is described."""
+    """A known bug, and the address of its description."""
 
     url: str
     reason: str
@@ -40,7 +40,7 @@ class KnownIssue:
 
 
 def _read(item: pytest.Item, name: str, shape: Callable[..., Any]) -> Any:
-    """Return what ``shape`` makes of the closest marker's arguments, None without one. Raises pytest.UsageError."""
+    """Return ``shape`` of the closest marker's arguments, None without a marker. Raises pytest.UsageError."""
     mark = item.get_closest_marker(name)
     if mark is None:
         return None
@@ -77,13 +77,13 @@ def _one(name: str) -> str:
 
 
 def known_issue(item: pytest.Item) -> KnownIssue | None:
-    """Return the bug that is known of a test. Raises pytest.UsageError for a marker without an address."""
+    """Return the known bug of a test. Raises pytest.UsageError for a marker without an address."""
     found: KnownIssue | None = _read(item, "known_issue", _issue)
     return found
 
 
 def guest_of(item: pytest.Item) -> tuple[str, dict[str, int]] | None:
-    """Return the name of the guest that a test needs and its wishes, None if any will do."""
+    """Return the name of the guest that a test needs and its wishes, None if any guest is sufficient."""
     found: tuple[str, dict[str, int]] | None = _read(item, "guest", _guest)
     return found
 
@@ -94,7 +94,8 @@ def fault_of(item: pytest.Item) -> str:
 
 
 def plan_of(item: pytest.Item) -> Plan | None:
-    """Return the plan that a test begins with, None for none. Raises UsageError of the harness for one that is not there."""
+    """Return the plan that a test starts with, None for none. Raises the harness's UsageError for a missing
+    one."""
     from harness.run.plan import find_plan
 
     name: str | None = _read(item, "plan", _one)
@@ -102,7 +103,8 @@ def plan_of(item: pytest.Item) -> Plan | None:
 
 
 def wishes_of(item: pytest.Item, plan: Plan) -> MachineWishes:
-    """Return the machine that a test wants: what its plan says, then its guest marker, then its machine marker."""
+    """Return the machine that a test requires: from its plan, then its guest marker, then its machine
+    marker."""
     import msgspec
 
     from harness.choice import suggest

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What one pytest session remembers of its guests, and the request that a test's markers and the settings make.
+"""The state of one pytest session about its guests, and the request from a test's markers and the settings.
 
-A guest that did not boot is not booted again on the same machine in this session: later tests are skipped with that
-cause. A test whose infrastructure failed is run once more, and both attempts keep their evidence.
+A guest that failed to boot is not booted again on the same machine in this session: later tests are skipped
+with that reason. A test with an infrastructure failure is rerun once, and both attempts keep their evidence.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ CLASS = pytest.StashKey[str]()
 RUN = pytest.StashKey["RunUnderTest | None"]()
 
 NO_BUG = frozenset({"infrastructure", "plan", "usage"})
-"""Classes of failures that no known bug of a guest or a driver excuses."""
+"""Classes of failures that a known bug of a guest or a driver does not excuse."""
 
 
 class Guests:
-    """The guests of one session; a plugin of pytest too. ``live`` are the runs that go on now,
-    ``prompts`` whether somebody sits there (``--pdb``)."""
+    """The guests of one session; also a pytest plugin. ``live`` are the current runs,
+    ``prompts`` whether pytest opens a prompt (``--pdb``)."""
 
     def __init__(self, settings: Settings, *, prompts: bool) -> None:
         self.settings = settings
@@ -46,20 +46,21 @@ class Guests:
         self._signal = 0
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Have the runs that go on end as interrupted; pytest takes their fixtures down next."""
+        """Mark the current runs as interrupted; pytest tears down their fixtures next."""
         self._signal = getattr(excinfo.value, "number", signal.SIGINT)
         for run in self.live:
             run.error = run.error or excinfo.value
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """End with 128 and the number of the signal that interrupted a run; Ctrl-C keeps pytest's own code, 2."""
+        """Exit with 128 plus the number of the signal that interrupted a run; Ctrl-C keeps pytest's own code,
+        2."""
         if self._signal not in (0, signal.SIGINT):
             session.exitstatus = 128 + self._signal
 
     @property
     def failures(self) -> BootFailures:
-        """The boots that failed."""
+        """The failed boots."""
         if self._failures is None:
             from harness.run.failure import BootFailures
 
@@ -67,7 +68,7 @@ class Guests:
         return self._failures
 
     def request(self, item: pytest.Item, guest: str, runs: Path) -> RunRequest:
-        """Return what a test's run is asked to be. Raises pytest.UsageError, or UsageError of the harness."""
+        """Return the request of a test's run. Raises pytest.UsageError, or the harness's UsageError."""
         import msgspec
 
         from harness.run.operation import Quiesce
@@ -83,7 +84,7 @@ class Guests:
             {
                 "guest": guest,
                 "runs": Path(settings["runs"]) if settings["runs"] else runs,
-                # The guest can be looked at while pytest's prompt is open.
+                # The guest can be inspected while pytest's prompt is open.
                 "monitor": self.prompts and not is_process(guest),
                 "inject_fault": marks.fault_of(item),
             }
@@ -98,13 +99,14 @@ class Guests:
         )
 
     def refuse_known_failure(self, request: RunRequest) -> None:
-        """Skip the test if its guest did not boot before."""
+        """Skip the test if its guest failed to boot before."""
         known = self.failures.against(request)
         if known is not None:
             pytest.skip(f"{known.failure_class}: {known}")
 
     def ended(self, item: pytest.Item, run: Run, result: RunResult) -> None:
-        """Note what became of a run: its row, whether the test is tried again, whether the guest is given up."""
+        """Note the result of a run: its row, whether the test is rerun, whether the guest is not booted
+        again."""
         from harness.contract.verdict import Verdict
         from harness.run.failure import second_attempt
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The plugin's settings: the options of a run, each set by an option, an environment variable or an ini key.
 
-The command line beats the environment, which beats the ini file. A value that cannot be is refused before anything is
-collected, in words that say where it was set.
+The command line overrides the environment, which overrides the ini file. An invalid value is refused before
+collection, with a message that says where it was set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.run.options import RunOptions, made, options_at, shown
 
 
 class PluginSetting(NamedTuple):
-    """One setting: its option of a run, and what it is called in each place. ``shown`` is its default as text."""
+    """One setting: its option of a run, and its name in each place. ``shown`` is its default as text."""
 
     name: str
     option: str
@@ -42,7 +42,7 @@ def _setting(source: Option) -> PluginSetting:
 
 
 SETTINGS = tuple(_setting(source) for source in options_at("pytest"))
-"""Everything that can be set, in the order in which ``--help`` and docs/pytest.md list it."""
+"""All settings, in the order of ``--help`` and docs/pytest.md."""
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 _BY_FLAG = {f"--{one.source.name}": one.option for one in SETTINGS} | {
@@ -53,14 +53,14 @@ _BY_FLAG = {f"--{one.source.name}": one.option for one in SETTINGS} | {
 
 
 def _spoken(text: str) -> str:
-    """Return a message of the harness with the options called as they are here."""
+    """Return a message of the harness with the plugin's names of the options."""
     return re.sub(r"(?<![\w-])--[a-z-]+", lambda flag: _BY_FLAG.get(flag[0], flag[0]), text)
 
 
 def _from_ini(config: pytest.Config, setting: PluginSetting) -> str:
-    """Return the value in the ini file; a path there begins where the file is."""
+    """Return the value in the ini file; a path there is relative to the file."""
     value = str(config.getini(setting.key))
-    # "qemu-system-x86_64" is a program that is looked for, "./qemu" a file.
+    # "qemu-system-x86_64" is a program that is searched on PATH, "./qemu" a file.
     named = setting.name == "qemu" and "/" not in value
     if value and setting.source.path and config.inipath is not None and not named:
         return str(config.inipath.parent / value)
@@ -68,7 +68,7 @@ def _from_ini(config: pytest.Config, setting: PluginSetting) -> str:
 
 
 class Settings:
-    """What is set. ``settings["accel"]`` is its value, the default if nobody set it."""
+    """The values of the settings. ``settings["accel"]`` is the set value, or the default."""
 
     def __init__(self, config: pytest.Config, environment: Mapping[str, str] = os.environ) -> None:
         self._values: dict[str, tuple[str, str]] = {}
@@ -88,11 +88,11 @@ class Settings:
         return self._values.get(name, (setting.shown, ""))[0]
 
     def given(self, name: str) -> bool:
-        """Return whether somebody set it."""
+        """Return whether it was set."""
         return name in self._values
 
     def check(self) -> None:
-        """Refuse what cannot be, whatever the guest. Raises pytest.UsageError."""
+        """Refuse values that are invalid for every guest. Raises pytest.UsageError."""
         try:
             if self._values:
                 self.options({"guest": "twin"})

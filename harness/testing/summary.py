@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the plugin says when the tests are over: a verdict per run, where its evidence is, and how to do it again.
+"""The plugin's summary after the tests: a verdict per run, where its evidence is, and how to repeat it.
 
-A run's row travels on the report of its test, as plain values, so that it also comes from the workers of pytest-xdist.
+A run's row is attached to the report of its test, as plain values, so that it also arrives from pytest-xdist
+workers.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from harness.run.run import RunResult
 
 ATTRIBUTE, ISSUE = "hotplug_rows", "hotplug_known_issue"
-"""Where a report carries its rows, and what is known of its test."""
+"""The attributes of a report with its rows and with the known issue of its test."""
 
 MOST_RULES = 4
-"""Failing rules that are named per run; the rest are counted."""
+"""Maximum number of failing rules named per run; the rest are counted."""
 
 LONGEST = 300
 
@@ -82,7 +83,7 @@ def _machine(facts: RunFacts) -> list[str]:
 
 
 class Summary:
-    """Collects rows from reports and writes the section: a plugin of pytest, as far as its hooks go."""
+    """A pytest plugin that collects rows from reports and writes the section."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -90,7 +91,7 @@ class Summary:
         self._failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a report carries; under pytest-xdist it comes from a worker."""
+        """Collect the rows of a report; under pytest-xdist it comes from a worker."""
         for values in getattr(report, ATTRIBUTE, None) or []:
             self.rows.append(Row(**values))
         if report.failed or hasattr(report, "wasxfail"):
@@ -100,7 +101,7 @@ class Summary:
             self.gone.append((report.nodeid, issue))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write the section, if there is anything to say."""
+        """Write the section, if it is not empty."""
         if not self.rows and not self.gone:
             return
         from harness.report.escape import printable
@@ -137,7 +138,7 @@ class Summary:
 
 
 def attach(report: pytest.TestReport, rows: list[Row], issue: str) -> None:
-    """Put rows, and what is known of the test, onto a report as plain values."""
+    """Attach rows and the known issue of the test to a report, as plain values."""
     setattr(report, ATTRIBUTE, [asdict(row) for row in rows])
     if issue:
         setattr(report, ISSUE, issue)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The timer of a test with a guest, in place of pytest-timeout's: when it goes off, the guest is ended and the run judged.
+"""The timer of a test with a guest, in place of pytest-timeout's: when it expires, the guest is ended and the
+run judged.
 
-pytest-timeout's method ``thread`` leaves the process at once (``os._exit``), and with it the guest, the history without an
-end, and no verdict. Here both methods raise in the test, on the main thread; ``thread`` leaves as it does only if the test
-does not come to its end after that.
+pytest-timeout's method ``thread`` exits the process at once (``os._exit``), and leaves the guest, a history
+without an end, and no verdict. Here both methods raise in the test, on the main thread; ``thread`` exits only
+if the test does not end after that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from harness.run.run import Run
 
 GRACE = 45.0
-"""Seconds, besides those for collecting evidence, in which a test whose time is over ends its guest and judges what there is."""
+"""Seconds, besides those for collecting evidence, for a test whose time is over to end its guest and judge
+its history."""
 
 TIMER = pytest.StashKey["TimeLimit"]()
 """The timer of a test."""
@@ -49,7 +51,7 @@ class TimeLimit:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to count. Call it on the main thread: only that takes signals (Python: signal)."""
+        """Start the timer. Call this on the main thread: only it receives signals (Python: signal)."""
         self._before = signal.signal(self._number, self._late)
         if self._threaded:
             self._thread = threading.Thread(target=self._count, name="test-timer", daemon=True)
@@ -58,13 +60,13 @@ class TimeLimit:
             signal.setitimer(signal.ITIMER_REAL, self._settings.timeout)
 
     def stop(self) -> None:
-        """Count no further. A test that was told already keeps its grace and no more."""
+        """Stop the timer. A test that was already interrupted keeps only its grace time."""
         self._stopped.set()
         if not self._threaded:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def again(self) -> TimeLimit:
-        """End it, and return another that counts anew, for the second attempt."""
+        """End it, and return a new timer for the second attempt."""
         self.end()
         other = TimeLimit(self._item, self._settings)
         self._item.cancel_timeout = other.stop  # type: ignore[attr-defined]
@@ -72,7 +74,7 @@ class TimeLimit:
         return other
 
     def end(self) -> None:
-        """The test is over, its guest too."""
+        """End the timer: the test and its guest have ended."""
         self._over.set()
         self.stop()
         if self._thread is not None:
@@ -87,7 +89,7 @@ class TimeLimit:
         if not self._over.wait(GRACE + (run.request.budget.evidence if run is not None else 0)):
             import pytest_timeout
 
-            # Leaves the process. The machine is found by `harness gc`.
+            # Exits the process. `harness gc` finds the machine.
             pytest_timeout.timeout_timer(self._item, self._settings)
 
     def _late(self, _number: int, _frame: FrameType | None) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One test's run, and what a test does with it."""
+"""One test's run, and the operations of a test on it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from harness.run.run import Run, RunResult
 
 ReadRecords = Callable[[], "list[Record]"]
-"""What the fixture ``history`` is."""
+"""The type of the fixture ``history``."""
 
 JudgeNow = Callable[[], "RunVerdict"]
-"""What the fixture ``verdict`` is."""
+"""The type of the fixture ``verdict``."""
 
 
 class RunUnderTest:
-    """One test's run: begun when it is made, ended and judged once.
+    """One test's run: started when it is created, ended and judged once.
 
-    ``asked`` once the test took its verdict. ``error`` is what ended the test early, set while the guest still runs: the
-    run then ends with it, so that it is in the history and the guest's evidence is collected.
+    ``asked`` is set once the test has requested its verdict. ``error`` is the error that ended the test
+    early, set while the guest still runs: the run then ends with it, so that it is in the history and the
+    guest's evidence is collected.
     """
 
     def __init__(self, run: Run, *, stack: contextlib.ExitStack) -> None:
@@ -38,7 +39,7 @@ class RunUnderTest:
         self.live: Live = stack.enter_context(run.live())
 
     def begin(self, operations: Sequence[Any]) -> None:
-        """Execute the operations that a test begins with. What they raise is the run's error too."""
+        """Execute the operations that a test starts with. What they raise is also the run's error."""
         try:
             self.live.executor.execute(list(operations))
         except BaseException as error:
@@ -46,7 +47,8 @@ class RunUnderTest:
             raise
 
     def verdict(self) -> RunVerdict:
-        """End the run if it goes on, judge it, and return the verdict, the same one from then on."""
+        """End the run if it is still active, judge it, and return the verdict; later calls return the same
+        one."""
         from harness.errors import HarnessError
 
         if self._verdict is None:
@@ -71,16 +73,16 @@ class RunUnderTest:
                     with contextlib.suppress(type(error)):
                         self._stack.__exit__(type(error), error, error.__traceback__)
             finally:
-                # What ended the run at the last moment changes nothing about what was recorded.
+                # An error at the very end does not change the recorded history.
                 self._verdict = self.run.judge()
         return self._verdict
 
     def result(self) -> RunResult:
-        """Return what became of the run, ending it if it goes on."""
+        """Return the result of the run; end the run if it is still active."""
         return self.run.result(self.verdict())
 
     def how_to_attach(self) -> list[str]:
-        """Return how to look at the guest while it is alive, one line each; [] once it is ended."""
+        """Return how to inspect the guest while it is alive, one line each; [] after its end."""
         if self.over or not self.live.machine.alive():
             return []
         from harness.repro.attachment import how_to_attach
@@ -121,8 +123,8 @@ class Hotplug:
     def add_dimm(self, size: str = "256 MiB", **arguments: Any) -> None:
         """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``.
 
-        Also ``backend``, ``share``, ``prealloc``, ``hugepages``, ``host_nodes`` and ``file_size``; what this host lacks of
-        them is QEMU's to say, since no plan says it before the boot.
+        Also ``backend``, ``share``, ``prealloc``, ``hugepages``, ``host_nodes`` and ``file_size``; QEMU
+        reports what this host lacks for them, because without a plan they are not checked before the boot.
         """
         from harness.run.operation import AddDimm
         from harness.size import Size
