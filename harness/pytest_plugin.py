@@ -7,8 +7,8 @@
         hotplug.add_cpu()
         assert verdict().verdict == "holds"
 
-A test that uses any of them gets a guest of its own, whose run directory lies under ``--hotplug-runs``. The run is
-always judged: a violated contract fails the test even if it never asked for the verdict.
+Each test that uses any of them gets its own guest, whose run directory is under ``--hotplug-runs``. The run
+is always judged: a violated contract fails the test even if it never requested the verdict.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Hotplug", "JudgeNow", "ReadRecords", "RunUnderTest"]
 
 FIXTURE = "run_under_test"
-"""The fixture that every test with a guest takes, directly or not."""
+"""The fixture that every test with a guest uses, directly or indirectly."""
 
 GUESTS = pytest.StashKey[Guests]()
 
@@ -49,12 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and refuse settings that cannot be."""
+    """Register the markers, and refuse invalid settings."""
     for text in (*marks.MARKERS.values(), marks.FORMER):
         config.addinivalue_line("markers", text)
     settings = Settings(config)
     settings.check()
-    # A prompt needs the guest's monitor from its start.
+    # The prompt needs the guest's monitor, which must exist from the guest's start.
     prompts = bool(config.getoption("usepdb", False) or config.getoption("trace", False))
     guests = config.stash[GUESTS] = Guests(settings, prompts=prompts)
     config.pluginmanager.register(guests, "hotplug_harness_guests")
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check what the markers say, and leave out what needs real Windows unless the selection names it."""
+    """Check the markers, and deselect tests that need real Windows unless the selection names the marker."""
     for item in items:
         marks.known_issue(item)
         marks.guest_of(item)
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say on what the tests will run, if any needs a guest."""
+    """Print what the tests will run on, if any needs a guest."""
     if not any(FIXTURE in getattr(item, "fixturenames", ()) for item in items):
         return []
     from harness.testing.header import header_lines
@@ -85,7 +85,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a test with a guest once more if its infrastructure failed; only the last attempt counts."""
+    """Rerun a test with a guest once if its infrastructure failed; only the last attempt counts."""
     if FIXTURE not in getattr(item, "fixturenames", ()):
         return None
     hook = item.ihook
@@ -109,7 +109,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: TimeoutSettings) -> bool | None:
-    """Take the place of pytest-timeout's timer for a test with a guest, so that its end is an orderly one."""
+    """Replace pytest-timeout's timer for a test with a guest, so that the guest ends in order."""
     if (
         FIXTURE not in getattr(item, "fixturenames", ())
         or threading.current_thread() is not threading.main_thread()
@@ -127,7 +127,8 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: TimeoutSettings) -> bo
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell the run what failed; make a failure that is a known bug, and not the infrastructure's, an xfail."""
+    """Pass the failure to the run; turn the failure of a known bug, unless the infrastructure failed, into an
+    xfail."""
     report = yield
     error = call.excinfo.value if call.excinfo is not None else None
     run = item.stash.get(RUN, None)
@@ -139,7 +140,7 @@ def pytest_runtest_makereport(
     if issue is not None and report.failed and item.stash.get(CLASS, "") not in NO_BUG:
         report.outcome = "skipped"
         report.wasxfail = str(issue)
-    # The rows of a first attempt are told with those of the second.
+    # The rows of a first attempt are reported with those of the second.
     if report.when == "teardown" and not item.stash.get(AGAIN, False):
         attach(report, item.stash.get(ROWS, []), str(issue or ""))
         item.stash[ROWS] = []
@@ -147,7 +148,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_enter_pdb(config: pytest.Config, pdb: Any) -> None:
-    """Say how to get at the guests that are alive while the prompt is open, and give it the command ``repro``."""
+    """Print how to inspect the live guests while the prompt is open, and add the command ``repro`` to it."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     live = [run for run in config.stash[GUESTS].live if not run.over]
     if terminal is None or not live:
@@ -184,7 +185,8 @@ def _hold(config: pytest.Config, run: RunUnderTest) -> None:
 
 @pytest.fixture
 def guest_name(request: pytest.FixtureRequest) -> str:
-    """The guest a test runs on: its marker's, else ``--hotplug-guest``. A suite overrides it to run on several guests."""
+    """The guest a test runs on: its marker's, else ``--hotplug-guest``. Override it to run a suite on several
+    guests."""
     named = marks.guest_of(request.node)
     return named[0] if named is not None else request.config.stash[GUESTS].settings["guest"]
 
@@ -205,7 +207,7 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     guests.refuse_known_failure(asked)
     run = item.stash[RUN_SO_FAR] = Run(asked)
-    # SIGTERM, SIGHUP and SIGQUIT end the run as Ctrl-C does, as long as there is one.
+    # SIGTERM, SIGHUP and SIGQUIT end the run like Ctrl-C, while there is one.
     with interruptible(), contextlib.ExitStack() as stack:
         try:
             under_test = RunUnderTest(run, stack=stack)
@@ -278,7 +280,8 @@ def history(run_under_test: RunUnderTest) -> ReadRecords:
 
 @pytest.fixture
 def verdict(run_under_test: RunUnderTest) -> JudgeNow:
-    """A function that ends the run, judges it and returns the verdict; whoever asks may find a violation and pass."""
+    """A function that ends the run, judges it and returns the verdict; a test that calls it may find a
+    violation and pass."""
 
     def judged() -> RunVerdict:
         run_under_test.asked = True

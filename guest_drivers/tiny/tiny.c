@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tiny: the least driver that takes part in processor hot-add, and tells of it by events of its own.
+ * tiny: the minimal driver that takes part in processor hot-add and reports it with its own events.
  *
- * It knows nothing of the harness. It stands for the driver that you have: it registers for synchronous notification,
- * keeps one flag per processor, and writes an event (tiny.man) where yours writes some too. harness.toml says which of
- * the events are which records.
+ * It is independent of the harness and stands for your driver: it registers for synchronous notification, keeps one
+ * flag per processor, and writes events (tiny.man) where a typical driver writes them. harness.toml maps the events to
+ * records.
  */
 #include <ntddk.h>
 #include <wdf.h>
@@ -38,7 +38,7 @@ DRIVER_INITIALIZE DriverEntry;
 static EVT_WDF_DRIVER_UNLOAD TinyUnload;
 static PROCESSOR_CALLBACK_FUNCTION TinyProcessorChange;
 
-/* Events are lost where nobody listens; a driver goes on all the same. */
+/* Without a listener events are lost; the driver continues anyway. */
 static
 VOID
 TinyWrite(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Thin commands over the rooms."""
+"""The commands: a thin layer over the other rooms."""

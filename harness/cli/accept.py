@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness accept``: puts a guest through every case, and reports what was expected, seen and proved of each."""
+"""``harness accept``: runs every case on a guest, and reports for each what was expected, seen and proved."""
 
 from __future__ import annotations
 
@@ -36,40 +36,41 @@ def accept(
     options: dict[str, Any],
     cases: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CASE...]", help="Numbers or names of cases; all of them otherwise."),
+        typer.Argument(metavar="[CASE...]", help="Numbers or names of cases; by default all."),
     ] = None,
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare/--no-compare", help="Run each case on the twin too, and compare what they tell."
+            "--compare/--no-compare", help="Also run each case on the twin and compare the notifications."
         ),
     ] = True,
     soak: Annotated[
-        bool, typer.Option("--soak", help="Repeat the cases that are worth it, 50 times to the last slot.")
+        bool, typer.Option("--soak", help="Repeat the cases that declare a repeat count, up to 50 times.")
     ] = False,
     findings: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the findings are written; findings.json beside the runs by default."
+            metavar="FILE", help="The file for the findings; findings.json beside the runs by default."
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Say what differs from the findings of an earlier acceptance."),
+        typer.Option(metavar="FILE", help="List the differences from the findings of an earlier acceptance."),
     ] = None,
     promises: Annotated[
         bool,
         typer.Option(
             "--promises/--no-promises",
-            help="Prove the promises of a Windows template first, in a boot of its own.",
+            help="First check the promises of a Windows template, in a separate boot.",
         ),
     ] = True,
     list_cases: Annotated[
-        bool, typer.Option("--list", help="Name the cases and what they expect, and stop.")
+        bool, typer.Option("--list", help="List the cases and what they expect, then exit.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Put a guest through the acceptance cases, from its ready snapshot unless --cold; write report, result and findings."""
+    """Run the acceptance cases on a guest, from its ready snapshot unless --cold; write report, result and
+    findings."""
     import os
     import sys
 
@@ -97,7 +98,7 @@ def accept(
     wanted, cache = made("accept", options), cache_directory(os.environ)
 
     def request(case: Case, name: str) -> RunRequest:
-        # What is compared with runs the harness's own driver, and has nothing that only Windows has.
+        # The twin for comparison runs the harness's own driver, without options that only Windows has.
         own: dict[str, Any] = {}
         if name != wanted.guest:
             own = {one.field: one.default for one in options_at("accept") if one.windows}
@@ -134,7 +135,7 @@ def accept(
 
 
 class _Proof(NamedTuple):
-    """A guest's template, None if it has none; what its promises came to, or why nobody looked."""
+    """A guest's template, None if it has none; the results of its promises, or why they were not checked."""
 
     built: BuiltTemplate | None = None
     promises: Sequence[PromiseFinding] = ()
@@ -142,7 +143,7 @@ class _Proof(NamedTuple):
 
 
 def _proof(wanted: RunOptions, *, prove: bool, quiet: bool) -> _Proof:
-    """Prove the promises of a Windows guest's template. What cannot be proved costs no case."""
+    """Check the promises of a Windows guest's template. A failure to check them does not affect the cases."""
     import os
 
     from harness.cli.output import complain

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness check``: judges recorded runs again, without a guest, and changes nothing of them."""
+"""``harness check``: judges recorded runs again, without a guest and without changing them."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def check(
     timeline: Annotated[
         bool,
         typer.Option(
-            "--timeline", "--verbose", "-v", help="Print the timeline and the whole verdict of each run too."
+            "--timeline", "--verbose", "-v", help="Also print the timeline and the whole verdict of each run."
         ),
     ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="With --timeline: every record, one line each.")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Print the whole verdict of each run too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also print the whole verdict of each run.")] = False,
     junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML too.")
+        Path | None, typer.Option("--junit", metavar="FILE", help="Also write the verdicts as JUnit XML.")
     ] = None,
     junit_all: JUnitAll = False,
     json: Json = False,
 ) -> int:
-    """Judge recorded runs again, several at once. Needs no guest, changes nothing.
+    """Judge recorded runs again, several at once, without a guest and without changing them.
 
-    The exit code is that of the worst run. A run that cannot be read does not keep the others from being judged.
+    The exit code is that of the worst run. An unreadable run does not prevent judging the others.
     """
     from harness.cli.judged import judged
     from harness.cli.run_set import runs_named
@@ -53,7 +53,7 @@ def check(
     from harness.run.judging import open_history
 
     paths = runs_named(runs)
-    # A run that is judged in this process is shown from what was decoded to judge it.
+    # A run that is judged in this process is shown from its already decoded records.
     opened = lru_cache(maxsize=1)(open_history)
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(f"--junit: there is no directory {junit.parent}", hint=f"mkdir -p {junit.parent}")
@@ -89,17 +89,17 @@ def _views(text: _Text, *, several: bool, json: bool) -> list[_View]:
 
 
 class _View:
-    """What is made of the results: told of each run, then of the set."""
+    """An output of the results: called for each run, then for the set."""
 
     def add(self, run: Judged) -> None:
         raise NotImplementedError
 
     def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
-        """All runs are judged."""
+        """Finish: all runs are judged."""
 
 
 class _Json(_View):
-    """One document. What is known of a run is kept as encoded bytes, and said run by run: there may be thousands."""
+    """One JSON document. Each run is kept as encoded bytes and printed run by run: there may be thousands."""
 
     def __init__(self) -> None:
         self._runs: list[bytes] = []
@@ -107,7 +107,7 @@ class _Json(_View):
     def add(self, run: Judged) -> None:
         import msgspec
 
-        # A path need not be UTF-8 text, a document must.
+        # A path need not be UTF-8 text, but a document must.
         path, error = (text.encode(errors="backslashreplace").decode() for text in (str(run.path), run.error))
         document: dict[str, Any] = {"path": path, "exit_code": run.exit_code}
         if run.verdict is not None:
@@ -125,7 +125,7 @@ class _Json(_View):
 
 
 class _Text(_View):
-    """Each run: its whole verdict if that is wanted, and its summary if it is the only one."""
+    """Text for each run: its whole verdict if requested, and its summary if it is the only one."""
 
     def __init__(
         self, opened: Opened, *, timeline: bool, everything: bool, whole: bool, several: bool
@@ -143,7 +143,7 @@ class _Text(_View):
         from harness.cli.output import complain, say
 
         if self._several and not self.whole:
-            # Said in the end: a bar is on the screen.
+            # Printed at the end: the progress bar is on the screen.
             if run.verdict is None:
                 self._errors.append((run.error, run.hint))
             return

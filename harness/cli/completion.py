@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""``harness completion``: the completion of bash, zsh and fish, and what can be put for each parameter of a command.
+"""``harness completion``: the completion of bash, zsh and fish, and the candidates for each parameter of a
+command.
 
-A shell calls ``harness`` with the variable ``_HARNESS_COMPLETE`` at each press of Tab. Typer does the talking to the
-shell; the candidates come from the parameter's metavar or name, so that a command declares nothing for it.
+A shell calls ``harness`` with the variable ``_HARNESS_COMPLETE`` at each press of Tab. Typer implements the
+shells' protocols. The candidates come from the parameter's metavar or name, so commands need no declaration.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ VARIABLE = "_HARNESS_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 MOST = 500
-"""Runs that are offered, the newest ones."""
+"""Maximum number of offered runs, the newest ones."""
 PLAIN = re.compile(r"[\w./+@=,-]+")
-"""A path that no shell takes apart; others are left out, since the shell evaluates what it is given."""
+"""A path that no shell splits; others are not offered, because the shell evaluates the candidates."""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def completion(
     shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", help="The shell to complete in.")],
 ) -> None:
-    """Print the script that has a shell complete commands, options, plans, guests and runs."""
+    """Print the script that makes a shell complete commands, options, plans, guests and runs."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     from harness.choice import check_choice
@@ -42,7 +43,7 @@ def completion(
 
 
 class Candidate(NamedTuple):
-    """What may stand for a parameter, with its meaning; the names of the fields are those that Typer reads."""
+    """A candidate for a parameter, with its meaning; Typer reads these field names."""
 
     value: str
     help: str = ""
@@ -53,7 +54,7 @@ Candidates = Iterator[Candidate]
 
 
 def answer(command: Any) -> None:
-    """Print what the shell asks for in the variable. Leaves by SystemExit, as Typer does."""
+    """Print what the shell requests in the variable. Exits with SystemExit, like Typer."""
     from typer.completion import completion_init  # type: ignore[attr-defined]
 
     completion_init()
@@ -62,7 +63,7 @@ def answer(command: Any) -> None:
 
 
 def _prepare(command: Any) -> None:
-    """Give the parameters of ``command`` and of the commands in it their candidates."""
+    """Set the candidates of the parameters of ``command`` and of its subcommands."""
     for parameter in command.params:
         if source := source_of(parameter):
             parameter.shell_complete = _matching(source)
@@ -71,7 +72,8 @@ def _prepare(command: Any) -> None:
 
 
 def source_of(parameter: Any) -> Callable[[str], Candidates] | None:
-    """Return what lists the candidates of a parameter, given the word so far; None where the shell's own files do."""
+    """Return a function that lists a parameter's candidates for the word so far; None if the shell completes
+    file names."""
     metavar = parameter.metavar or ""
     if "|" in metavar:
         return lambda _: map(Candidate, metavar.split("|"))
@@ -94,7 +96,7 @@ def runs(word: str) -> Candidates:
 
     folder = os.path.dirname(word) if "/" in word else "runs"  # noqa: PTH120 - keeps "./" and "~" as they were typed
     with os.scandir(os.path.expanduser(folder or "/")) as entries:  # noqa: PTH111
-        # Not by pathlib: a folder may hold thousands.
+        # Not with pathlib, which is slow: a folder may have thousands.
         found = sorted(
             (each.name for each in entries if os.path.isfile(f"{each.path}/{HISTORY}")),  # noqa: PTH113
             reverse=True,
@@ -114,7 +116,7 @@ def plans() -> Candidates:
 
 
 def guests() -> Candidates:
-    """Yield the guests, those of templates among them."""
+    """Yield the guests, including those of templates."""
     from harness.guest.guest_types import GUEST_TYPES
 
     yield from map(Candidate, GUEST_TYPES)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Prints the end of a run: on request everything that is known of it, then a screen of what matters, last the verdict."""
+"""Prints the end of a run: on request everything that is known about it, then a screen of the main results,
+last the verdict."""
 
 from __future__ import annotations
 
@@ -14,18 +15,19 @@ if TYPE_CHECKING:
     from harness.report.run_summary import Failure
 
 FEWEST_LINES = 8
-"""What the summary gets at least, however long the message of an error is."""
+"""Minimum number of lines of the summary, however long an error's message is."""
 
 MOST_MESSAGE, MOST_HINT = 6, 3
-"""Rows of an error's message and of its hint that are printed; ``--verbose`` prints all."""
+"""Maximum rows of an error's message and of its hint; ``--verbose`` prints all."""
 
 
 def say_details(
     verdict: RunVerdict, history: History, *, timeline: bool = True, everything: bool = False
 ) -> None:
-    """Print the timeline, if that is wanted, and the whole verdict: every finding, observation and rule not exercised.
+    """Print the timeline, if requested, and the whole verdict: every finding, observation and rule not
+    exercised.
 
-    ``everything`` gives each record a line of the timeline.
+    With ``everything``, each record has a line in the timeline.
     """
     import sys
 
@@ -41,7 +43,7 @@ def say_details(
 
 
 def timeline_lines(history: History, *, everything: bool) -> Iterator[str]:
-    """Yield the timeline with its heading, and where the history stops if it is damaged, and an empty line."""
+    """Yield the timeline with its heading, the place where a damaged history stops, and an empty line."""
     import sys
 
     from harness.report.escape import printable
@@ -65,9 +67,11 @@ def say_summary(
     notes: Sequence[str] = (),
     detailed: bool = False,
 ) -> None:
-    """Print the error that ended the run, if one did, on standard error, then the summary, whose last line is the verdict.
+    """Print the error that ended the run, if any, on standard error, then the summary, whose last line is the
+    verdict.
 
-    ``detailed`` says that everything else was printed before; the error is then printed whole, else in a few rows.
+    ``detailed`` says that everything else was already printed; the error is then printed completely, else in
+    a few rows.
     """
     import sys
 
@@ -96,7 +100,8 @@ def say_summary(
 
 
 def complaint(text: str, most: int | None) -> list[str]:
-    """Return an error's text in rows: on a terminal folded, and if there are more than ``most``, the first and last ones."""
+    """Return an error's text in rows: wrapped on a terminal, and if there are more than ``most``, the first
+    and last ones."""
     import sys
     import textwrap
 
@@ -108,7 +113,7 @@ def complaint(text: str, most: int | None) -> list[str]:
 
     def rows(line: str) -> list[str]:
         if f"{program()} " in line:
-            # A command stays as it can be typed.
+            # A command is never wrapped.
             return [line]
         line = line if most is None else shortened(line, most * width)
         if not is_terminal(sys.stderr):

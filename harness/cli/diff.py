@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""``harness diff``: whether runs of the same plan, on several guests or of several builds, tell the same."""
+"""``harness diff``: whether runs of the same plan, on several guests or with several builds, delivered the
+same notifications."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def diff(
     ],
     json: Json = False,
 ) -> int:
-    """Compare what runs of the same plan tell, leaving out what must differ and what a guest cannot show; or two findings."""
+    """Compare the notifications of runs of the same plan, ignoring what must differ and what a guest cannot
+    show; or two findings."""
     import sys
 
     if len(runs) == 2 and all(one.endswith(".json") for one in runs):
@@ -77,7 +79,7 @@ def diff(
 
 
 def _findings(old: Path, new: Path, *, json: bool) -> int:
-    """Say what the findings of two acceptances say otherwise. That two guests differ is no failure."""
+    """Print the differences between the findings of two acceptances. A difference is not a failure."""
     import sys
 
     from harness.acceptance.findings import changes, read_findings

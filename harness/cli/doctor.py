@@ -27,19 +27,21 @@ def register(app: typer.Typer) -> None:
 def doctor(
     qemu: Annotated[
         Path | None,
-        typer.Option("--qemu", metavar="PATH", help="Look at this QEMU instead of the one on PATH."),
+        typer.Option("--qemu", metavar="PATH", help="Check this QEMU instead of the one on PATH."),
     ] = None,
     json: Json = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also read what is cached and all templates, to find damage.")
+        bool, typer.Option("--deep", help="Also read all cached files and templates, to find damage.")
     ] = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="First remove what killed runs left, and probe KVM again.")
+        bool,
+        typer.Option("--fix", help="First remove what killed runs left behind, and let KVM be probed again."),
     ] = False,
 ) -> int:
-    """Say first what the main job lacks and how to get it, then what is optional. Starts no guest; changes nothing without --fix.
+    """List first what the main job lacks and how to get it, then the optional parts. No guest is started;
+    nothing changes without --fix.
 
-    Ends with 0 if the main job, a run on the twin, can run; with 69 if it cannot.
+    Exits with 0 if the main job, a run on the twin, can run, and with 69 if it cannot.
     """
     import os
     import sys
@@ -68,7 +70,7 @@ def doctor(
 
 
 def _templates(cache: Path | None, *, deep: bool) -> list[HostPart]:
-    """Return the built templates, read as a whole if ``deep``; those that cannot be looked at are one part that says why."""
+    """Return the built templates, read completely if ``deep``; if they cannot be read, one part says why."""
     import os
     import time
 
@@ -90,7 +92,7 @@ def _templates(cache: Path | None, *, deep: bool) -> list[HostPart]:
 
 
 def _fix(*, quiet: bool) -> None:
-    """Do what is safe: what ``harness gc`` does, and forget what the last probe of KVM said."""
+    """Make the safe repairs: those of ``harness gc``, and discard the result of the last KVM probe."""
     import os
 
     from harness.cli.gc import remove, what_is_left
@@ -105,7 +107,8 @@ def _fix(*, quiet: bool) -> None:
 
 
 def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
-    """Yield the lines: what the main job lacks, the one command that supplies it, what it has, and what is optional."""
+    """Yield the lines: what the main job lacks, the one command that supplies it, what it has, and the
+    optional parts."""
     from harness.host.host_part import PartState
     from harness.host.preflight import install_command
 
@@ -151,7 +154,7 @@ def _needed(part: HostPart, style: Style) -> Iterator[str]:
 
 
 def _optional(part: HostPart, style: Style) -> Iterator[str]:
-    """Yield what is there in one row; what is not in faint ones, since nothing has to be done about it."""
+    """Yield the present parts in one row, and the missing ones in faint rows, since they are optional."""
     from harness.host.host_part import PartState
     from harness.report.escape import printable
 
@@ -165,7 +168,7 @@ def _optional(part: HostPart, style: Style) -> Iterator[str]:
 
 
 def _row(style: Style, word: str, name: str, text: str, paint: Callable[[str], str] = str) -> Iterator[str]:
-    """Yield a painted ``word``, a ``name`` and ``text`` in columns, the text folded in its own."""
+    """Yield a coloured ``word``, a ``name`` and ``text`` in columns; the text is wrapped in its column."""
     head = f"  {word} {name} "
     first, *rest = style.fold(f"{head}{text}", indent=len(head))
     yield f"  {paint(word)}{first[2 + len(word) :]}"

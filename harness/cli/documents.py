@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The JSON documents that commands print, as types: docs/schemas/ is generated from them (``python -m tests.docs.schemas``).
 
-Every document also has ``version`` (:data:`harness.cli.output.JSON_VERSION`). A command that ends with an error before it has
-its document prints :class:`ErrorDocument` instead. Commands import this module for their types alone: it loads every room.
+Every document also has ``version`` (:data:`harness.cli.output.JSON_VERSION`). A command that fails before it
+has its document prints :class:`ErrorDocument` instead. Commands import this module only for type checking: it
+loads every room.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BUILD_SECONDS = 300.0
 SIGN_SECONDS = 60.0
 WDK_SECONDS = 3600.0
-"""A boot of Windows, and Static Driver Verifier, which takes as long as it takes."""
+"""Seconds for a boot of Windows, and for Static Driver Verifier, whose duration is not predictable."""
 
 Driver = Annotated[Path, typer.Argument(metavar="FILE", help="A built driver, hpnotify.sys.")]
 
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The output folder.")],
     toolchain: Annotated[str, typer.Option(help="clang (with lld-link) or gcc (mingw-w64).")] = "clang",
     kmdf_inc: Annotated[
         Path | None,
@@ -60,7 +60,8 @@ def build(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Build the driver: across, where the same sources give the same bytes, or with the WDK. Ends with 1 if a WDK build is wrong."""
+    """Build the driver: reproducibly with a cross compiler, or with the WDK. Exits with 1 if a WDK build
+    fails a check."""
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver.build import build as build_driver
@@ -87,7 +88,7 @@ def build(
 
 
 def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> int:
-    """Start the guest with the medium in its drive, build there, and check what came back."""
+    """Start the guest with the medium in its drive, build there, and check the files copied back."""
     import os
     import sys
     from typing import cast
@@ -165,11 +166,13 @@ def sign(
     keys: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where the test certificate is, or is made; next to FILE by default."
+            metavar="DIR",
+            help="The folder of the test certificate, created if missing; next to FILE by default.",
         ),
     ] = None,
 ) -> None:
-    """Sign the driver in place, and make the catalog of its INF file, with a test certificate that is made on first use."""
+    """Sign the driver in place, and create the catalog of its INF file, with a test certificate that is
+    created on first use."""
     from harness.cli.output import say
     from harness.deadline import Deadline
     from harness.driver import certificate as certificates
@@ -201,10 +204,10 @@ def check(
     certificate: Annotated[
         Path | None, typer.Option(metavar="PEM", help="The certificate that must have signed it.")
     ] = None,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not ask for a signature.")] = False,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not require a signature.")] = False,
     json: Json = False,
 ) -> int:
-    """Check what Windows needs of the image. Ends with 1 if anything is wrong with it."""
+    """Check what Windows requires of the image. Exits with 1 if anything is wrong."""
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver import manifest

@@ -22,10 +22,11 @@ def register(driver: typer.Typer) -> None:
 
 def manifest(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An instrumentation manifest (.man).")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the files go.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
     json: Json = False,
 ) -> int:
-    """Compile a manifest to WEVT_TEMPLATE and message table resources, byte for byte as Microsoft's mc.exe does."""
+    """Compile a manifest to WEVT_TEMPLATE and message table resources, byte for byte like Microsoft's
+    mc.exe."""
     from harness.cli.output import say, say_json
     from harness.driver.instrumentation import source
     from harness.driver.instrumentation.compiler import compile_manifest

@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from harness.cli.documents import EtlInfoDocument, EtlStatDocument
 
 LONG = 32 << 20
-"""Bytes from which on a log is worth a progress bar."""
+"""Minimum bytes of a log for a progress bar."""
 
 MOST_NAMES = 10_000
-"""Providers or events that are counted by name; names come from the guest."""
+"""Maximum number of providers or events that are counted by name; names come from the guest."""
 
 LONGEST_NAME = 200
-"""Characters of a name by which it is counted."""
+"""Maximum characters of a counted name."""
 
 REST = "(all further names)"
-"""Under which names beyond MOST_NAMES are counted."""
+"""The name for all names beyond MOST_NAMES."""
 
 LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="An .etl file.")]
 Manifests = Annotated[
     list[Path] | None,
     typer.Option(
-        "--manifest", metavar="FILE", help="An instrumentation manifest to decode by; may be repeated."
+        "--manifest", metavar="FILE", help="An instrumentation manifest for decoding; may be repeated."
     ),
 ]
 
 FormatFolders = Annotated[
     list[Path] | None,
     typer.Option(
-        "--tmf", metavar="DIR", help="A directory of .tmf files to decode WPP messages by; may be repeated."
+        "--tmf", metavar="DIR", help="A directory of .tmf files for decoding WPP messages; may be repeated."
     ),
 ]
 
@@ -67,7 +67,8 @@ def register(app: typer.Typer) -> None:
 
 
 def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
-    """Show the session, its clock, what was lost, the providers with their counts, and what stays raw, and why."""
+    """Show the session, its clock, the losses, the providers with their counts, and which events stay raw and
+    why."""
     from collections import Counter
 
     from harness.capture.etl import clock
@@ -328,7 +329,7 @@ def export(
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[TraceLog, Library | None]]:
-    """Open a log, with the compiled reader for it if there is one."""
+    """Open a log, with the compiled reader if there is one."""
     from harness.capture.etl.compression import expand
     from harness.capture.etl.tracelog import TraceLog
     from harness.cli.etl_fast import library
@@ -341,7 +342,7 @@ def _open(path: Path) -> Iterator[tuple[TraceLog, Library | None]]:
 def _selection(
     provider: Providers, event: Events, process: Processes, thread: Threads, processor: Processors
 ) -> Selection:
-    """Return which records the filters of the command line want."""
+    """Return the record filter of the command line."""
     from harness.capture.etl.selection import Selection
 
     return Selection(
@@ -354,7 +355,7 @@ def _selection(
 
 
 def _formatless(decoder: Decoder) -> list[str]:
-    """Return which trace message format files are missing, with the number of messages that stay raw for each."""
+    """Return the missing trace message format files, with the number of raw messages for each."""
     from harness.capture.etl import guid
 
     return [
@@ -365,7 +366,7 @@ def _formatless(decoder: Decoder) -> list[str]:
 
 
 def _remarks(decoder: Decoder) -> list[str]:
-    """Return what a reader of raw messages should know: the missing files, and the symbols they can be made from."""
+    """Return notes on raw messages: the missing files, and the symbols from which they can be made."""
     from harness.report.escape import printable
 
     missing = _formatless(decoder)
@@ -374,7 +375,8 @@ def _remarks(decoder: Decoder) -> list[str]:
 
 
 class _Names:
-    """The names by which a log's records are counted; those of a guest that has more than any honest one get REST."""
+    """The names by which a log's records are counted; names beyond the limit, which no honest guest reaches,
+    become REST."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, ...]] = set()
@@ -390,7 +392,7 @@ class _Names:
 
 
 def _own_manifest() -> Path | None:
-    """Return the manifest of the project's own driver, None where the harness was installed without it."""
+    """Return the manifest of the harness's own driver, None if the harness was installed without it."""
     from harness.driver.source import driver_folder
     from harness.errors import MissingPart
 
@@ -409,14 +411,14 @@ def _decoder(manifests: list[Path] | None, formats: list[Path] | None) -> Decode
     providers = [provider for path in manifests or [] for provider in manifest.load(path)]
     own = _own_manifest()
     if own is not None:
-        # The project's driver is known without asking; a manifest that was given goes before.
+        # The harness's driver is known by default; a given manifest has priority.
         known = {provider.guid for provider in providers}
         providers += [provider for provider in manifest.load(own) if provider.guid not in known]
     return Decoder(providers, formats=FormatFiles(formats or []))
 
 
 def _tick(log: TraceLog, written: str, option: str) -> int | None:
-    """Return the tick that a user's ``--since`` or ``--until`` means, None when it was not given."""
+    """Return the tick of a user's ``--since`` or ``--until``, None if it was not given."""
     from datetime import UTC, datetime
     from decimal import Decimal, InvalidOperation
 
@@ -430,7 +432,7 @@ def _tick(log: TraceLog, written: str, option: str) -> int | None:
             moment = datetime.fromisoformat(written)
         except ValueError:
             raise UsageError(
-                f"{option} {written!r} is no time",
+                f"{option} {written!r} is not a time",
                 hint=f"Give seconds after the session's start, {option} 12.5, or {option} 2026-11-21T12:00:00Z.",
             ) from None
         since_1970 = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
@@ -457,7 +459,8 @@ def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:
 def _progress(
     log: TraceLog, what: str, *, beside_output: bool = False, passes: int = 1
 ) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar on standard error while a long log is read, if someone is watching there; never in a pipe."""
+    """Show a progress bar on standard error while a long log is read, if that is a terminal; never in a
+    pipe."""
     import sys
 
     if log.account.bytes < LONG or not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()):
@@ -466,7 +469,7 @@ def _progress(
     from rich.console import Console
     from rich.progress import Progress
 
-    # Without redirection, or rich would send to standard error what is meant for standard output.
+    # Without redirection, or rich would send standard output to standard error.
     with Progress(
         console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as bar:

@@ -2,8 +2,8 @@
 """Event trace logs for other tools: comma-separated values, and Trace Event JSON.
 
 Trace Event JSON is the format that ui.perfetto.dev and chrome://tracing open: an instant for each record on its
-process and thread, the names of processes and threads where the log tells them, and, from context switches, what each
-processor ran. Times are microseconds after the session's start.
+process and thread, the names of processes and threads if the log has them, and, from context switches, what
+each processor ran. Times are microseconds after the session's start.
 
 Format: "Trace Event Format", https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU.
 """
@@ -29,13 +29,14 @@ COLUMNS = (
 """Names of the columns of the comma-separated values; ``values`` is a JSON object."""
 
 PROCESSORS = (1 << 31) - 1
-"""The process under which Trace Event JSON shows what the processors ran; Windows gives out no such id."""
+"""The process id under which Trace Event JSON shows what the processors ran; Windows never uses this id."""
 
 _FORMULA = ("=", "+", "-", "@")
 
 
 def write(lines: Iterator[str], output: Path | None) -> None:
-    """Print lines, or write them to a new file. Raises UsageError when it exists, InfrastructureError when it fails."""
+    """Print lines, or write them to a new file. Raises UsageError if it exists, InfrastructureError if
+    writing fails."""
     import os
 
     from harness.cli.output import flush, say
@@ -67,7 +68,7 @@ def write(lines: Iterator[str], output: Path | None) -> None:
 
 
 def _cell(text: str) -> str:
-    """Return text of a guest as a cell: on one line, and nothing that a spreadsheet would take for a formula."""
+    """Return text of a guest as a cell: on one line, and not a formula for a spreadsheet."""
     from harness.report.escape import printable
 
     cell = printable(text, 32_000)
@@ -115,7 +116,7 @@ def csv_lines(log: TraceLog, records: DecodedRecords, *, local: bool) -> Iterato
 
 
 def perfetto_lines(log: TraceLog, records: DecodedRecords) -> Iterator[str]:
-    """Yield a Trace Event JSON document, one event a line."""
+    """Yield a Trace Event JSON document, one event per line."""
     import msgspec
 
     encode = msgspec.json.Encoder().encode

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The compiled reader of event trace logs for the commands: compiled once into the cache, used for logs that are worth it.
+"""The compiled reader of event trace logs for the commands: compiled once into the cache, used for large
+logs.
 
-Where there is no C compiler, or its result cannot be loaded, the commands read in Python, with the same results.
+Without a C compiler, or if its result cannot be loaded, the commands read in Python, with the same results.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from harness.capture.etl.tracelog import TraceLog
 
 WORTH = 1 << 20
-"""Bytes from which on a log is read by the compiled reader: loading it takes as long as reading less than that."""
+"""Minimum bytes of a log for the compiled reader: loading it takes as long as reading a smaller log in
+Python."""
 
 LONGEST_BUILD = 60.0
 """Seconds that compiling may take."""
@@ -33,7 +35,8 @@ NAME = "etl_reader.so"
 
 
 def library(path: Path) -> Library | None:
-    """Return the compiled reader, compiling it if need be; None for a small log, or where there is none to be had."""
+    """Return the compiled reader, compiling it if necessary; None for a small log, or if it is not
+    available."""
     try:
         if path.stat().st_size < WORTH:
             return None
@@ -128,7 +131,7 @@ def summarize(
     classify: Callable[[AnyLogRecord], tuple[str, ...]],
     progress: Callable[[int], None] | None,
 ) -> RecordCounts:
-    """Count all records of a log by what ``classify`` says of them."""
+    """Count all records of a log by the result of ``classify``."""
     if loaded is None:
         from harness.capture.etl.counts import summarize
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One line for each record of an event trace log, for people and for programs."""
+"""One line for each record of an event trace log, as text or JSON."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from harness.capture.etl.tracelog import TraceLog
 
 NOBODY = 0xFFFFFFFF
-"""The process and thread id of a kernel event that belongs to none."""
+"""The process and thread id of a kernel event without a process or thread."""
 
 MOST_FRAMES = 64
-"""Frames of a stack that a line shows."""
+"""Maximum number of stack frames in a line."""
 
 
 @lru_cache(maxsize=16)
 def second(seconds: int, local: bool) -> tuple[str, str]:
-    """Return a second since 1601 as ISO 8601, and its zone; "" when no calendar reaches that far."""
+    """Return a second since 1601 as ISO 8601, and its zone; "" if it is beyond the calendar."""
     from datetime import UTC, datetime
 
     from harness.capture.etl import clock
@@ -38,7 +38,8 @@ def second(seconds: int, local: bool) -> tuple[str, str]:
 
 
 def wall_clock(log: TraceLog, ticks: int, *, local: bool) -> str:
-    """Return a tick as date and time, in UTC or where the reader is, to 100 ns; "" when the log does not tell it."""
+    """Return a tick as date and time, in UTC or the reader's time zone, to 100 ns; "" if the log does not
+    give it."""
     filetime = log.session.clock.filetime(ticks)
     if filetime is None:
         return ""
@@ -57,7 +58,7 @@ def _where(log: TraceLog, record: AnyLogRecord) -> str:
 
 
 def line(log: TraceLog, record: AnyLogRecord, decoded: Decoded, *, local: bool = False) -> str:
-    """Return a record as one line of text, with everything escaped that a terminal would act on."""
+    """Return a record as one line of text, escaped for a terminal."""
     from harness.capture.etl import context
     from harness.capture.etl.display import show
     from harness.report.escape import LONGEST, printable
@@ -67,7 +68,7 @@ def line(log: TraceLog, record: AnyLogRecord, decoded: Decoded, *, local: bool =
     if wall:
         parts.append(wall)
     parts.append(f"cpu{record.processor:<3}")
-    # Perfinfo headers name no thread; the kernel writes 0xFFFFFFFF where there is none.
+    # Perfinfo headers have no thread; the kernel writes 0xFFFFFFFF for none.
     process, thread = (getattr(record, name, NOBODY) for name in ("process", "thread"))
     parts.append(" " * 13 if process == NOBODY else f"{process:>6}:{thread:<6}")
     parts.append(f"{printable(decoded.provider, LONGEST)}/{printable(decoded.event, LONGEST)}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness evidence``: what a run that went wrong left behind, shown, or packed to be attached to a bug."""
+"""``harness evidence``: shows or packs the evidence of a failed run, to attach it to a bug report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.invocation import invocation
 if TYPE_CHECKING:
     from harness.cli.documents import PackDocument
 
-group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
+group = typer.Typer(help="The evidence of a failed run.", no_args_is_help=True)
 
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("show")
 def show(name: RunName, json: Json = False) -> int:
-    """Say what was collected before the guest was ended, what could not be, and why."""
+    """Show what was collected before the guest was ended, what could not be collected, and why."""
     from harness.cli.output import say, say_json
     from harness.cli.run_set import one_run, run_named
     from harness.contract.explanation import reproduction
@@ -68,7 +68,7 @@ def pack(
         str,
         typer.Argument(
             metavar="RUN|TEMPLATE",
-            help="The run directory, 'latest', its id in runs/, or the name of a template whose build is meant.",
+            help="The run directory, 'latest', its id in runs/, or the name of a template, for its build.",
         ),
     ],
     out: Annotated[
@@ -76,12 +76,13 @@ def pack(
         typer.Option(metavar="FILE", help="The archive; the name with .tar.gz by default."),
     ] = None,
     limit: Annotated[
-        str, typer.Option(metavar="SIZE", help="How much is packed at most, before compression.")
+        str, typer.Option(metavar="SIZE", help="The maximum size before compression.")
     ] = "256 MiB",
-    dump: Annotated[bool, typer.Option("--dump", help="Pack memory dumps too.")] = False,
+    dump: Annotated[bool, typer.Option("--dump", help="Also pack memory dumps.")] = False,
     json: Json = False,
 ) -> int:
-    """Make one archive of a run or a template's build, to attach to a bug, without links, disks, keys and passwords."""
+    """Make one archive of a run or a template's build, to attach to a bug report, without links, disks, keys
+    and passwords."""
     from harness.cli.output import say, say_json
     from harness.cli.run_set import one_run, run_named
     from harness.report.escape import printable
@@ -116,13 +117,14 @@ def pack(
 
 
 def _build_named(name: str, run: Path) -> Path | None:
-    """Return the folder of the template called ``name``: of the build that was interrupted, or what was built; None if it is a run."""
+    """Return the folder of the template ``name``: of its interrupted build, or the built template; None if it
+    is a run."""
     import os
 
     from harness.template.checkpoints import CheckpointStack
     from harness.template.store import NAME, Store, store_directory
 
-    # Not Path's method, which raises for a name that is too long.
+    # Not Path's method: it raises for a name that is too long.
     if os.path.lexists(run) or not NAME.fullmatch(name):
         return None
     store = Store(store_directory(os.environ))
@@ -132,7 +134,8 @@ def _build_named(name: str, run: Path) -> Path | None:
 
 
 def _passwords(folder: Path) -> list[bytes]:
-    """Return the password of the guest that is built in ``folder``, in each way in which it may be written."""
+    """Return the password of the guest that is built in ``folder``, in each form in which it may be
+    written."""
     from harness.history.json_file import read_json
     from harness.report.pack import CREDENTIALS
     from harness.template.manifest import GuestCredentials

@@ -21,13 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def gc(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be ended and removed.")
+        bool, typer.Option("--dry-run", help="Only list what would be ended and removed.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
-    """End and remove what killed runs of yours left behind: machines, sockets, leases, images nobody uses any more.
+    """End and remove what your killed runs left behind: machines, sockets, leases, unused images.
 
-    A machine whose harness lives is never touched, nor anything of another user.
+    Machines of a running harness, and anything of another user, are never touched.
     """
     import sys
 
@@ -55,9 +55,11 @@ def gc(
 
 
 def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
-    """Return what killed runs of this user have left on this host; the exit code says whether all could be looked at.
+    """Return what killed runs of this user left on this host; the exit code says whether everything could be
+    checked.
 
-    What is others' is said in one line, unless ``quiet``. Leases that cannot be read keep nothing else from being found.
+    One line counts what belongs to others, unless ``quiet``. Unreadable leases do not prevent finding the
+    rest.
     """
     import os
 
@@ -80,7 +82,8 @@ def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
 
 
 def remove(found: list[Leftover], *, quiet: bool = False) -> int:
-    """Remove what was found and say so, unless ``quiet``; what cannot be removed is said and does not keep the rest from it."""
+    """Remove what was found and report it, unless ``quiet``; a failure is reported and does not prevent
+    removing the rest."""
     from harness.cli.output import complain_of, say
     from harness.errors import HarnessError
 

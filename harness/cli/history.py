@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from harness.store.database import Connection
 
     class Answer(Protocol):
-        """What a question comes to."""
+        """The answer to a query."""
 
         def tables(self) -> list[AnswerTable]: ...  # noqa: D102
 
 
 group = typer.Typer(help="What the result store remembers of all runs.", no_args_is_help=True)
 
-Days = Annotated[float, typer.Option(metavar="N", min=0, max=100_000, help="Ask of the last N days.")]
+Days = Annotated[float, typer.Option(metavar="N", min=0, max=100_000, help="Query the last N days.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
 
 
@@ -43,7 +43,7 @@ def runs(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """What ran last, and what became of it."""
+    """List the last runs and their results."""
     from harness.store.questions.last_runs import last_runs
 
     return _answer(lambda store: last_runs(store, count=last, failed=failed), into, lab, markdown, json)
@@ -59,7 +59,8 @@ def new(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """What broke since the nightly run before: new failures, and those that are still there, flaky or gone."""
+    """List what broke since the previous nightly run: new failures, and those that persist, are flaky or are
+    gone."""
     from harness.store.questions.nightly_comparison import nightly_comparison
 
     return _answer(lambda store: nightly_comparison(store, name=name), into, lab, markdown, json)
@@ -74,7 +75,7 @@ def rule(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """When a rule held last and broke first, by guest build, QEMU build and driver digest."""
+    """Show when a rule last held and first broke, by guest build, QEMU build and driver digest."""
     from harness.store.questions.rule_past import rule_past
 
     beginning = _since(days)
@@ -91,7 +92,7 @@ def flaky(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """Which points of the matrix come out differently on one build, how often, and how sure that is."""
+    """List points of the matrix with different results on one build, how often, and with which confidence."""
     from harness.store.questions.flaky import flaky as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
@@ -105,7 +106,7 @@ def incidents(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """Failures by their signature: one line however many runs show it."""
+    """List failures by their signature: one line, however many runs show it."""
     from harness.store.questions.incidents import incidents as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
@@ -119,7 +120,7 @@ def known(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """Which known issues of the lab still occur, and which have expired."""
+    """List which known issues of the lab still occur, and which have expired."""
     import datetime
 
     from harness.cli.lab_store import lab_of
@@ -146,7 +147,7 @@ def slow(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """The slowest runs; percentiles and drift of boot, restore and adds on each host."""
+    """List the slowest runs, and percentiles and drift of boot, restore and adds on each host."""
     from harness.store.questions.slow import slow as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
@@ -160,7 +161,7 @@ def never(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """Which rules no run exercised, and which points of the matrix were not run."""
+    """List the rules that no run exercised, and the points of the matrix that were not run."""
     from harness.store.questions.never import never as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
@@ -183,7 +184,7 @@ def _answer_of(
 def _answer(
     question: Callable[[Connection], Answer], into: Path, lab: Path | None, markdown: bool, json: bool
 ) -> int:
-    """Ask the store and print what it says."""
+    """Query the store and print the answer."""
     import sys
 
     from harness.cli.lab_store import address_of

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness import``: puts what a guest handed over after a run into a copy of that run's history."""
+"""``harness import``: merges files that a guest supplied after a run into a copy of that run's history."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def import_(
     dbgprint: Annotated[
         Path | None,
         typer.Option(
-            "--dbgprint", metavar="FILE", help="What the reader of the kernel debugger's port wrote."
+            "--dbgprint", metavar="FILE", help="The output of the reader of the kernel debugger port."
         ),
     ] = None,
     dbgprint_etw: Annotated[
@@ -52,7 +52,7 @@ def import_(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            "--manifest", metavar="FILE", help="The driver's manifest; the project's own otherwise."
+            "--manifest", metavar="FILE", help="The driver's manifest; by default the harness's driver's."
         ),
     ] = None,
     driver_map: Annotated[
@@ -60,18 +60,18 @@ def import_(
         typer.Option(
             "--driver-map",
             metavar="FILE",
-            help="Which of the driver's own events in --etw are which records; the run's own otherwise.",
+            help="The file that maps the driver's events in --etw to records; by default the run's.",
         ),
     ] = None,
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="DIR", help="The new run directory; RUN-imported otherwise."),
+        typer.Option("--into", metavar="DIR", help="The new run directory; by default RUN-imported."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Put channels that were recorded in files into a copy of a run's history, to be judged with it.
+    """Merge channels that were recorded in files into a copy of a run's history, to judge them with it.
 
-    Without a FILE, those that lie in RUN under their usual names and that its history does not have yet.
+    Without a FILE, take the files in RUN that have their usual names and are not in its history yet.
     """
     from harness.capture.mapping.driver_map import kept_in
     from harness.capture.offline.alignment import align
@@ -120,7 +120,7 @@ def import_(
 
 
 def _lying_in(history: History) -> dict[str, Path]:
-    """Return the files of channels that a run directory holds and its history does not have."""
+    """Return the channel files in a run directory that are not in its history."""
     from harness.capture.offline.recordings import FILES, recordings
 
     found = recordings(history)
@@ -133,7 +133,7 @@ def _lying_in(history: History) -> dict[str, Path]:
 
 
 def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: list[RecordedChannel]) -> None:
-    """Write the new run directory: the history, and as evidence the files that it was made of."""
+    """Write the new run directory: the history, and as evidence its source files."""
     from harness.capture.offline.recordings import FILES
     from harness.history.run_directory import FACTS
     from harness.history.writer import HistoryWriter

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Judges the runs of a command line, with a bar on standard error while that takes long and somebody is watching."""
+"""Judges the runs of a command line, with a progress bar on standard error if it takes long and that is a
+terminal."""
 
 from __future__ import annotations
 
@@ -14,16 +15,17 @@ if TYPE_CHECKING:
     from harness.run.judging import Opened
 
 LONG = 4 << 20
-"""Bytes of histories from which on judging is worth a bar."""
+"""Minimum bytes of histories for a progress bar."""
 
 
 @contextmanager
 def judged(paths: Sequence[Path], *, quiet: bool, opened: Opened | None = None) -> Iterator[Iterator[Judged]]:
-    """Give the results of all runs, in the order given, as they come. Leaving the block ends all processes at once.
+    """Yield the results of all runs, in the given order, as they become available. Leaving the block ends all
+    processes.
 
     ``opened`` opens a history that is judged in this process.
 
-    ``quiet`` shows no bar; whoever prints before the block is left wants none.
+    ``quiet`` shows no bar; set it if the caller prints before the block is left.
     """
     from harness.run.judging import judge_runs, open_history
 
@@ -38,7 +40,7 @@ def judged(paths: Sequence[Path], *, quiet: bool, opened: Opened | None = None) 
 def _bar(
     paths: Sequence[Path], *, quiet: bool
 ) -> Iterator[tuple[Callable[[], None] | None, Callable[[Path], None] | None]]:
-    """Give what shows the bar, and what is told of each run."""
+    """Return the bar's context, and the function to call for each run."""
     from harness.report.style import is_terminal
     from harness.run.judging import history_size
 

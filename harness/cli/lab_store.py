@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The result store that a command line means, by its options ``--into`` and ``--lab``."""
+"""The result store of a command line, from its options ``--into`` and ``--lab``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ LAB = Path("lab.toml")
 
 Into = Annotated[
     Path,
-    typer.Option(metavar="DIR", help="Where nightly runs are kept, and the store if nothing else names it."),
+    typer.Option(
+        metavar="DIR", help="The folder of nightly runs, and of the store if nothing else names it."
+    ),
 ]
-"""Where nightly runs are kept."""
+"""The folder of nightly runs."""
 
 Lab = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The lab, whose [store] url counts; lab.toml by default.")
+    Path | None, typer.Option(metavar="FILE", help="The lab file with [store] url; lab.toml by default.")
 ]
-"""The lab whose store it is."""
+"""The lab of the store."""
 
 
 def lab_of(file: Path | None) -> tuple[LabDocument | None, Path]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The ``harness`` command: its options, its exit codes, and the one place where errors become messages.
 
-Help is plain text, and commands import what they need only when they run, so that ``harness --help`` answers at once.
+Help is plain text, and commands import what they need only when they run, so that ``harness --help`` is fast.
 """
 
 from __future__ import annotations
@@ -118,13 +118,14 @@ completion.register(app)
 
 
 FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--night": "--name"}
-"""Former names of options. They are taken for one release and shown nowhere."""
+"""Former names of options. They work for one release and are not documented."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for what a user can cause.
+    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for anything that a
+    user can cause.
 
-    A signal decides the code whatever the command came to, also when the command has taken it for its own end.
+    A signal decides the code whatever the command's result, even if the command handled the signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with guarded() as files, interruptible() as signals:
@@ -149,7 +150,7 @@ def _interrupted(words: list[str], number: int) -> int:
 
 
 def _failed(words: list[str], message: str, hint: str, code: ExitCode) -> int:
-    """Say an error: for people on standard error, and with ``--json`` for programs on standard output."""
+    """Print an error: as text on standard error, and with ``--json`` also as JSON on standard output."""
     if "--json" in _options_of(words):
         say_error(message, hint, code)
     complain(message, hint)
@@ -161,7 +162,7 @@ def _options_of(words: list[str]) -> list[str]:
 
 
 def _trace() -> None:
-    """Print the traceback of the error being handled, if it was asked for. Raising it would end with 1, "violated"."""
+    """Print the traceback of the current error, if requested. Raising it would exit with 1, "violated"."""
     if os.environ.get(DEBUG):
         import traceback
 
@@ -170,7 +171,8 @@ def _trace() -> None:
 
 @functools.cache
 def _command() -> Any:
-    """Return the command that ``app`` describes, made once: Typer reads the signature of each subcommand for it."""
+    """Return the command that ``app`` describes, built once: Typer reads the signature of each subcommand for
+    it."""
     return typer.main.get_command(app)
 
 
@@ -182,7 +184,8 @@ def _run(words: list[str]) -> int:
     for place, word in enumerate(_options_of(words)):
         arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)
     try:
-        # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
+        # # Not command.main(): when the reader of a pipe exits, it would exit with 1, which means "violated"
+        # here.
         with command.make_context(program(), arguments) as context:
             code = command.invoke(context)
         return code if isinstance(code, int) else ExitCode.HOLDS
@@ -199,8 +202,8 @@ def _run(words: list[str]) -> int:
         short = of_shortage(error)
         said = _of_the_system(error) if short is None else (short.message, short.hint)
         return _failed(words, *said, ExitCode.INFRASTRUCTURE)
-    except Exception as error:  # noqa: BLE001 - Python's own way out would end with 1, which means "violated"
-        # Typer's usage errors are click's, which it may carry inside itself: known by what they can do.
+    except Exception as error:  # noqa: BLE001 - an uncaught exception would exit with 1, which means "violated"
+        # Typer's usage errors are click's, possibly from its own copy of click: recognized by their methods.
         describe = getattr(error, "format_message", None)
         if describe is not None:
             return _misused(words, error, str(describe()))
@@ -216,7 +219,7 @@ def _run(words: list[str]) -> int:
 
 
 def _of_the_system(error: OSError) -> tuple[str, str]:
-    """Return the words for what the system refused in a place that expected nothing of the kind, and the way out."""
+    """Return the message and the hint for an unexpected error of the operating system."""
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     what = f"cannot use {' and '.join(names)}" if names else "the system refused what was asked"
     return f"{what}: {error.strerror or error}", f"{DEBUG}=1 shows what the command was doing."
@@ -244,6 +247,6 @@ def _misused(words: list[str], error: Exception, message: str) -> int:
 
 
 def _no_such_command(message: str, commands: list[str]) -> str:
-    # Only newer versions of Typer guess what was meant, so the guess is made here.
+    # Only newer versions of Typer suggest a name, so the suggestion is made here.
     typed = message.partition("'")[2].partition("'")[0]
     return f"no such command '{typed}'. {suggest(typed, commands)}"

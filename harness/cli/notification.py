@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The end of a nightly run: its cells in the store, its morning summary in files, and the command that is told of it.
+"""The end of a nightly run: its cells in the store, its morning summary in files, and the notification
+command.
 
-Whatever fails here is said, and changes no exit code.
+A failure here is reported, and does not change the exit code.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ LONGEST_S = 60.0
 
 
 def notification(command: str, form: str) -> list[str]:
-    """Return the words of the command that is told. Raises UsageError for one that no shell could read either."""
+    """Return the arguments of the notification command. Raises UsageError for one that a shell could not
+    parse either."""
     from harness.choice import check_choice
 
     check_choice("form of --notify-as", form, FORMS)
@@ -50,7 +52,7 @@ def tell_morning(
     form: str,
     metrics: Path | None,
 ) -> None:
-    """Load what is not in the store yet, write summary and metrics, and hand the summary to the command."""
+    """Load what is not in the store yet, write summary and metrics, and pass the summary to the command."""
     from harness.cli.output import complain, complain_of
 
     compared = _compared(keeper, state)
@@ -61,13 +63,13 @@ def tell_morning(
     if command:
         steps.append(partial(_notify, command, found, form))
     for step in steps:
-        # What fails of one keeps nobody from the others.
+        # A failure of one step does not prevent the others.
         try:
             step()
         except HarnessError as error:
             complain_of(error)
         except OSError as error:
-            complain(f"cannot tell of the nightly run: {error.strerror or error}")
+            complain(f"cannot report the nightly run: {error.strerror or error}")
 
 
 def _measure(file: Path, compared: NightlyComparison | None, state: NightlyState, matrix: Matrix) -> None:
@@ -88,7 +90,7 @@ def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Ma
 
 
 def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison | None:
-    """Return the nightly run beside the one before; None, which is said, if it is not in the store."""
+    """Return the nightly run and the previous one; None, with a message, if it is not in the store."""
     from harness.cli.output import complain
     from harness.invocation import invocation
     from harness.store.database import Database
@@ -134,7 +136,7 @@ def _notify(command: list[str], found: Morning, form: str) -> None:
         data.write(_as(found, form).encode("utf-8", "replace"))
         data.seek(0)
         ended = run_program(
-            command, Deadline(LONGEST_S, "telling of the nightly run"), data=data, supply="Check --notify."
+            command, Deadline(LONGEST_S, "reporting the nightly run"), data=data, supply="Check --notify."
         )
     if ended.status != 0:
         raise InfrastructureError(f"--notify: '{command[0]}' failed: {ended.failure()}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness observe``: what runs showed where Windows' documentation is silent, and how two sets of runs differ."""
+"""``harness observe``: what runs showed about undocumented behaviour, and how two sets of runs differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the group ``observe`` to ``app``."""
     observe = typer.Typer(
-        help="Show what is not documented, as runs showed it.", no_args_is_help=True, rich_markup_mode=None
+        help="Show what runs revealed about undocumented behaviour.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     observe.command("show")(show)
     observe.command("diff")(diff)
@@ -32,7 +34,7 @@ def show(
     runs: RunPaths,
     json: Json = False,
 ) -> int:
-    """Show for each guest build which values were seen how often, question by question."""
+    """Show for each guest build and question which values were seen and how often."""
     import sys
 
     from harness.cli.output import say, say_json
@@ -58,10 +60,10 @@ def diff(
             metavar="RUN-SET-A", help="A run, a directory of runs, a quoted pattern, or some joined with ':'."
         ),
     ],
-    second: Annotated[str, typer.Argument(metavar="RUN-SET-B", help="What to compare it with.")],
+    second: Annotated[str, typer.Argument(metavar="RUN-SET-B", help="The set to compare with.")],
     json: Json = False,
 ) -> int:
-    """Put the observations of two sets of runs side by side, for instance of two builds of Windows."""
+    """Compare the observations of two sets of runs, for instance of two builds of Windows."""
     import sys
 
     from harness.cli.output import say, say_json
@@ -93,7 +95,7 @@ def diff(
 
 
 def _each(paths: list[Path], json: bool, take: Callable[[Judged], None]) -> list[ExitCode]:
-    """Judge the runs, hand over those that could be read, complain of the others and return their exit codes."""
+    """Judge the runs, pass on the readable ones, report the others and return their exit codes."""
     from harness.cli.judged import judged
     from harness.cli.output import complain
 

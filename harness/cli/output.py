@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Writing results to standard output and messages to standard error.
 
-Nothing here raises because of the stream: :mod:`harness.cli.stream` guards it, and ``main`` says what could not be written.
+Nothing here raises because of the stream: :mod:`harness.cli.stream` guards it, and ``main`` reports what
+could not be written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from harness.errors import ExitCode, HarnessError
 from harness.report.escape import printable_block
 
 JSON_VERSION = 1
-"""The version of all JSON documents that commands print. A key that is added leaves it; anything else raises it."""
+"""The version of all JSON documents that commands print. Adding a key does not change it; any other change
+increases it."""
 
 
 class _Said:
@@ -25,7 +27,7 @@ class _Said:
 
 
 def begin() -> None:
-    """Begin a command, which has said nothing yet."""
+    """Start a command, which has printed nothing yet."""
     _Said.document = False
 
 
@@ -44,7 +46,8 @@ def say_json(document: Any) -> None:
 
 
 def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> None:
-    """Print one JSON document: the encoded ``items`` under ``key``, then what is in ``rest``. Only one item is held twice."""
+    """Print one JSON document: the encoded ``items`` under ``key``, then ``rest``. At most one item is in
+    memory twice."""
     import msgspec
 
     def lines() -> Iterator[str]:
@@ -81,7 +84,7 @@ def say_error(message: str, hint: str, code: ExitCode) -> None:
 def json_text(text: str) -> str:
     """Return JSON ``text`` as standard output can show it: in an encoding that is not UTF-8 with ``\\u`` escapes.
 
-    Characters outside ASCII stand in the strings of a document only.
+    Non-ASCII characters occur only in the strings of a document.
     """
     if (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8":
         return text
@@ -89,7 +92,7 @@ def json_text(text: str) -> str:
 
 
 def flush() -> None:
-    """Hand everything said so far to the reader."""
+    """Flush all output so far."""
     sys.stdout.flush()
 
 
@@ -97,14 +100,14 @@ def complain(message: str, hint: str = "") -> None:
     """Print ``harness: message`` and the indented hint on standard error, escaped for a terminal."""
     first, *rest = printable_block(message) or [""]
     lines = [f"harness: {first}", *(f"  {line}" for line in [*rest, *printable_block(hint)])]
-    # So that a message stands where it belongs when both streams go to one place.
+    # So that a message is in the right place when both streams go to one file.
     sys.stdout.flush()
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.stderr.flush()
 
 
 def complain_of(error: HarnessError) -> None:
-    """Print an error of the harness's own tree with its way out."""
+    """Print an error of the harness's own tree with its hint."""
     complain(error.message, error.hint)
 
 
@@ -119,7 +122,7 @@ def _encoded(document: Any) -> bytes:
     try:
         return msgspec.json.encode(document)
     except UnicodeEncodeError:
-        # A path need not be UTF-8 text, a document must.
+        # A path need not be UTF-8 text, but a document must.
         return msgspec.json.encode(_utf8(document))
 
 

@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 """Print JSON instead of text."""
 
 JUnitAll = Annotated[
     bool,
     typer.Option(
-        "--junit-all", help="In the JUnit file: the rules too that had nothing to judge, as skipped."
+        "--junit-all", help="In the JUnit file, also list the rules that had nothing to judge, as skipped."
     ),
 ]
 """Write every rule to the JUnit file."""
 
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Print the timeline, the whole verdict and what was observed too."),
+    typer.Option("--verbose", "-v", help="Also print the timeline, the whole verdict and the observations."),
 ]
-"""Print everything that is known of a run before its summary."""
+"""Print everything that is known about a run before its summary."""
 
 RunPaths = Annotated[
     list[str],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness plan``: says what is wrong with plans, and what may be in one, without starting anything."""
+"""``harness plan``: checks plans and prints their schema, without starting anything."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def register(app: typer.Typer) -> None:
 def check(
     plans: Annotated[list[str], typer.Argument(metavar="PLAN", help="A built-in plan, or a plan's file.")],
     guest: Annotated[
-        str, typer.Option(metavar="NAME", help="The guest that it is for: twin, host, wine or a template.")
+        str, typer.Option(metavar="NAME", help="The guest to check for: twin, host, wine or a template.")
     ] = "twin",
     machine: Annotated[str, typer.Option(metavar="TYPE", help="QEMU's machine type.")] = "q35",
     json: Json = False,
 ) -> int:
-    """Say of each plan whether a machine of the guest can do it, as ``harness run`` does before it starts anything."""
+    """Check whether a machine of the guest can execute each plan, as ``harness run`` does before it starts
+    anything."""
     from harness.cli.output import say, say_json
     from harness.run.options import RunOptions
     from harness.run.plan import find_plan
@@ -65,7 +66,7 @@ def _lines(row: CheckedPlan) -> list[str]:
 
 
 def schema() -> int:
-    """Print the JSON Schema of a plan's file, by which an editor completes and checks it."""
+    """Print the JSON Schema of a plan's file, for completion and checks in an editor."""
     from harness.cli.output import say_schema
     from harness.run.plan import plan_schema
 

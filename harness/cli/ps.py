@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def ps(
     json: Json = False,
 ) -> int:
-    """List this user's machines, and who holds or waits for which share of this host."""
+    """List this user's machines, and the leases of this host's resources, granted and waiting."""
     import os
     import sys
 
@@ -44,7 +44,7 @@ def ps(
     machines = listed(Registry())
     style = style_for(sys.stdout)
     if not json:
-        # Leases that cannot be read hide no machine.
+        # Unreadable leases do not hide machines.
         say(_machines(machines, style))
     leases = Leases()
     held = leases.held()

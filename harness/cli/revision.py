@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The revision: which commit of git this code is, as far as that can be told without starting git."""
+"""The revision: the git commit of this code, as far as it can be determined without starting git."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import re
 from pathlib import Path
 
 BUILT = "revision.txt"
-"""The file in the package that names its revision; ``hatch_build.py`` puts it into sdists and wheels, a clone has none."""
+"""The file in the package that names its revision; ``hatch_build.py`` adds it to sdists and wheels, a clone
+has none."""
 
 LARGEST = 1 << 20
-"""Characters of a file of git that are read."""
+"""Maximum characters read from a file of git."""
 SHORT = 12
 COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def revision(package: Path) -> str:
-    """Return the revision of the package in the directory ``package`` in words, "" if it is not known.
+    """Return the revision of the package in the directory ``package`` as text, "" if it is unknown.
 
-    A clone may hold more than the commit that it is at, and asking git would cost a tenth of the time of a start;
-    so the words say *clone at*. What was built says whether its sources were those of the commit.
+    A clone may have uncommitted changes, and running git would cost a tenth of the time of a start; so the
+    text says *clone at*. A built package says whether its sources were those of the commit.
     """
     if built := _text(package / BUILT):
         return f"revision {built}" if built.isprintable() and len(built) < 200 else ""
@@ -28,9 +29,10 @@ def revision(package: Path) -> str:
 
 
 def _commit(git: Path) -> str:
-    """Return the commit that is checked out in the repository ``git``; gitrepository-layout(5) has the files."""
+    """Return the checked-out commit of the repository ``git``; gitrepository-layout(5) documents the
+    files."""
     if linked := _text(git).removeprefix("gitdir: "):
-        # The working tree of a linked worktree or a submodule has a file that leads on.
+        # A linked worktree or a submodule has a file that names the git directory.
         git = git.parent / linked
     head = _text(git / "HEAD")
     name = head.removeprefix("ref: ")
@@ -49,7 +51,7 @@ def _commit(git: Path) -> str:
 
 
 def _text(file: Path) -> str:
-    """Return the stripped text of a file, "" if it cannot be read or is none."""
+    """Return the stripped text of a file, "" if it cannot be read or does not exist."""
     try:
         with file.open(encoding="utf-8") as opened:
             return opened.read(LARGEST).strip()

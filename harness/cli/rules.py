@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness rules``: what the checker judges, and for each rule its page and its examples."""
+"""``harness rules``: the rules of the checker, and for each rule its pages and examples."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def rules(
 
 
 def _called(identifier: str) -> Rule:
-    """Return the rule with this id. Raises UsageError with those that may have been meant."""
+    """Return the rule with this id. Raises UsageError with similar ids."""
     from harness.choice import closest
     from harness.contract.rules.catalogue import ALIASES, all_rules, find
 

@@ -27,12 +27,13 @@ def register(app: typer.Typer) -> None:
 def demo(
     options: dict[str, Any],
     list_faults: Annotated[
-        bool, typer.Option("--list-faults", help="Explain the faults that can be injected and stop.")
+        bool, typer.Option("--list-faults", help="Explain the faults that can be injected, then exit.")
     ] = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Boot the twin, hot-add a processor and a DIMM, and judge whether the driver was told as Windows documents."""
+    """Boot the twin, hot-add a processor and a DIMM, and judge whether the driver was notified as Windows
+    documents."""
     from harness.guest.fault_injection import ALL_FAULTS
 
     if list_faults:
@@ -55,13 +56,11 @@ def run(
         str, typer.Argument(metavar="PLAN", help="A built-in plan's name, or the path of a TOML file.")
     ] = "",
     list_plans: Annotated[
-        bool, typer.Option("--list-plans", help="Name the built-in plans, by what they show, and stop.")
+        bool, typer.Option("--list-plans", help="List the built-in plans, by what they show, then exit.")
     ] = False,
     retry_of: Annotated[
         str,
-        typer.Option(
-            metavar="RUN", help="This is the second attempt of that run, whose infrastructure failed."
-        ),
+        typer.Option(metavar="RUN", help="The run that this one retries, after an infrastructure failure."),
     ] = "",
     stop_on_violation: Annotated[
         bool,
@@ -137,7 +136,7 @@ def _perform(
 
 
 def result_document(result: RunResult) -> dict[str, Any]:
-    """Return what is said of a run to programs."""
+    """Return the JSON document of a run."""
     document: dict[str, Any] = {"directory": str(result.directory), "verdict": result.verdict}
     if result.failure_class is not None:
         document["failure_class"] = result.failure_class
@@ -156,7 +155,7 @@ def result_document(result: RunResult) -> dict[str, Any]:
 
 
 def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence[str] = ()) -> None:
-    """Print what became of a run. ``notes`` are sentences that its summary gets besides."""
+    """Print the result of a run. ``notes`` are additional sentences for its summary."""
     from harness.cli.conclusion import say_details, say_summary
     from harness.cli.output import say_json
     from harness.report.run_summary import Failure
@@ -185,7 +184,7 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
 
 
 def show_interrupted(stop: RunInterrupted, *, json: bool, verbose: bool) -> int:
-    """Print what an interrupted run had come to, and return its exit code."""
+    """Print the result of an interrupted run, and return its exit code."""
     from harness.cli.output import complain, say_json
     from harness.interrupts import interrupted_by
 

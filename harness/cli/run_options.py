@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The options of a run on the command line: a command gets those of its door in place of its parameter ``options``."""
+"""The options of a run on the command line: they replace a command's parameter ``options``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ Command = Callable[..., int]
 
 
 def with_run_options(door: Door) -> Callable[[Command], Command]:
-    """Return a decorator for a command, whose parameter ``options`` gets what was set, by the field of the option.
+    """Return a decorator for a command, whose parameter ``options`` gets the set values, by the field of the
+    option.
 
     The attribute ``absent`` of the decorated command says why it does not have the other options of a run.
     """
@@ -68,7 +69,8 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 
 def _given(option: Option, values: dict[str, Any], default: str) -> list[Any]:
-    """Take an option's parameters out of ``values``; return its value in a list, which is empty if it was not set."""
+    """Remove an option's parameters from ``values``; return a list with its value, empty if it was not
+    set."""
     given = [flag for flag in option.flags if values.pop(flag.replace("-", "_"))]
     if len(given) > 1:
         raise UsageError(

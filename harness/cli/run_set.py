@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the words of a command line mean as a set of recorded runs.
+"""The set of recorded runs that the arguments of a command line name.
 
-A word is a run directory, a history file, a directory whose entries are runs (``runs``, or those of a nightly run), a
-pattern in quotes (``'runs/*-veto-*'``), or the id of a run. A shell's own expansion of a pattern is as good.
+An argument is a run directory, a history file, a directory whose entries are runs (``runs``, or those of a
+nightly run), a quoted pattern (``'runs/*-veto-*'``), or the id of a run. A pattern may also be expanded by
+the shell.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from harness.errors import BadHistory, UsageError
 from harness.history.run_directory import HISTORY
 
 RUNS = Path("runs")
-"""Where a run is looked for that is called by its id, as its directory is made there by default."""
+"""The folder in which a run is found by its id: the default folder of run directories."""
 
 
 def run_named(word: str) -> Path:
-    """Return the run that ``word`` means: a path, or ``latest``, or the id of a run in ``runs``, or the end of only one.
+    """Return the run that ``word`` names: a path, ``latest``, the id of a run in ``runs``, or a unique end of
+    one.
 
-    A word that names nothing stands for itself, so that whoever reads it says what is wrong with it.
+    A word that names nothing is returned as a path, so that its reader reports the error.
     """
     if os.path.exists(word) or not word or os.sep in word:  # noqa: PTH110 - Path's raises for too long a name
         return Path(word)
@@ -38,14 +40,15 @@ def run_named(word: str) -> Path:
 def runs_named(words: Iterable[str]) -> list[Path]:
     """Return the runs that ``words`` name, in their order, each once.
 
-    A word that names nothing stands for itself, so that whoever judges it says what is wrong with it and goes on with the
-    others. Raises BadHistory for a directory that holds no run, UsageError for a pattern that matches none.
+    A word that names nothing is returned as a path, so that judging it reports the error and continues with
+    the others. Raises BadHistory for a directory without a run, UsageError for a pattern that matches none.
     """
     return _distinct(path for word in words for path in _meant(word))
 
 
 def run_set(word: str) -> list[Path]:
-    """Return the runs that one word of a set means: as :func:`runs_named`, or several of them joined with ``:``, like PATH."""
+    """Return the runs that one word of a set names: as :func:`runs_named`, or several of them joined with
+    ``:``, like PATH."""
     if os.path.exists(word) or os.pathsep not in word:  # noqa: PTH110 - Path's raises for too long a name
         return runs_named([word])
     return runs_named(part for part in word.split(os.pathsep) if part)
@@ -73,8 +76,8 @@ def _meant(word: str) -> list[Path]:
 
 
 def _inside(path: Path) -> list[Path]:
-    """Return the runs at ``path`` that a pattern or a directory can mean: itself, or those directly in it."""
-    # Not Path's methods, which raise where a directory must not be entered.
+    """Return the runs at ``path`` for a pattern or a directory: itself, or those directly in it."""
+    # Not Path's methods: they raise for a directory without search permission.
     if not os.path.isdir(path):  # noqa: PTH112
         return [path] if path.suffix == ".jsonl" else []
     if _may_be_run(path):
@@ -88,14 +91,16 @@ def _inside(path: Path) -> list[Path]:
 
 
 def _may_be_run(path: Path) -> bool:
-    """Return whether a directory holds a history, or may: one that must not be entered is named by what judges it."""
+    """Return whether a directory has a history, or may have one: judging reports one without search
+    permission."""
     return not os.access(path, os.X_OK) or os.path.exists(path / HISTORY)  # noqa: PTH110
 
 
 def one_run(path: Path) -> Path:
-    """Return ``path`` if it is a directory that may be entered. Raises UsageError with the system's words."""
+    """Return ``path`` if it is a directory that may be entered. Raises UsageError with the system's
+    message."""
     try:
-        # Of its own entry, so that a directory that must not be entered is found out.
+        # Of its own entry, to detect a directory without search permission.
         os.stat(f"{path}/{os.curdir}")  # noqa: PTH116
     except (OSError, ValueError) as error:
         # A ValueError is about a null byte in the name.
@@ -107,10 +112,11 @@ def one_run(path: Path) -> Path:
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    """Leave out a run that was named before: ``runs/*`` names the newest twice, once as the link ``runs/latest``."""
+    """Skip a run that was already named: ``runs/*`` names the newest twice, once as the link
+    ``runs/latest``."""
     chosen: dict[Path, Path] = {}
     for path in paths:
-        # Path.resolve raises for links that lead to each other.
+        # Path.resolve raises for circular links.
         real = Path(os.path.realpath(path))
         if real not in chosen or chosen[real].is_symlink():
             chosen[real] = path

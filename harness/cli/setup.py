@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""``harness setup``: the Debian packages that a guest or a part lacks, in one command, and their installation when asked for."""
+"""``harness setup``: the Debian packages that a guest or a part lacks, in one command, and their installation
+on request."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from harness.setup.parts import Need, Part
 
 EXTRAS = {"libvirt": "libvirt", "wine": "driver", "windows": "windows"}
-"""The extra of the package that a part takes besides Debian packages."""
+"""The extra of the package that a part needs besides Debian packages."""
 
 MODULES = {"libvirt": "libvirt", "driver": "pefile", "windows": "pycdlib"}
-"""A module that each extra brings."""
+"""A module of each extra."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,14 +30,15 @@ def setup(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="PART", help="What is to be set up: twin (the main job), host, libvirt, windows, wine, …"
+            metavar="PART", help="What to set up: twin (the main job), host, libvirt, windows, wine, …"
         ),
     ] = "twin",
     yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
 ) -> int:
-    """Name the Debian packages that are missing in one apt-get command, and install them when asked to.
+    """Print the missing Debian packages in one apt-get command, and install them on request.
 
-    Makes the directory of leases too that all users of this host share. Ends with 0 if nothing is missing, and with 69 if something is and was not installed.
+    Also creates the directory of leases that all users of this host share. Exits with 0 if nothing is
+    missing, and with 69 if something is missing and was not installed.
     """
     import sys
 
@@ -71,7 +73,8 @@ def setup(
 
 
 def _lacking(part: Part) -> list[Need]:
-    """Return what ``part`` lacks, with what its extra is compiled with if that is not installed; each package once."""
+    """Return what ``part`` lacks, and the build dependencies of its extra if that is not installed; each
+    package once."""
     import sys
 
     from harness.setup.parts import LIBVIRT_PYTHON, OWN_PYTHON, own_python
@@ -90,7 +93,7 @@ def _importable(module: str) -> bool:
 
 
 def _share_leases(*, yes: bool) -> None:
-    """Name the command that makes the directory of leases, if it is absent, and run it when asked to."""
+    """Print the command that creates the directory of leases, if it is absent, and run it on request."""
     import os
     import sys
 
@@ -112,7 +115,8 @@ def _share_leases(*, yes: bool) -> None:
 
 
 def _install(part: Part, missing: list[Need]) -> None:
-    """Install what is missing. Raises MissingPart if that fails, or if the packages do not hold what they should."""
+    """Install what is missing. Raises MissingPart if that fails, or if the packages lack the expected
+    files."""
     import os
 
     from harness.cli.output import complain

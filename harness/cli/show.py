@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness show``: everything that is known of one recorded run."""
+"""``harness show``: everything that is known about one recorded run."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def show(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Show a recorded run: its timeline, the whole verdict, what was observed, which rules were never exercised.
+    """Show a recorded run: its timeline, the whole verdict, the observations, the rules that were never
+    exercised.
 
-    It says what --verbose says at the end of a run. The exit code is 0, whatever the verdict is.
+    The output is that of --verbose at the end of a run. The exit code is 0 for every verdict.
     """
     from harness.cli.conclusion import say_details, say_summary, timeline_lines
     from harness.cli.output import say_json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness store``: the result store, an index of run directories that can be made anew at any time."""
+"""``harness store``: the result store, an index of run directories that can be rebuilt at any time."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from harness.store.source import RunSource
 
 group = typer.Typer(
-    help="The result store: an index of run directories, which remain the truth.", no_args_is_help=True
+    help="The result store: an index of run directories, which remain the primary data.", no_args_is_help=True
 )
 
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="PATH",
-        help="Nightly runs, run directories, or directories of them; what --into has by default.",
+        help="Nightly runs, run directories, or directories of them; by default those in --into.",
     ),
 ]
 
 MOST_NAMED = 10
-"""Runs that cannot be read and are named; the rest are counted."""
+"""Maximum number of unreadable runs that are named; the rest are counted."""
 
 WORTH_A_BAR = 200
-"""Runs from which on loading is worth a bar."""
+"""Minimum number of runs for a progress bar."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("load")
 def load(paths: Paths = None, into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
-    """Load runs into the store, which is made if there is none. A run that is loaded twice is one run."""
+    """Load runs into the store, which is created if there is none. A run that is loaded twice counts once."""
     from harness.cli.lab_store import address_of
     from harness.store.database import Database
     from harness.store.loader import load as load_runs
@@ -64,13 +64,11 @@ def rebuild(
     lab: Lab = None,
     forget: Annotated[
         bool,
-        typer.Option(
-            "--forget", help="Give up runs whose directories are gone, which only the store knows of."
-        ),
+        typer.Option("--forget", help="Drop runs whose directories are gone; only the store has them."),
     ] = False,
     json: Json = False,
 ) -> int:
-    """Make the store anew from run directories. It is the old one until it is the new one."""
+    """Rebuild the store from run directories. The old store is replaced only when the new one is complete."""
     from harness.cli.lab_store import address_of
     from harness.store.database import Database
     from harness.store.upkeep import rebuild as rebuild_store
@@ -86,16 +84,20 @@ def rebuild(
 def prune(
     older_than: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", min=0, help="Remove runs from the store that began longer ago."),
+        typer.Option(
+            metavar="DAYS", min=0, help="Remove runs from the store that began more than this many days ago."
+        ),
     ] = None,
     directories: Annotated[
         bool,
         typer.Option(
             "--directories",
-            help="Remove run directories as [keep] of the lab says; the store keeps their verdicts.",
+            help="Remove run directories according to the lab's [keep]; the store keeps their verdicts.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs would go.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many runs would be removed.")
+    ] = False,
     into: Into = Path("nightly"),
     lab: Lab = None,
     json: Json = False,
@@ -141,7 +143,8 @@ def prune(
 
 @group.command("check")
 def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
-    """Compare the store with the run directories that it names. Ends with 3 if they differ, 69 if it is damaged."""
+    """Compare the store with the run directories that it names. Exits with 3 if they differ, 69 if it is
+    damaged."""
     from harness.cli.lab_store import address_of
     from harness.cli.output import say, say_json
     from harness.invocation import invocation
@@ -206,7 +209,7 @@ def _say(report: LoadReport, address: str, *, json: bool) -> int:
 
 @contextmanager
 def _bar(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Give what is told how many runs were looked at."""
+    """Yield the function to call with the number of processed runs."""
     import sys
 
     from harness.report.style import is_terminal

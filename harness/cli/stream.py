@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The standard streams of a command: a write to them never raises, and what could not be written is known in the end.
+"""The standard streams of a command: a write to them never raises, and failed writes are known at the end.
 
-A reader that went away (``| head``) misses nothing that it wants. A full disk loses what the user wants, so the command
-goes on to its end, whose results may lie elsewhere too, and then says so.
+A reader that exits early (``| head``) has what it wants. A full disk loses output, so the command runs to its
+end, since it may also have results elsewhere, and then reports the loss.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ NAMES = {"stdin": "standard input", "stdout": "standard output", "stderr": "stan
 
 
 class GuardedFile(io.FileIO):
-    """A descriptor to write to, which stays open. From the first failure on, what is written is dropped.
+    """A descriptor to write to, which stays open. After the first failure, output is dropped.
 
-    ``failure`` is why, None if nothing is lost or if the reader went away: a closed pipe or socket, a terminal that hung up.
+    ``failure`` is the error, None if nothing is lost or the reader has gone: a closed pipe or socket, a
+    terminal that hung up.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -34,7 +35,7 @@ class GuardedFile(io.FileIO):
         self._dropping = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write, and return how many bytes need not be written again."""
+        """Write, and return how many bytes are done."""
         size = memoryview(data).nbytes
         if self._dropping:
             return size
@@ -50,15 +51,16 @@ class GuardedFile(io.FileIO):
     def _reader_gone(self, error: OSError) -> bool:
         if isinstance(error, ConnectionError):
             return True
-        # A terminal that hung up answers so (Linux: drivers/tty/tty_io.c); of a disk it is a failure.
+        # The error of a terminal that hung up (Linux: drivers/tty/tty_io.c); for a disk it is a failure.
         return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[dict[str, GuardedFile]]:
-    """Guard standard output and error within the block; give the guarded files, by what people call the stream.
+    """Guard standard output and error within the block; yield the guarded files, by the stream's name.
 
-    A stream that was closed from the start is /dev/null. One that a program put in place (a test's) is left alone.
+    A stream that was closed at the start is /dev/null. A stream that a program (a test) has replaced is not
+    changed.
     """
     files: dict[str, GuardedFile] = {}
     before = {name: getattr(sys, name) for name in NAMES}
@@ -75,13 +77,13 @@ def guarded() -> Iterator[dict[str, GuardedFile]]:
             if name != "stdin":
                 with contextlib.suppress(ValueError):
                     getattr(sys, name).flush()
-            # One that was closed stays replaced: the interpreter flushes it in the end.
+            # A closed one stays replaced: the interpreter flushes it at exit.
             if stream is not None:
                 setattr(sys, name, stream)
 
 
 def _nothing(mode: str) -> TextIO:
-    """Open /dev/null under the lowest number, that of the closed stream, for child processes too."""
+    """Open /dev/null under the lowest number, that of the closed stream, also for child processes."""
     stream = cast("TextIO", open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     if stream.fileno() <= 2:
         os.set_inheritable(stream.fileno(), True)
@@ -96,7 +98,7 @@ def _guarded(stream: TextIO, original: TextIO) -> tuple[TextIO, GuardedFile] | N
         if stream is not original or not isinstance(stream, io.TextIOWrapper):
             return None
         with contextlib.suppress(OSError):
-            # A caller's own pipe may refuse what does not fit at once, which loses output.
+            # A caller's non-blocking pipe may refuse what does not fit at once, which loses output.
             os.set_blocking(stream.fileno(), True)
         file = GuardedFile(stream.fileno())
     except (OSError, ValueError):

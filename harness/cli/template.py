@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""``harness template``: list, show, build, verify and remove the guests that are made from an installation medium."""
+"""``harness template``: list, show, build, verify and remove guests that are built from an installation
+medium."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from harness.template.store import BuiltTemplate, Store
 
 BUILD_SECONDS = 12 * 3600.0
-"""How long a whole build may take; the stages have limits of their own."""
+"""Seconds that a whole build may take; the stages have their own limits."""
 
 HASH_SECONDS = 3600.0
-"""How long reading the disk of a template may take."""
+"""Seconds that reading the disk of a template may take."""
 
 EMULATED = 12.0
-"""How much longer each stage may take without KVM."""
+"""The factor for the time of each stage without KVM."""
 
 TemplateName = Annotated[
     str, typer.Argument(metavar="NAME", help=f"The template; '{invocation('template', 'list')}' names them.")
@@ -44,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
     group = typer.Typer(
         name="template",
-        help="Guests that are built from an installation medium of Windows, or from a disk with it.",
+        help="Guests that are built from a Windows installation medium, or from a disk with Windows.",
         rich_markup_mode=None,
         no_args_is_help=True,
     )
@@ -67,7 +68,7 @@ def store_of_user() -> Store:
 
 
 def list_(json: Json = False) -> int:
-    """Name the templates, how far each is supported, and whether it is built."""
+    """List the templates, how far each is supported, and whether it is built."""
     import time
 
     from harness.cli.output import say, say_json
@@ -108,7 +109,7 @@ def list_(json: Json = False) -> int:
 
 
 def _looked_up(store: Store, name: str) -> tuple[BuiltTemplate | None, str]:
-    """Return what is built, and what is wrong with it: one that is damaged hides no other."""
+    """Return the state of a built template, or its damage: a damaged one does not hide the others."""
     from harness.errors import HarnessError
 
     try:
@@ -128,7 +129,7 @@ def _state(manifest: TemplateManifest, now: float) -> str:
 
 
 def show(name: TemplateName, json: Json = False) -> int:
-    """Say what a built template is, what it was made from and what it promises."""
+    """Describe a built template: what it was built from and what it promises."""
     import time
 
     from harness.cli.output import say, say_json
@@ -203,7 +204,7 @@ def build(
         str,
         typer.Option(
             metavar="FILE|inbox|none",
-            help="Where the SSH server comes from; none for no SSH at all, inbox for what the medium has.",
+            help="The source of the SSH server; none for no SSH, inbox for the one on the medium.",
         ),
     ] = "",
     key_file: Annotated[
@@ -225,11 +226,13 @@ def build(
         typer.Option(
             "--from",
             metavar="installed|nothing",
-            help="Repeat provisioning on the kept installation, or throw away what is kept and begin anew.",
+            help="Repeat provisioning on the kept installation, or discard what is kept and start over.",
         ),
     ] = "",
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="The same as --from nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the template if it is built.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the template if it is already built.")
+    ] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Build a template that is known not to work.")
     ] = False,
@@ -237,7 +240,8 @@ def build(
     qemu: QemuPath = "",
     json: Json = False,
 ) -> int:
-    """Install Windows from a medium, unattended, and make a template of it; goes on with an interrupted build."""
+    """Install Windows from a medium, unattended, and make a template of it; continues an interrupted
+    build."""
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.errors import UsageError
@@ -290,7 +294,7 @@ def build(
 
 
 def built_already(store: Store, name: str, *, force: bool) -> None:
-    """Raise UsageError if the template is there and is not to be replaced, or a run is using it."""
+    """Raise UsageError if the template is built and is not to be replaced, or a run uses it."""
     from harness.errors import UsageError
 
     if not store.folder(name).exists():
@@ -304,7 +308,7 @@ def built_already(store: Store, name: str, *, force: bool) -> None:
 
 
 def told_of(built: BuiltTemplate, done: str) -> list[str]:
-    """Return what to say of a template that was just finished, with its warnings."""
+    """Return the text for a finished template, with its warnings."""
     from harness.report.escape import printable
 
     return [
@@ -315,7 +319,7 @@ def told_of(built: BuiltTemplate, done: str) -> list[str]:
 
 
 def _start(wanted: str, from_scratch: bool) -> Start:
-    """Return where a build is to begin. Raises UsageError."""
+    """Return where a build is to start. Raises UsageError."""
     from harness.errors import UsageError
 
     if from_scratch and wanted not in ("", "nothing"):
@@ -342,7 +346,7 @@ def read_certificate(file: Path) -> bytes:
         raise UsageError(f"cannot read the certificate {file}: {error.strerror}") from error
     if not content.startswith(b"\x30"):
         raise UsageError(
-            f"{file} is no certificate in DER",
+            f"{file} is not a certificate in DER",
             hint=f"This makes one, keys/hpnotify-test.cer: {invocation('driver', 'sign', 'DRIVER')}",
         )
     return content
@@ -351,7 +355,8 @@ def read_certificate(file: Path) -> bytes:
 def accelerator_for(
     requested: str, qemu: str, say: Callable[[str], None]
 ) -> tuple[QemuBuild, Literal["kvm", "tcg"]]:
-    """Return QEMU and what executes the guest. Only a guest that runs shows that KVM works; the twin is one."""
+    """Return QEMU and the accelerator. Only a running guest shows that KVM works; the twin is used for
+    that."""
     import os
 
     from harness.deadline import Deadline
@@ -362,7 +367,7 @@ def accelerator_for(
     from harness.setup.cache import cache_directory
 
     if requested not in ("auto", "kvm", "tcg"):
-        raise UsageError(f"--accel {requested!r} is none of auto, kvm, tcg")
+        raise UsageError(f"--accel {requested!r} must be one of auto, kvm, tcg")
     found = find_qemu(qemu)
     if requested == "tcg":
         say("accelerator: tcg, requested; an installation takes many hours without KVM")
@@ -377,13 +382,13 @@ def accelerator_for(
 def verify(
     name: TemplateName,
     boot_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long Windows may take to answer.")
+        float, typer.Option(metavar="SECONDS", min=1, help="Seconds that Windows may take to answer.")
     ] = 900.0,
     accel: Accel = "auto",
     qemu: QemuPath = "",
     json: Json = False,
 ) -> int:
-    """Boot a throw-away copy of a template and prove each promise of its manifest, one line each."""
+    """Boot a temporary copy of a template and check each promise of its manifest, one line each."""
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
     from harness.template.template import find_template
@@ -403,7 +408,7 @@ def verify(
 
 
 def prove(name: str, accel: str, qemu: str, boot_timeout: float, *, quiet: bool) -> list[PromiseFinding]:
-    """Return what was found of each promise of a built template. Raises as its visit does."""
+    """Return the finding on each promise of a built template. Raises what its visit raises."""
     from harness.cli.template_visit import visit
     from harness.deadline import Deadline
     from harness.report.stage_view import StageView
@@ -419,7 +424,9 @@ def remove(
     name: TemplateName,
     checkpoints: Annotated[
         bool,
-        typer.Option("--checkpoints", help="Only what is kept of its build: the next one begins with Setup."),
+        typer.Option(
+            "--checkpoints", help="Only what is kept of its build; the next build starts with Setup."
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness template adopt``: a Windows that the lab already has becomes a template."""
+"""``harness template adopt``: makes a template of an existing Windows disk."""
 
 from __future__ import annotations
 
@@ -33,16 +33,14 @@ LONGEST_KEY = 64 << 10
 
 
 def adopt(
-    disk: Annotated[
-        Path, typer.Argument(metavar="DISK", help="The image of the disk that Windows starts from.")
-    ],
+    disk: Annotated[Path, typer.Argument(metavar="DISK", help="The image of Windows' system disk.")],
     name: Annotated[
-        str, typer.Option("--template", metavar="NAME", help="The template of this Windows' release.")
+        str, typer.Option("--template", metavar="NAME", help="The template of this Windows release.")
     ],
     password_file: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="A file with the built-in administrator's password, for you alone."
+            metavar="FILE", help="A file with the built-in administrator's password, readable only by you."
         ),
     ],
     user: Annotated[
@@ -51,15 +49,15 @@ def adopt(
     ssh_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Get in over SSH with this private key, instead of WinRM over HTTPS."
+            metavar="FILE", help="Log in over SSH with this private key, instead of WinRM over HTTPS."
         ),
     ] = None,
     provision: Annotated[
-        bool, typer.Option("--provision", help="Set up in the template what the disk lacks; ask nothing.")
+        bool, typer.Option("--provision", help="Set up in the template what the disk lacks, without asking.")
     ] = False,
     openssh: Annotated[
         str,
-        typer.Option(metavar="FILE|inbox|none", help="As for a build: where the SSH server comes from."),
+        typer.Option(metavar="FILE|inbox|none", help="The source of the SSH server, as for a build."),
     ] = "",
     certificate: Annotated[
         Path | None,
@@ -67,13 +65,13 @@ def adopt(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the template if there is one.")] = False,
     boot_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long Windows may take to let us in.")
+        float, typer.Option(metavar="SECONDS", min=1, help="Seconds until Windows must accept the login.")
     ] = 900.0,
     accel: Accel = "auto",
     qemu: QemuPath = "",
     json: Json = False,
 ) -> int:
-    """Make a template of a disk with Windows that is already there; the disk itself is never written to."""
+    """Make a template of an existing disk with Windows; the disk itself is never written to."""
     import sys
 
     from harness.cli.output import say, say_json
@@ -158,7 +156,7 @@ def _adopt(
         except UsageError:
             state = CheckpointStack.read(store.checkpoints(name))
             if state is not None and not state.checkpoint:
-                # Nothing was done yet that the next attempt could go on with.
+                # There is nothing yet that the next attempt could continue from.
                 store.discard(name)
             raise
         except KeyboardInterrupt:

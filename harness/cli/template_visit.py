@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The visit that ``harness template verify`` pays to a template: boot an overlay, get in as a run does, ask, end it."""
+"""The check of ``harness template verify``: boot an overlay, log in as a run does, query the guest, end
+it."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ DISK, VARIABLES = "disk.qcow2", "variables.fd"
 
 START = 60.0
 ASK = 300.0
-"""Seconds to start QEMU, and for one answer of a Windows that is up."""
+"""Seconds for starting QEMU, and for one answer of a running Windows."""
 
 
 def visit(
@@ -41,10 +42,10 @@ def visit(
     listener: Listener,
     deadline: Deadline,
 ) -> list[PromiseFinding]:
-    """Return what was found; ``deadline`` is for the boot. What the guest wrote to its disk is not kept.
+    """Return the findings; ``deadline`` is for the boot. The guest's disk writes are discarded.
 
     Raises GuestHang with the stage that the boot reached, MachineFailed, InfrastructureError if another guest answers;
-    then QMP, COM1 and pictures are kept, and the error says where.
+    then QMP, COM1 and screenshots are kept, and the error says where.
     """
     folder = Path(tempfile.mkdtemp(prefix="harness-verify-"))
     evidence = False
@@ -102,7 +103,7 @@ def _visit(
             try:
                 writer.write(Stage(name="boot", phase="begin"))
                 machine.resume(Deadline(START, "let the guest run"))
-                # A wait for the lease is not the boot's.
+                # Waiting for the lease does not count as boot time.
                 guest.wait_ready(Deadline(deadline.seconds, deadline.what))
                 writer.write(Stage(name="boot", phase="end"))
                 return [*reached(image, transports), *on_time(guest), *ask(built, transports)]
@@ -114,7 +115,8 @@ def _visit(
 
 
 def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFinding]:
-    """Return findings on the transports. WinRM refuses any certificate but the pinned one, so a ready guest proved it."""
+    """Return findings on the transports. WinRM accepts only the pinned certificate, so a ready guest has
+    proved it."""
     findings = [
         PromiseFinding(
             name=promise.WINRM[0],

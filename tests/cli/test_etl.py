@@ -162,7 +162,7 @@ def test_dump_is_cut_by_time(log: Path, run: Run, since: str, until: str, events
 
 def test_a_time_that_is_none_is_explained(log: Path, run: Run) -> None:
     """The option, what was given, and what could be."""
-    with pytest.raises(UsageError, match="--since 'noon' is no time") as caught:
+    with pytest.raises(UsageError, match="--since 'noon' is not a time") as caught:
         run("dump", log, "--since", "noon")
     assert "2026-11-21T12:00:00Z" in caught.value.hint
 

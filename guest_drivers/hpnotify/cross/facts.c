@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the binary interface of KMDF 1.15 on x64 fixes, of the part that hpnotify uses. Compiled in every build against
+ * The facts of KMDF 1.15's binary interface on x64, for the part that hpnotify uses. Compiled in every build against
  * whichever wdf.h the build uses: the project's own, or Microsoft's when KMDF_INC is given. A build against one proves
  * the same of it as a build against the other, so both being accepted means that they agree.
  */

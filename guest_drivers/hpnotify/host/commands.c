@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commands that the host process takes, one line each. Debug-port lines are said as they are; answers begin with
- * '=', and what must never happen with "trouble:".
+ * The commands that the host process takes, one line each. Debug-port lines are printed as they are; answers begin with
+ * '=', and violations of invariants with "trouble:".
  *
  *   processors COUNT MAXIMUM GROUP_SIZE [BYTES]   first of all, with so much memory
+ *
  *   start NAME [VALUE=N ...]              start a service                           = STATUS
  *   stop NAME                                                                       = STATUS
  *   reenable NAME                         its first device goes and comes again       = STATUS
  *   control NAME CODE OUTPUT_BYTES [HEX]  a request to its device                   = STATUS HEX
+ *
  *   add N                                 a processor starts and runs               = STATUS
  *   fail N                                a processor starts, and then cannot run   = STATUS
  *   memory START BYTES                    memory arrives                          = 0
  *   counts                                active processors and bytes of memory    counts N BYTES
+ *
  *   echo WORD                             a sign of life                           echo WORD
  *   deferred                              nothing; what was deferred runs before each command
  *   interface EVENT CLASS [HEX]           an interface event that nothing documented sends; the name in UTF-16
+ *
  *   plant NAME                                                                      = 0 or -1
  *   older                                 a system from before Windows 10 2004      = 0
  *   trace                                 show trace events and debug prints from now on
- *   break NTH                             have the nth fallible call from now fail
+ *   break NTH                             the nth fallible call from now fails
  *   allocations                           what the layer holds for itself and for drivers  = COUNT
  *   fallible                              how many fallible calls there were        = COUNT
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads, locks, events and time of the host process, as fibers that take turns in one thread. A turn can end before
- * and after everything that one thread can notice of another: locks, waits, signals, threads, calls and deferred work.
- * Time passes only by waiting for it. So what happens depends on the answers of fibers_choose alone.
+ * and after every interaction between threads: locks, waits, signals, threads, calls and deferred work. Time advances
+ * only by waiting. So the run depends only on the answers of fibers_choose.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -74,7 +74,7 @@ static void arrived(void)
 
     __sanitizer_finish_switch_fiber(current->fake_stack, &bottom, &bytes);
 #ifdef ADDRESS_SANITIZER
-    /* The first fiber has the process's own stack, of which the first one to come from it learns. */
+    /* The first fiber has the process's own stack, whose bounds the next fiber learns at the first switch. */
     if (fibers[0].stack == NULL && current != &fibers[0]) {
         fibers[0].stack = (void *)(uintptr_t)bottom;
         fibers[0].stack_bytes = bytes;
@@ -102,8 +102,9 @@ static int is_ready(const struct fiber *fiber)
 }
 
 /*
- * One step of the schedule. Those that can go on are put in order, the one that runs first, then the others by number.
- * One that only lets time pass goes on when nobody else can, or in place of one that could: else it would do so for ever.
+ * One step of the schedule. Runnable fibers are put in order, the running one first, then the others by number. A
+ * fiber that only lets time pass runs when no other can, or in place of one that could: otherwise it would do so
+ * forever.
  */
 static void step(int (*ready)(const void *argument), const void *argument, int yields, int ends)
 {
@@ -165,14 +166,14 @@ static struct fiber *create(void (*entry)(void *context), void *context, unsigne
             abort();
         fiber->stack_bytes = STACK_BYTES;
     }
-    /* A fiber that ended in the middle of something left its marks there. */
+    /* A fiber that ended in the middle of an action left its marks there. */
     __asan_unpoison_memory_region(fiber->stack, STACK_BYTES);
     getcontext(&fiber->context);
     fiber->context.uc_stack.ss_sp = fiber->stack;
     fiber->context.uc_stack.ss_size = STACK_BYTES;
     fiber->context.uc_link = NULL;
     makecontext(&fiber->context, begins, 0);
-    /* The sanitizer would forget what it knows of a stack of this size whenever it is switched to. */
+    /* The sanitizer would lose its state of a stack of this size at each switch to it. */
     fiber->context.uc_stack.ss_size = 1UL << 30;
     fiber->fake_stack = NULL;
     fiber->entry = entry;
@@ -320,7 +321,7 @@ void machine_event_set(void *storage)
     point();
 }
 
-/* No wait of the driver has an end but its signal. */
+/* Every wait of the driver ends only with its signal. */
 int machine_event_wait(void *storage, int consume, long long limit)
 {
     if (limit >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What user mode can send to the driver, from bytes that libFuzzer makes up: requests with any code and buffers of any
- * length, between additions, failures and arrivals. The driver is started before and stopped after each input, and what
- * it said is judged as in every other schedule (judge.c). Threads take turns in the usual order.
+ * Requests of user mode to the driver, from libFuzzer's bytes: any code and buffers of any length, between additions,
+ * failures and arrivals. The driver is started before and stopped after each input, and its output is judged as in
+ * every other schedule (judge.c). Threads take turns in the usual order.
  *
  * An input is a list of steps: a byte that says which, and for a request its lengths and bytes. What is missing is 0.
  */
@@ -73,7 +73,7 @@ static void request(struct input *input, unsigned code, unsigned right_length)
 
     for (unsigned long i = 0; i < input_bytes && input->left != 0; i++)
         in[i] = (unsigned char)next(input, 1);
-    /* A fuzzer has no time for work on 100,000 items nor for a minute's delay. */
+    /* 100,000 work items or a minute's delay would be too slow for a fuzzer. */
     if (code == CODE(9) && input_bytes >= 2)
         in[1] = 0;
     core_service_control("hpnotify", code, input_bytes != 0 ? in : NULL, input_bytes, out, output_bytes, &information);

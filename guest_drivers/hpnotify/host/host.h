@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The process that hosts the driver: what its parts know of one another. */
+/* The process that hosts the driver: its internal interfaces. */
 #ifndef HOST_H
 #define HOST_H
 
 #include <stddef.h>
 
-/* Writes to standard output; whole even when several threads do. */
+/* Writes to standard output, atomically for concurrent threads. */
 __attribute__((format(printf, 1, 2))) void host_say(const char *format, ...);
 
-/* Where everything that is said goes, instead of standard output. */
+/* The destination of all output, instead of standard output. */
 void host_sink(void (*function)(const char *bytes, size_t count));
 
-/* commands.c: does what one line says, which is written over. */
+/* commands.c: executes the command of one line, which is overwritten. */
 void host_obey(char *line);
 
-/* Has the nth fallible call from now fail (0: none), and counts them anew. */
+/* Makes the nth fallible call from now fail (0: none), and restarts their count. */
 void host_fail(unsigned long nth);
 unsigned long host_fallible(void);
 
@@ -34,7 +34,7 @@ void host_add_end(void);
 /* Waits for all threads of the layer and of its calls. */
 void host_wait(void);
 
-/* Memory that is there from the beginning, and from now on. */
+/* The memory from the beginning, and from now on. */
 void host_first_memory(unsigned long long bytes);
 void host_memory(unsigned long long start, unsigned long long bytes);
 void host_forget_memory(void);

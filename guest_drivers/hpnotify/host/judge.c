@@ -4,7 +4,7 @@
  *
  *   - the layer never says "trouble:";
  *   - a driver's sequence numbers have no gap;
- *   - what was entered is left once, what was allocated is freed once, and nothing else is;
+ *   - every entry has exactly one exit, every allocation exactly one free, and there are no others;
  *   - a registration gets no callback after the call that ended it returned;
  *   - a processor's Complete or Failure comes once, after its Start.
  */
@@ -131,7 +131,7 @@ static const char *change(struct driver *driver, unsigned long long registration
     return NULL;
 }
 
-/* A callback that refuses a processor which exists already gets no Failure. */
+/* A callback that vetoes an existing processor gets no Failure. */
 static void refusal(struct driver *driver, unsigned long long registration, const char *line)
 {
     unsigned long long processor = number(line, " nt=");

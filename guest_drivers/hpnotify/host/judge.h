@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What must be so of every run, whatever the order of its threads: see judge.c. */
+/* The invariants of every run, for any order of its threads: see judge.c. */
 #ifndef HOST_JUDGE_H
 #define HOST_JUDGE_H
 
@@ -11,7 +11,7 @@ const char *judge_line(const char *line);
 /* The run is over. Returns what is wrong with it, or NULL. */
 const char *judge_end(void);
 
-/* The same for runs in which the same happened in the same order, whatever the times, threads and addresses. */
+/* Equal for runs with the same events in the same order, whatever the times, threads and addresses. */
 unsigned long long judge_digest(void);
 
 #endif

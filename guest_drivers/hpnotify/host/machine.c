@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the NT layer needs, in a process (see nt/core/machine.h): memory, ports and text. What runs, waits and is locked
- * is in threads.c or in fibers.c. Any fallible call can be told to fail.
+ * What the NT layer needs, in a process (see nt/core/machine.h): memory, ports and text. Threads, waits and locks are
+ * in threads.c or in fibers.c. Any fallible call can be made to fail.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -101,7 +101,7 @@ void machine_free(void *memory)
     free(memory);
 }
 
-/* What QEMU's isa-debugcon answers. */
+/* The value that QEMU's isa-debugcon returns. */
 unsigned char machine_port_read(unsigned short port)
 {
     return port == 0x504 ? 0xE9 : 0xFF;

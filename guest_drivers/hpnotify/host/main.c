@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver in a process, told what to do by lines on standard input: the commands of commands.c, and
+ * The driver in a process, controlled by lines on standard input: the commands of commands.c, and
  *
  *   repeat COUNT COMMAND                  run a command so many times
  *   parallel / NUMBER COMMAND / join      run commands of different numbers at the same time
  *
- * With "--follow" a script can be a conversation: each line is said when it is complete, and what a command deferred is
- * done before the next one is read.
+ * With "--follow" a script can be interactive: each line is written when it is complete, and a command's deferred work
+ * is done before the next command is read.
  *
  * With "--sweep" the whole script is run again and again, each time in a new process and with the next fallible call
  * failing, until a run has none left to fail. Each run's output ends with "sweep N STATUS", STATUS as from wait().
@@ -118,7 +118,7 @@ static int sweep(char *script, size_t length, unsigned long nth)
         exit(0);
     }
     close(pipes[1]);
-    /* A run that died says nothing and counts as one that reached its failure. */
+    /* A run that was killed has no output and counts as one that reached its failure. */
     if (read(pipes[0], &reached, 1) != 1)
         reached = 1;
     close(pipes[0]);

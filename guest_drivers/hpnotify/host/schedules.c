@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs one script again and again, each time with its threads in another order:
+ * Runs one script repeatedly, each time with another thread order:
  *
  *   hpnotify-schedules all BOUND           every order with at most BOUND turns out of the usual order: taken away from a
  *                                          thread that could go on, or, where it could not, not given to the next one
@@ -30,7 +30,7 @@
 #define MOST_SHOWN 200
 #define MOST_DIGESTS (1U << 20)
 
-/* Given by the sanitizers, where there is one. */
+/* Provided by the sanitizers, if there is one. */
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
 
 static char *lines[MOST_LINES];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads, locks, events and time of the host process: the system's own. Processors are numbers that threads carry; a
- * call on a processor is made by a thread of its own that carries that number.
+ * separate thread with that number makes a call on a processor.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,7 +45,7 @@ static void *errand_begins(void *argument)
     return NULL;
 }
 
-/* The host ran out of something: that is neither the driver's fault nor the test's. 71 is EX_OSERR (sysexits.h). */
+/* The host ran out of a resource: this is neither the driver's fault nor the test's. 71 is EX_OSERR (sysexits.h). */
 static void lacks(const char *what, int error)
 {
     fprintf(stderr, "lacks: cannot %s: %s\n", what, strerror(error));
@@ -146,7 +146,7 @@ static struct event *events[4096];
 static unsigned event_count;
 static pthread_mutex_t events_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Events are never freed: nothing tells when one ends, and a process of ours is short. */
+/* Events are never freed: their end is not known, and the process is short-lived. */
 void machine_event_initialize(void *storage, int set)
 {
     struct event_box *box = storage;

@@ -13,7 +13,7 @@
 
 static DRIVER_NOTIFICATION_CALLBACK_ROUTINE HpnInterfaceChange;
 
-/* Characters of a link name that are looked at; a longer one is cut. */
+/* Characters of a link name that are used; a longer name is cut. */
 #define HPN_LINK_CHARACTERS 256
 
 /* Writes a GUID as {8-4-4-4-12}; Text must hold 39 characters. */
@@ -164,7 +164,7 @@ HpnAsyncRegister(
     return status;
 }
 
-/* Ends a registration; no callback runs once this has returned. Does nothing if there is none. */
+/* Ends a registration, if there is one; no callback runs after this has returned. */
 _Use_decl_annotations_
 VOID
 HpnAsyncUnregister(

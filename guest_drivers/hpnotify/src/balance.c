@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spreading work over the processors, and the account of who did it. A worker is used under the lock of the slots: a
- * processor that fails is taken out of its slot under it before anything of it is freed.
+ * Distributes work over the processors, and accounts for it. A worker is used under the lock of the slots: a processor
+ * that fails is removed from its slot under this lock before its memory is freed.
  */
 #include "hpnotify.h"
 
@@ -18,7 +18,8 @@ HpnWorkerOf(
     return processor != NULL && processor->Running ? &processor->Worker : NULL;
 }
 
-/* The worker with the fewest items waiting; of several, the first from index From on. Under the lock of the slots. */
+/* Returns the worker with the fewest waiting items; of several, the first from index From on. Called under the slots'
+   lock. */
 static
 PHPN_WORKER
 HpnLeastLoaded(
@@ -78,7 +79,7 @@ HpnBalance(
     return STATUS_SUCCESS;
 }
 
-/* Fills in what fits and returns how many processors that were. */
+/* Fills in as many processors as fit and returns their number. */
 _Use_decl_annotations_
 ULONG
 HpnStatistics(

@@ -6,7 +6,7 @@
 
 static EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL HpnEvtIoDeviceControl;
 
-/* The control device's context: the way from a request to the driver. */
+/* The control device's context: leads from a request to the driver. */
 typedef struct _HPN_CONTROL {
     PHPN_DRIVER Driver;
 } HPN_CONTROL, *PHPN_CONTROL;
@@ -59,7 +59,7 @@ HpnControlName(
 
 /*
  * Creates the control device and its queue. Requests come one at a time and at PASSIVE_LEVEL, because a request may
- * unregister a callback. The caller ends with WdfControlFinishInitializing; before that nobody can open the device.
+ * unregister a callback. The caller ends with WdfControlFinishInitializing; before that the device cannot be opened.
  */
 _Use_decl_annotations_
 NTSTATUS

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver's devices, where it is installed as a Plug and Play driver (wdk/hpnotify.inf).
+ * The driver's devices, if it is installed as a Plug and Play driver (wdk/hpnotify.inf).
  *
  * Notifications are about the system and not about a device, so one device has the driver's registrations: the first
  * whose self-managed I/O is initialized. That happens once in a device's life, unlike its start: a rebalance stops
@@ -10,7 +10,7 @@
  */
 #include "hpnotify.h"
 
-/* Characters of the hardware ID that a device's name keeps, and what "#" and its number take. */
+/* Characters of the hardware ID in a device's name, and the length of "#" and its number. */
 #define HPN_HARDWARE_CHARACTERS 48
 #define HPN_DEVICE_CHARACTERS (HPN_HARDWARE_CHARACTERS + 12)
 
@@ -26,7 +26,7 @@ typedef struct _HPN_DEVICE {
 
 WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DEVICE, HpnDeviceOf)
 
-/* The requests that are reported, and their names in the same order. */
+/* The reported requests, and their names in the same order. */
 static const UCHAR HpnMinors[] = {
     IRP_MN_START_DEVICE, IRP_MN_QUERY_STOP_DEVICE, IRP_MN_CANCEL_STOP_DEVICE, IRP_MN_STOP_DEVICE,
     IRP_MN_QUERY_REMOVE_DEVICE, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_SURPRISE_REMOVAL, IRP_MN_REMOVE_DEVICE
@@ -81,7 +81,7 @@ HpnDeviceExit(
     HpnLogRecord(&Driver->Log, HpnRecordPnpExit, &record);
 }
 
-/* Reports a callback in which there is nothing to do. */
+/* Reports a callback without any work. */
 static
 NTSTATUS
 HpnDeviceReport(
@@ -97,7 +97,7 @@ HpnDeviceReport(
     return STATUS_SUCCESS;
 }
 
-/* "<first hardware ID>#<number>": the number tells apart two devices of a kind. */
+/* "<first hardware ID>#<number>": the number distinguishes two devices of a kind. */
 static
 VOID
 HpnDeviceName(
@@ -159,7 +159,7 @@ HpnEvtDriverDeviceAdd(
     callbacks.EvtDeviceSelfManagedIoCleanup = HpnEvtSelfManagedIoCleanup;
     WdfDeviceInitSetPnpPowerEventCallbacks(DeviceInit, &callbacks);
 
-    /* The framework has no callback for the requests themselves, so they are looked at before it gets them. */
+    /* The framework has no callback for the requests themselves, so they are inspected before it gets them. */
     status = WdfDeviceInitAssignWdmIrpPreprocessCallback(
         DeviceInit, HpnEvtPlugAndPlay, IRP_MJ_PNP, (PUCHAR)HpnMinors, RTL_NUMBER_OF(HpnMinors));
     if (!NT_SUCCESS(status)) {
@@ -293,7 +293,7 @@ HpnEvtSelfManagedIoRestart(
     return HpnDeviceReport(Device, "SelfManagedIoRestart");
 }
 
-/* If this fails, the framework calls EvtDeviceSelfManagedIoCleanup, which undoes what was achieved. */
+/* If this fails, the framework calls EvtDeviceSelfManagedIoCleanup, which undoes the completed steps. */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -316,8 +316,8 @@ HpnEvtSelfManagedIoInit(
 }
 
 /*
- * Another device does not take over: whoever wants the registrations back starts a device anew. The control device
- * goes first, so that no request is under way any more; the driver cannot be unloaded while it exists.
+ * Another device does not take over: to restore the registrations, start a device again. The control device is deleted
+ * first, so that no request is in progress any more; the driver cannot be unloaded while it exists.
  */
 _Use_decl_annotations_
 static

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hpnotify: takes part in dynamic hardware partitioning and reports everything it is told.
+ * hpnotify: takes part in dynamic hardware partitioning and reports every notification.
  *
  * It registers for synchronous notification of processors (KeRegisterProcessorChangeCallback) and for asynchronous
  * notification of processors and memory (IoRegisterPlugPlayNotification): in DriverEntry, or, installed as a Plug and
@@ -130,15 +130,15 @@ HpnDriverBegin(
         return status;
     }
 
-    /* Only now may requests arrive: everything that they touch exists. */
+    /* Requests may arrive only now: everything that they use exists. */
     WdfControlFinishInitializing(Driver->Control);
     return STATUS_SUCCESS;
 }
 
 /*
- * Ends whatever HpnDriverBegin achieved, in reverse order. The Plug and Play registrations are normally gone by the
- * time the driver is unloaded (IOCTL_HPNOTIFY_DETACH, or its devices were removed), because they hold a reference on
- * the driver object. The framework deletes the control device of a non-PnP driver itself after EvtDriverUnload.
+ * Undoes the completed steps of HpnDriverBegin, in reverse order. The Plug and Play registrations are normally gone by
+ * the time the driver is unloaded (IOCTL_HPNOTIFY_DETACH, or its devices were removed), because they hold a reference
+ * on the driver object. The framework deletes the control device of a non-PnP driver itself after EvtDriverUnload.
  */
 _Use_decl_annotations_
 VOID

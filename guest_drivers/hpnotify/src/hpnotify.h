@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The driver's own types. One HPN_DRIVER exists per loaded driver, as the context of its WDFDRIVER; there is no
- * writable global, so that everything the driver holds can be seen here.
+ * writable global, so that all state of the driver is declared here.
  */
 #ifndef HPNOTIFY_H
 #define HPNOTIFY_H
@@ -21,7 +21,7 @@
 /* "\DosDevices\", the service name and the end of the string. */
 #define HPN_CONTROL_NAME_CHARACTERS (12 + HPN_DRIVER_CHARACTERS + 1)
 
-/* How the fields of a record are written and where they lie in its structure; made from the table in records.h. */
+/* The format of a record's fields and their offsets in its structure; generated from the table in records.h. */
 typedef enum _HPN_FORMAT {
     HpnFormatDecimal,
     HpnFormatSigned,
@@ -45,7 +45,7 @@ typedef struct _HPN_LAYOUT {
 extern const HPN_FIELD HpnHeadFields[];
 extern const HPN_FIELD HpnSampleFields[];
 
-/* More than any record has. */
+/* More fields than any record has. */
 #define HPN_MOST_FIELDS 32
 
 typedef struct _HPN_RING_LINE {
@@ -63,7 +63,7 @@ typedef struct _HPN_RING {
     ULONG64 OverrunReported;
 } HPN_RING, *PHPN_RING;
 
-/* Where records are made and go to. Sequence, clock and all sinks are taken under Lock. */
+/* Creates and writes records. Sequence, clock and all sinks are used under Lock. */
 typedef struct _HPN_LOG {
     KSPIN_LOCK Lock;
     WDFKEY BootKey;
@@ -92,7 +92,7 @@ typedef struct _HPN_WORKER {
     volatile LONG64 Dpcs;
 } HPN_WORKER, *PHPN_WORKER;
 
-/* What the driver holds for one processor, from Start to Failure or deregistration. */
+/* The driver's state for one processor, from Start to Failure or deregistration. */
 typedef struct _HPN_PROCESSOR {
     WDFMEMORY Memory;
     /* Complete was delivered and the worker works. */
@@ -112,15 +112,15 @@ typedef struct _HPN_SYNC {
     struct _HPN_DRIVER *Driver;
     ULONG Id;
     PVOID Handle;
-    /* Held by each callback: nothing says that KeDeregisterProcessorChangeCallback waits for one. */
+    /* Held by each callback: no page says that KeDeregisterProcessorChangeCallback waits for one. */
     EX_RUNDOWN_REF Callbacks;
-    /* One registration of the driver does work on the processors it is told of; others only record. */
+    /* One registration of the driver does work on the reported processors; others only record. */
     BOOLEAN Works;
-    /* The error with which the callback vetoed; DriverEntry returns it when no handle came back. */
+    /* The error with which the callback vetoed; DriverEntry returns it if there was no handle. */
     NTSTATUS Status;
     /*
      * One slot per processor index that this system can ever have; constant until restart. The lock guards the slots
-     * and Running of what is in them, because requests look for workers while processors come and fail.
+     * and Running of what is in them, because requests search workers while processors are added and fail.
      */
     KSPIN_LOCK Lock;
     ULONG ProcessorCount;
@@ -142,7 +142,7 @@ typedef struct _HPN_ASYNC {
     PCSTR Class;
 } HPN_ASYNC, *PHPN_ASYNC;
 
-/* A veto that somebody asked for: counted down by each Start. */
+/* A requested veto: counted down by each Start. */
 typedef struct _HPN_VETO {
     KSPIN_LOCK Lock;
     ULONG Remaining;
@@ -180,8 +180,8 @@ typedef struct _HPN_DRIVER {
 WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DRIVER, HpnDriverOf)
 
 /*
- * driver.c: what the driver does while it serves, begun and ended by DriverEntry and unload, or by a device. If
- * HpnDriverBegin fails, its caller calls HpnDriverEnd.
+ * driver.c: the driver's service, started and ended by DriverEntry and unload, or by a device. If HpnDriverBegin
+ * fails, its caller calls HpnDriverEnd.
  */
 
 _IRQL_requires_(PASSIVE_LEVEL)
@@ -401,7 +401,7 @@ HpnWorkerGive(
     _In_ ULONG Items
     );
 
-/* balance.c: spreading work, and the account of it. */
+/* balance.c: distributing work, and its account. */
 
 _IRQL_requires_(PASSIVE_LEVEL)
 _Must_inspect_result_
@@ -437,7 +437,7 @@ HpnSyncDeregister(
     _Inout_ PHPN_SYNC Sync
     );
 
-/* veto.c: refusing a processor on request. */
+/* veto.c: vetoing a processor on request. */
 
 VOID
 HpnVetoInitialize(
@@ -475,7 +475,7 @@ HpnAsyncUnregister(
     _Inout_ PHPN_ASYNC Async
     );
 
-/* request.c: what a request asks for. Returns the bytes written to the output buffer in Information. */
+/* request.c: executes a request. Returns the bytes written to the output buffer in Information. */
 
 _IRQL_requires_(PASSIVE_LEVEL)
 NTSTATUS
@@ -506,7 +506,7 @@ HpnControlDelete(
 
 /* parameters.c: the Parameters key of the service. */
 
-/* Whether the driver was installed as a Plug and Play driver; asked before there is a framework. */
+/* Whether the driver was installed as a Plug and Play driver; called before the framework is initialized. */
 _IRQL_requires_(PASSIVE_LEVEL)
 BOOLEAN
 HpnParametersPlugAndPlay(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Text into a line of bounded length. What does not fit is left out; nothing here fails or allocates. */
+/* Writes text into a line of bounded length. What does not fit is omitted; nothing here fails or allocates. */
 #include "hpnotify.h"
 
 static const CHAR HpnDigits[] = "0123456789abcdef";
@@ -51,7 +51,7 @@ HpnLineDecimal(
     }
 }
 
-/* At least Digits digits; 0 asks for as many as the value needs. */
+/* At least Digits digits; 0 means as many as the value needs. */
 _Use_decl_annotations_
 VOID
 HpnLineHexadecimal(
@@ -77,8 +77,8 @@ HpnLineHexadecimal(
 }
 
 /*
- * One byte of a string, as itself or as %XX. Bytes past Limit are left out whole; Crc covers all of them, so that two
- * long strings which differ only in their ends can be told apart.
+ * One byte of a string, as itself or as %XX. Bytes past Limit are omitted; Crc covers all of them, so that two long
+ * strings that differ only at the end can be distinguished.
  */
 typedef struct _HPN_ENCODER {
     PHPN_LINE Line;

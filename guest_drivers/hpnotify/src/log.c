@@ -20,7 +20,7 @@ HPN_RECORDS(HPN_FIELDS_OF)
 
 static const HPN_LAYOUT HpnLayouts[HpnRecordKinds] = { HPN_RECORDS(HPN_LAYOUT_OF) };
 
-/* Bytes kept free behind a text for the fields that follow it, the checksum and the newline. */
+/* Bytes reserved after a text for the fields that follow it, the checksum and the newline. */
 #define HPN_TAIL_BYTES 64
 
 static
@@ -189,7 +189,7 @@ HpnLogCallExit(
     HpnLogRecord(Log, HpnRecordCallExit, &record);
 }
 
-/* The lock is let go between lines, so that reading a long ring holds up nobody. */
+/* The lock is released between lines, so that reading a long ring does not delay other processors. */
 _Use_decl_annotations_
 ULONG_PTR
 HpnLogRead(
@@ -277,7 +277,7 @@ HpnBootValue(
     return WdfRegistryQueryValue(Key, Name, sizeof(*Value), Value, &length, NULL);
 }
 
-/* A number that no other boot has: the time mixed with the performance counter (splitmix64). */
+/* A number unique to this boot: the time mixed with the performance counter (splitmix64). */
 static
 ULONG64
 HpnMakeNonce(
@@ -375,7 +375,7 @@ HpnLogOpen(
         Driver->Registrations = (LONG)registrations;
     }
 
-    /* QEMU's isa-debugcon answers a read with 0xE9; anything else at this port is not ours to write to. */
+    /* QEMU's isa-debugcon returns 0xE9 when read; no other device at this port is written to. */
     log->DebugPort = (PUCHAR)(ULONG_PTR)Driver->Parameters.DebugPort;
     if (log->DebugPort != NULL && READ_PORT_UCHAR(log->DebugPort) != 0xE9) {
         log->DebugPort = NULL;

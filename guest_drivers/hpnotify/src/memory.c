@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* How much memory there is, and a buffer that keeps in step with it. */
+/* The amount of memory, and a buffer that grows with it. */
 #include "hpnotify.h"
 
-/* The buffer is one part in so many of physical memory, between the limits. */
+/* The buffer is this fraction of physical memory, between the limits. */
 #define HPN_BUFFER_SHARE 4096
 #define HPN_BUFFER_STEP 0x1000
 #define HPN_SMALLEST_BUFFER 0x10000
@@ -22,9 +22,10 @@ HPN_GET_PHYSICAL_MEMORY_RANGES_EX2(
     );
 
 /*
- * Ranges of physical memory, the last of 0 bytes, to be freed with ExFreePool; NULL if the system has no way to ask.
- * MmGetPhysicalMemoryRangesEx2 came with Windows 10 2004 (DDI: ntddk/nf-ntddk-mmgetphysicalmemoryrangesex2.md). Before
- * it, and so on Windows Server 2019, there is MmGetPhysicalMemoryRanges, which ntddk.h declares and no page describes.
+ * Ranges of physical memory, the last of 0 bytes, to be freed with ExFreePool; NULL if the system has no routine for
+ * it. MmGetPhysicalMemoryRangesEx2 came with Windows 10 2004 (DDI: ntddk/nf-ntddk-mmgetphysicalmemoryrangesex2.md).
+ * Before it, and so on Windows Server 2019, there is MmGetPhysicalMemoryRanges, which ntddk.h declares and no page
+ * documents.
  */
 static
 PPHYSICAL_MEMORY_RANGE
@@ -46,7 +47,7 @@ HpnGetPhysicalMemoryRanges(
     return getRanges != NULL ? getRanges() : NULL;
 }
 
-/* Total physical memory in bytes, or 0 where the system does not tell. */
+/* Total physical memory in bytes, or 0 if it is unknown. */
 _Use_decl_annotations_
 ULONG64
 HpnPhysicalMemory(
@@ -81,8 +82,8 @@ HpnBufferInitialize(
 }
 
 /*
- * Grows the buffer to its share of Total bytes; never shrinks it. If Total is unknown it doubles. Nothing is lost if
- * there is no memory for a larger one: the buffer stays as it is. Must not block, so nothing is waited for.
+ * Grows the buffer to its share of Total bytes; never shrinks it. If Total is unknown it doubles. If there is no
+ * memory for a larger one, the buffer stays as it is. Must not block, so it does not wait.
  */
 _Use_decl_annotations_
 VOID

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The Parameters key of the service: REG_DWORD values. One that is missing or out of range has its default. PlugAndPlay,
- * which the INF file sets, decides how the framework is asked for its driver object, so it is read without it.
+ * which the INF file sets, decides how the framework's driver object is created, so it is read without the framework.
  */
 #include "hpnotify.h"
 
@@ -46,7 +46,7 @@ HpnParametersRead(
     Parameters->RingRecords = HPN_DEFAULT_RING_RECORDS;
     Parameters->Veto = 0;
 
-    /* No key means that nobody wants anything but the defaults. */
+    /* Without the key, all values have their defaults. */
     if (!NT_SUCCESS(WdfDriverOpenParametersRegistryKey(Framework, KEY_READ, WDF_NO_OBJECT_ATTRIBUTES, &key))) {
         return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the driver offers to user mode: I/O control codes and their buffers.
+ * The driver's interface to user mode: I/O control codes and their buffers.
  *
  * Self-contained: it uses only CTL_CODE and the fixed-size types that its includer has (winioctl.h and windows.h in a
  * Windows program). All buffers are METHOD_BUFFERED. An input buffer has exactly the size of its structure; a request
@@ -14,10 +14,10 @@
 #define HPNOTIFY_CODE(Function) \
     CTL_CODE(HPNOTIFY_DEVICE_TYPE, 0x800 + (Function), METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS)
 
-/* In: HPNOTIFY_VETO. Have the driver refuse a processor in its Start callback. */
+/* In: HPNOTIFY_VETO. Make the driver veto a processor in its Start callback. */
 #define IOCTL_HPNOTIFY_VETO HPNOTIFY_CODE(0)
 
-/* In: HPNOTIFY_MARK. Have the driver echo a nonce on every channel. */
+/* In: HPNOTIFY_MARK. Make the driver echo a nonce on every channel. */
 #define IOCTL_HPNOTIFY_MARK HPNOTIFY_CODE(1)
 
 /*
@@ -42,10 +42,10 @@
 #define IOCTL_HPNOTIFY_REGISTER HPNOTIFY_CODE(6)
 #define IOCTL_HPNOTIFY_DEREGISTER HPNOTIFY_CODE(7)
 
-/* Forget the unread lines of the ring. */
+/* Discard the unread lines of the ring. */
 #define IOCTL_HPNOTIFY_FLUSH HPNOTIFY_CODE(8)
 
-/* In: HPNOTIFY_WORK. Spread items of work over the processors. */
+/* In: HPNOTIFY_WORK. Distribute work items over the processors. */
 #define IOCTL_HPNOTIFY_WORK HPNOTIFY_CODE(9)
 
 #define HPNOTIFY_NONCE_CHARACTERS 32
@@ -53,9 +53,9 @@
 #define HPNOTIFY_MOST_WORK 100000
 
 typedef struct _HPNOTIFY_VETO {
-    /* The error to veto with; a success status takes a pending veto back. */
+    /* The error to veto with; a success status cancels a pending veto. */
     ULONG Status;
-    /* Which Start from now on: 1 is the next one. */
+    /* The Start to veto, counted from now: 1 is the next one. */
     ULONG Nth;
 } HPNOTIFY_VETO;
 
@@ -75,7 +75,7 @@ typedef struct _HPNOTIFY_DELAY {
 
 typedef struct _HPNOTIFY_REGISTRATION {
     ULONG Which;
-    /* 1: report what exists already. */
+    /* 1: report existing devices. */
     ULONG Flags;
 } HPNOTIFY_REGISTRATION;
 
@@ -105,7 +105,7 @@ typedef struct _HPNOTIFY_PROCESSOR {
     ULONG Number;
     ULONG Pending;
     ULONG64 Done;
-    /* Times that the thread or the DPC found itself on another processor than its own. */
+    /* How often the thread or the DPC ran on a processor other than its own. */
     ULONG64 Misplaced;
     ULONG64 Dpcs;
 } HPNOTIFY_PROCESSOR;

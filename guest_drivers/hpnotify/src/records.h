@@ -3,7 +3,8 @@
  * The layout of every record that the driver reports, as one table.
  *
  * A record is one line: "HPN1", the HEAD fields, "ev=" and the kind's tag, the SAMPLE fields, the fields of the kind,
- * and "crc=". FIELD(Type, Member, wire, Format) gives the structure, the name in C, the key on the wire and the way of writing:
+ * and "crc=". FIELD(Type, Member, wire, Format) gives the structure, the name in C, the key on the wire and the
+ * format:
  *
  *   Decimal      unsigned decimal            Signed     decimal, may be negative
  *   Hexadecimal  0x and hexadecimal digits   Nonce      sixteen hexadecimal digits

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests to the control device. What comes from user mode can be anything: every length is checked here, an input
- * buffer must have exactly its structure's size, and a request that takes none must have none.
+ * Requests to the control device. Input from user mode is not trusted: every length is checked here, an input buffer
+ * must have exactly its structure's size, and a request without input must not have a buffer.
  */
 #include "hpnotify.h"
 

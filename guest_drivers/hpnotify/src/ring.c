@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ring: the last records, in nonpaged memory, for whoever reads them by request. Writing happens under the log's
- * lock. A record that nobody read in time is overwritten and counted.
+ * The ring: the last records, in nonpaged memory, for reading by request. Writing happens under the log's lock. A
+ * record that was not read in time is overwritten and counted.
  */
 #include "hpnotify.h"
 

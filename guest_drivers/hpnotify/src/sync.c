@@ -2,12 +2,12 @@
 /*
  * Synchronous notification of processors.
  *
- * Each processor that is added brings two calls: Start, then Complete or Failure. Start allocates what the driver
- * needs for the processor and may veto; Failure frees it. A processor for which Start vetoed gets no Failure when it
- * is reported as an existing one, so a vetoing Start cleans up after itself.
+ * Each added processor causes two calls: Start, then Complete or Failure. Start allocates what the driver
+ * needs for the processor and may veto; Failure frees it. An existing processor for which Start vetoed gets no
+ * Failure, so a vetoing Start cleans up after itself.
  *
- * Nothing is documented about callbacks running at the same time, nor about one that runs while its registration is
- * being ended. So the slots have a lock, and what they hold is protected against running down under a callback.
+ * There is no documentation about concurrent callbacks, nor about a callback that runs while its registration is being
+ * ended. So the slots have a lock, and run-down protection keeps their content valid during a callback.
  */
 #include "hpnotify.h"
 
@@ -46,7 +46,7 @@ HpnProcessorFree(
     HpnLogRecord(&Sync->Driver->Log, HpnRecordFree, &record);
 }
 
-/* The work of Start: allocate for the new processor, or return the error to veto with, holding nothing. */
+/* The work of Start: allocate for the new processor, or return the error for a veto, with nothing allocated. */
 static
 _Must_inspect_result_
 NTSTATUS
@@ -86,7 +86,7 @@ HpnProcessorStart(
     KeReleaseSpinLock(&Sync->Lock, irql);
 
     if (taken) {
-        /* A Start without an end to the one before: keep what is there, it serves. */
+        /* A Start without an end of the previous one: keep the existing allocation. */
         WdfObjectDelete(memory);
         return STATUS_SUCCESS;
     }
@@ -128,7 +128,7 @@ HpnProcessorComplete(
         return;
     }
 
-    /* A processor without a worker is left out when work is spread; nothing else depends on it. */
+    /* A processor without a worker gets no work; nothing else depends on it. */
     if (NT_SUCCESS(HpnWorkerStart(Sync->Driver, &processor->Worker, Change->NtNumber, Change->ProcNumber))) {
         KeAcquireSpinLock(&Sync->Lock, &irql);
         processor->Running = TRUE;
@@ -136,7 +136,7 @@ HpnProcessorComplete(
     }
 }
 
-/* Takes as long as somebody asked for, so that what happens meanwhile can be watched. */
+/* Takes the requested time, so that concurrent events can be observed. */
 static
 VOID
 HpnStartDelay(
@@ -188,7 +188,7 @@ HpnSyncEnterRecord(
     return HpnLogRecord(&Sync->Driver->Log, HpnRecordSyncEnter, &record);
 }
 
-/* The fields are read again on the way out, so that a change of the context would show. */
+/* The fields are read again at the exit, to show a change of the context. */
 static
 VOID
 HpnSyncExitRecord(
@@ -226,7 +226,7 @@ HpnProcessorChange(
 
     enter = HpnSyncEnterRecord(sync, ChangeContext, *OperationStatus);
 
-    /* A callback after its registration was ended is only recorded: what it would work with is gone. */
+    /* A callback after the end of its registration is only recorded: its data is freed. */
     if (!ExAcquireRundownProtection(&sync->Callbacks)) {
         HpnSyncExitRecord(sync, enter, ChangeContext, *OperationStatus);
         return;
@@ -264,7 +264,7 @@ HpnProcessorChange(
 
 /*
  * Registers the callback. NULL from the system becomes the error that the callback vetoed with, or
- * STATUS_UNSUCCESSFUL. The pages do not agree on what is returned after a veto, so a handle is given back too.
+ * STATUS_UNSUCCESSFUL. The pages disagree on the result after a veto, so a returned handle is deregistered too.
  */
 _Use_decl_annotations_
 NTSTATUS
@@ -318,7 +318,7 @@ HpnSyncRegister(
     return status;
 }
 
-/* Ends a registration and frees what it still holds. Does nothing if there is none. */
+/* Ends a registration, if there is one, and frees what it still has. */
 _Use_decl_annotations_
 VOID
 HpnSyncDeregister(

@@ -3,8 +3,8 @@
  * Event tracing: the same records as events of a manifest-based provider (hpnotify.man). The events' numbers are those
  * of HPN_RECORD_KIND, counted from 1; their fields are the HEAD, SAMPLE and own fields of the table in records.h.
  *
- * EtwWrite may be called at any IRQL, but above APC_LEVEL its data must be nonpageable: everything written here lies
- * in the log, on the stack, or in the driver's image.
+ * EtwWrite may be called at any IRQL, but above APC_LEVEL its data must be nonpageable: everything written here is in
+ * the log, on the stack, or in the driver's image.
  */
 #include "hpnotify.h"
 
@@ -29,7 +29,7 @@ HpnTraceRegister(
     status = EtwRegister(&HpnProvider, NULL, NULL, &handle);
     HpnLogCallExit(Log, enter, "etw_reg", status, 0, NULL);
 
-    /* Without a provider the other channels still carry everything. */
+    /* Without a provider the other channels still have all records. */
     if (NT_SUCCESS(status)) {
         Log->Trace = handle;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Refusing a processor on request, so that the way of a vetoed addition can be watched. */
+/* Vetoes a processor on request, so that a vetoed addition can be observed. */
 #include "hpnotify.h"
 
 _Use_decl_annotations_

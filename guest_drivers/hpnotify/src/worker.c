@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Work on every processor. When Complete is delivered, a thread is bound to the new processor by group affinity and a
- * DPC is aimed at it; before that the processor may not be schedulable. Items of work go to the worker that has the
- * fewest waiting: the DPC wakes the thread on their processor, the thread does them.
+ * DPC is targeted at it; before that the processor may not be schedulable. Work items go to the worker with the fewest
+ * waiting items: the DPC wakes the thread on its processor, and the thread executes them.
  */
 #include "hpnotify.h"
 
@@ -107,7 +107,7 @@ HpnWorkerThread(
     PsTerminateSystemThread(STATUS_SUCCESS);
 }
 
-/* Starts a worker. A processor for which this fails stays without one and is left out when work is spread. */
+/* Starts a worker. A processor for which this fails has no worker and gets no work. */
 _Use_decl_annotations_
 NTSTATUS
 HpnWorkerStart(
@@ -144,7 +144,7 @@ HpnWorkerStart(
     return STATUS_SUCCESS;
 }
 
-/* Ends a worker: its waiting work is done first, and nothing of it runs once this has returned. */
+/* Ends a worker: its waiting work is done first, and none of it runs after this has returned. */
 _Use_decl_annotations_
 VOID
 HpnWorkerStop(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The kernel debugger's serial port, from the target's side: what drivers print goes out in packets of the KD protocol,
- * and the processor stands still until each is acknowledged, as on a Windows that is being debugged. With nobody there
- * it gives up after some tries and prints nothing more. A panic becomes an exception, which waits for ever.
- * (ReactOS: sdk/include/reactos/windbgkd.h, drivers/base/kdcom/kddll.c. See docs/dbgprint.md.)
+ * The kernel debugger's serial port, from the target's side: driver output is sent in packets of the KD protocol, and
+ * the processor stops until each is acknowledged, as on a Windows that is being debugged. Without a debugger it gives
+ * up after some tries and prints nothing more. A panic becomes an exception, which waits forever. (ReactOS:
+ * sdk/include/reactos/windbgkd.h, drivers/base/kdcom/kddll.c. See docs/dbgprint.md.)
  *
  * Unlike Windows it stops only the processors that print, not all.
  */
@@ -149,7 +149,7 @@ static bool get_header(u32 *leader, u16 *kind, u16 *bytes, u32 *id, u32 *sum)
 	return true;
 }
 
-/* Read the payload of a data packet and throw it away: only that it came whole matters. */
+/* Read the payload of a data packet and discard it: only its completeness matters. */
 static bool skip_payload(u16 bytes, u32 sum)
 {
 	u32 seen = 0;
@@ -165,7 +165,7 @@ static bool skip_payload(u16 bytes, u32 sum)
 	return get(&byte) && byte == TRAILER && seen == sum;
 }
 
-/* Wait for one kind of packet. A debugger that starts anew is followed, and what was sent last is to be sent again. */
+/* Wait for one kind of packet. A debugger that restarts is followed, and the last packet must be sent again. */
 static enum result receive(u16 wanted)
 {
 	u32 leader, id, sum;
@@ -191,7 +191,7 @@ static enum result receive(u16 wanted)
 			continue;
 		}
 		if (wanted == ACKNOWLEDGE) {
-			/* Any answer is taken to show that the question arrived, a stale one too: kdcom does not look at its number. */
+			/* Any answer shows that the question arrived, even a stale one: kdcom does not check its number. */
 			put_control(RESEND, 0);
 			number = (number & ~SYNC) ^ 1;
 			return RECEIVED;
@@ -225,7 +225,7 @@ static bool send(u16 kind, const u8 *payload, u16 bytes, bool for_ever)
 	return false;
 }
 
-/* Say something that the debugger answers with "continue", and wait for that. */
+/* Send a message that the debugger answers with "continue", and wait for the answer. */
 static void ask(const u8 *payload, u16 bytes, bool for_ever)
 {
 	enum result result = AGAIN;
@@ -280,7 +280,7 @@ void twin_debugger_print(const char *text)
 /* MANUALLY_INITIATED_CRASH; the address is where this kernel panicked from, as far as it can be told here. */
 static int panicked(struct notifier_block *block, unsigned long event, void *words)
 {
-	/* The other processors are stopped: whoever holds the lock will never let it go. */
+	/* The other processors are stopped, so the holder of the lock will never release it. */
 	if (!present)
 		return NOTIFY_DONE;
 	say("\n*** Fatal System Error: 0x000000e2\n                       (0x0,0x0,0x0,0x0)\n");

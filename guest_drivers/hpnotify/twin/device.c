@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* /dev/nt: the service control manager and the way of I/O control requests. For root only. */
+/* /dev/nt: the service control manager and the I/O control requests. Only for root. */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>

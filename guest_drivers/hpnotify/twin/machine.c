@@ -86,7 +86,7 @@ void machine_allow_additions(void)
 	cpus_read_unlock();
 }
 
-/* A KSPIN_LOCK has room for the lock and for the interrupt flag of whoever holds it. */
+/* A KSPIN_LOCK has room for the lock and for its holder's interrupt flag. */
 struct spin {
 	raw_spinlock_t lock;
 	u32 flags;
@@ -116,7 +116,7 @@ void machine_spin_release(void *storage, unsigned old_irql)
 	raw_spin_unlock_irqrestore(&spin->lock, flags);
 }
 
-/* Whoever raised this processor's level keeps it from running anything else, so its own level is what is read. */
+/* A raised level prevents this processor from running other code, so the caller reads its own level. */
 unsigned machine_irql(void)
 {
 	return this_cpu_read(irql);
@@ -170,7 +170,7 @@ static bool take(struct event *event, int consume)
 	return set;
 }
 
-/* Idle waits: a worker that has nothing to do is no hung task. */
+/* Idle waits: a worker without work is not a hung task. */
 int machine_event_wait(void *storage, int consume, long long ticks)
 {
 	struct event *event = storage;
@@ -259,7 +259,7 @@ struct call {
 
 static_assert(sizeof(struct call) <= MACHINE_CALL_BYTES);
 
-/* Linux has let go of the call's storage by the time this runs. */
+/* Linux no longer uses the call's storage when this runs. */
 static void run_call(void *argument)
 {
 	struct call *call = argument;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Memory: Linux puts a hot-added device into use block by block (128 MiB). A driver is told of devices, so an arrival
- * is announced once the last block of a device is in use. What belongs to one device is one resource in Linux's map.
+ * Memory: Linux brings a hot-added device online block by block (128 MiB). Drivers are notified of devices, so an
+ * arrival is announced when the last block of a device is online. The memory of one device is one resource in Linux's
+ * map.
  *
- * Windows never removes memory, so no driver is told when Linux does. What comes to the same place later is another
- * device, with a link of its own.
+ * Windows never removes memory, so drivers are not notified when Linux does. A later device at the same address is
+ * another device, with its own link.
  */
 #include <linux/ioport.h>
 #include <linux/list.h>
@@ -30,7 +31,7 @@ struct dimm {
 	u64 online;
 };
 
-/* Touched by the deferred work only, which runs in order. */
+/* Used only by the deferred work, which runs in order. */
 static LIST_HEAD(dimms);
 static unsigned int removed;
 
@@ -105,7 +106,7 @@ static void block_online(struct block *block)
 	bool managed = false;
 	struct dimm *dimm = dimm_at(block->start, &managed);
 
-	/* As virtio-mem's: memory without an ACPI memory device, of which no driver is told. */
+	/* Such as virtio-mem's: memory without an ACPI memory device, which is not announced. */
 	if (managed)
 		return;
 	if (!dimm) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The module: the NT layer on this kernel, and the driver in it, which starts only when somebody starts its service. */
+/* The module: the NT layer on this kernel, and the driver in it, which starts only when its service is started. */
 #include <linux/module.h>
 #include <linux/string.h>
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Processors: Linux brings a processor up through a ladder of states and calls back at each. Ours are one before the
- * processor starts, which may refuse and is undone when a later state fails, and one when it runs threads.
+ * Processors: Linux brings a processor up through a sequence of states and calls back at each. This module has two:
+ * one before the processor starts, which may refuse and is undone when a later state fails, and one when it runs
+ * threads.
  *
- * The same undoing also runs when a processor is taken offline again. Windows never removes a processor, so that is
- * told apart from a failed addition and changes nothing that drivers can see.
+ * The same undoing also runs when a processor is taken offline again. Windows never removes a processor, so this is
+ * distinguished from a failed addition and is invisible to drivers.
  */
 #include <linux/bitmap.h>
 #include <linux/cpu.h>

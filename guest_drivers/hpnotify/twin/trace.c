@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * The twin has no event tracing session: what a driver gives to EtwWrite goes out as lines on the debug port, if the
- * module is told so. One event is one line (harness/capture/live/event_lines.py):
+ * The twin has no event tracing session: with a module option, events that a driver passes to EtwWrite are written as
+ * lines to the debug port. One event is one line (harness/capture/live/event_lines.py):
  *
  *   EVT1 n=7 boot=<16 digits> provider=<32 digits> id=1 version=0 time=482911 cpu=2 thread=61 data=<digits> crc=<8 digits>
  *
  * All digits are hexadecimal, the rest is decimal. n counts the events of this boot from 1, so that a lost one shows;
- * the checksum is that of every byte before " crc=". An event that is too large for a line is counted and left out.
+ * the checksum is that of every byte before " crc=". An event that is too large for a line is counted and omitted.
  */
 #include <linux/module.h>
 #include <linux/random.h>

@@ -26,7 +26,7 @@ converted(const struct double_attributes *given, WDF_OBJECT_ATTRIBUTES *attribut
     return attributes;
 }
 
-/* Devices are Wine's here, and so the double asks them itself. */
+/* Devices belong to Wine here, so the double queries them itself. */
 void
 service_rebalance_all(void *unused)
 {
@@ -129,7 +129,7 @@ adapter_key(const void *name, unsigned options, const struct double_attributes *
     return WdfRegistryCreateKey(NULL, name, KEY_READ, options, NULL, CONVERTED(attributes), (WDFKEY *)key);
 }
 
-/* A device that Wine found. It has no resources; that it is stopped in a rebalance all the same is the double's doing. */
+/* A device that Wine found. It has no resources; the double stops it in a rebalance anyway. */
 void *
 adapter_node(void *framework)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A double of the framework's loader, WDFLDR.SYS, for Wine: fills in the function table that the driver is bound to,
- * and leads those of its imports that Wine lacks, or whose answers a test must choose, to the NT core. The driver's
- * file is what was built and signed for Windows, byte for byte; only its import table in memory changes. Loaded as a
- * service of its own the double has a control device by which processors and memory are added.
+ * and binds imports that Wine lacks, or whose answers a test must choose, to the NT core. The driver's file is the one
+ * built and signed for Windows, byte for byte; only its import table in memory changes. Loaded as a separate service,
+ * the double has a control device for adding processors and memory.
  */
 #include "bound.h"
 

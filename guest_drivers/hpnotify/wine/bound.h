@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the double that see the driver's own headers know of one another. */
+/* The internal interfaces of the double's parts that include the driver's own headers. */
 #ifndef BOUND_H
 #define BOUND_H
 
@@ -109,13 +109,13 @@ extern const BOUND_IMPORT DpcImports[];
 extern const BOUND_IMPORT LockImports[];
 extern const BOUND_IMPORT ObjectImports[];
 
-/* What a driver has of these and has not given back. */
+/* The number of these objects that a driver has not released. */
 extern LONG DpcQueued;
 extern LONG ObjectThreads;
 extern LONG ObjectHandles;
 extern LONG ObjectReferences;
 
-/* Has the imports of an image in memory lead to the double or the core where they have the function. */
+/* Binds the imports of an image in memory to the double or the core, if they have the function. */
 VOID
 ImportsRedirect(
     _In_ PUCHAR Image

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Control devices: that of a bound driver, and the double's own, by which processors and memory are added. */
+/* Control devices: that of a bound driver, and the double's own, for adding processors and memory. */
 #include "bound.h"
 
 #include <initguid.h>
@@ -118,7 +118,7 @@ Command(
         return ControlComplete(Irp, double_command(line), 0);
     }
 
-    /* The last command: with no driver bound and the core empty, whatever is still counted was left behind. */
+    /* The last command: with no driver bound and the core empty, all remaining objects were leaked. */
     core_finish();
     double_say(
         "left allocations=%ld core=%u threads=%ld handles=%ld references=%ld dpcs=%ld\n", double_allocations(),

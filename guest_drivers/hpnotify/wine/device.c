@@ -14,11 +14,11 @@ typedef struct _NODE {
     PDEVICE_OBJECT Physical;
     PDEVICE_OBJECT Function;
     PDEVICE_OBJECT Lower;
-    /* Where the request under way lies while the driver looks at it first. */
+    /* The current request while the driver inspects it first. */
     PIO_STACK_LOCATION Location;
 } NODE;
 
-/* Only Wine's thread for Plug and Play and the double's for commands come here, and never at once. */
+/* Only Wine's thread for Plug and Play and the double's for commands come here, and never concurrently. */
 static NODE Nodes[NODES];
 
 static
@@ -107,7 +107,7 @@ Handle(
     return status;
 }
 
-/* The driver gives a request on in the location of a lower driver, which is the framework's here. */
+/* The driver passes a request on in the location of a lower driver, which is the framework's here. */
 NTSTATUS
 DeviceDispatchPreprocessed(
     PWDF_DRIVER_GLOBALS Globals,
@@ -188,8 +188,9 @@ DeviceQueryProperty(
 }
 
 /*
- * Has Wine tell applications of an interface of that class (WD: kernel/registering-for-application-notification.md). It
- * needs a device to belong to, so nothing happens while there is no node.
+ * Makes Wine notify applications of an interface of that class (WD:
+ * kernel/registering-for-application-notification.md). It needs a device to belong to, so nothing happens while there
+ * is no node.
  */
 int
 double_announce(const void *class)

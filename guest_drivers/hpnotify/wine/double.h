@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the double know of one another. They are compiled in three worlds that cannot see one another's
+ * The internal interfaces of the double. They are compiled in three worlds that cannot see one another's
  * headers: adapter.c with nt/include (the NT core's), machine.c with windows.h, the others with mingw-w64's ntddk.h (the
  * driver's; see bound.h). So only plain C types pass here.
  */
@@ -19,13 +19,13 @@ void *double_function(const char *library, const char *name);
 int double_writable(void *address, unsigned long bytes, int on);
 /* Runs a command of the control device and returns an NTSTATUS for its answer. */
 int double_command(char *line);
-/* This thread runs on that processor from now on; a call on a processor, by a thread of its own. */
+/* Binds this thread to that processor from now on; a call on a processor, in a new thread. */
 void double_be(unsigned processor);
 int double_call(unsigned processor, void (*run)(void *context), void *context);
 /* The REG_DWORD values of a service's Parameters key, one by one until it returns 0. */
 int double_parameter(const unsigned short *service_path, unsigned index, unsigned short name[32], unsigned *value);
 
-/* device.c: has all devices of Plug and Play drivers stopped and started. */
+/* device.c: stops and starts all devices of Plug and Play drivers. */
 void double_rebalance(void);
 int double_announce(const void *class);
 
@@ -39,7 +39,7 @@ struct double_attributes {
 
 void *adapter_driver(const unsigned short *registry_path);
 void adapter_driver_gone(void *driver);
-/* Pool and trace providers that the core gave out and nobody gave back. */
+/* Pool and trace providers of the core that were not released. */
 unsigned adapter_outstanding(void);
 unsigned adapter_irql(void);
 int adapter_driver_create(

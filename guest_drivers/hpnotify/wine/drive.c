@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one client of a run: Wine ends the services when its last client ends. Obeys the lines of standard input:
+ * The only client of a run: Wine ends the services when its last client ends. It executes the lines of standard input:
  *
  *   install NAME PATH   make a kernel service
  *   load NAME           start it                                             = ERROR
  *   unload NAME         stop it                                              = ERROR
+ *
  *   device ID INF       make a device that the root enumerates, and install it  = ERROR
- *   remove ID           take all such devices away                              = ERROR
+ *   remove ID           remove all such devices                                 = ERROR
+ *
  *   run PROGRAM WORDS   run a program; its output comes between here and     = EXIT CODE
  *   begin PROGRAM WORDS run a program until its first line of output         = ERROR
  *   end                 wait for it; the rest of its output and              = EXIT CODE
@@ -54,7 +56,7 @@ static DWORD change(const char *name, int start)
     return error;
 }
 
-/* As devcon install does. Wine starts the driver that the INF file names, and has it add the device. */
+/* As devcon install does. Wine starts the driver that the INF file names, and makes it add the device. */
 static DWORD device(const char *identity, const char *inf)
 {
     SP_DEVINFO_DATA made = { .cbSize = sizeof(made) };
@@ -120,7 +122,8 @@ static DWORD run(char *words)
 static HANDLE begun;
 static HANDLE output;
 
-/* Reads what the program that was begun says: its first line, or everything else. Nobody waits for ever: it ends. */
+/* Reads the output of the started program: its first line, or the rest. The wait is finite, because the program ends.
+   */
 static void pass_on(int first)
 {
     DWORD got;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The imports of a driver, led to the double or to the core in its image in memory. The file stays as it is. */
+/* Binds the imports of a driver to the double or to the core, in its image in memory. The file is not changed. */
 #include "bound.h"
 
 static

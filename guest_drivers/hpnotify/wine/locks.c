@@ -4,7 +4,7 @@
 
 #include "machine.h"
 
-/* Run-down protection: holders are counted in twos, and the lowest bit says that no new one is let in. */
+/* Run-down protection: holders are counted in twos, and the lowest bit says that new ones are refused. */
 
 static
 VOID

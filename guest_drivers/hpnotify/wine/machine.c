@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the NT layer needs, in Wine's process for drivers (see nt/core/machine.h), and the instructions that only a
- * kernel may execute: port input and output, and reading CR8. Processors are numbers that threads carry. Whatever the
- * debug port, DbgPrintEx and event tracing are given goes into one transcript, in the form of the host process's.
+ * kernel may execute: port input and output, and reading CR8. Processors are numbers that threads carry. All output to
+ * the debug port, DbgPrintEx and event tracing goes into one transcript, in the format of the host process.
  */
 #include <windows.h>
 #include <stdarg.h>
@@ -32,7 +32,7 @@ static LONG to_fail;
 static int quiet;
 static LONG begun;
 
-/* Before begun there is one thread; all later callers find everything made. */
+/* Before this there is one thread; all later callers find everything initialized. */
 
 static unsigned of_thread(DWORD index)
 {
@@ -341,7 +341,7 @@ unsigned long long machine_time(void)
     return (unsigned long long)now.dwHighDateTime << 32 | now.dwLowDateTime;
 }
 
-/* What QEMU's isa-debugcon answers. */
+/* The value that QEMU's isa-debugcon returns. */
 unsigned char machine_port_read(unsigned short port)
 {
     return port == 0x504 ? 0xE9 : 0xFF;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads, handles and references: Wine's own, counted, so that what a driver does not give back is seen. */
+/* Threads, handles and references: Wine's own, counted to detect what a driver does not release. */
 #include "bound.h"
 
 LONG ObjectThreads;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What the ntddk.h of mingw-w64 lacks of the interface that hpnotify uses. */
+/* The parts of hpnotify's interface that mingw-w64's ntddk.h lacks. */
 #ifndef CROSS_NTDDK_H
 #define CROSS_NTDDK_H
 
 /*
  * wdm.h defines these two once more, after winnt.h's intrinsics, and clang then puts a definition into every object.
- * They get names of their own, which nobody uses.
+ * They get other names, which are not used.
  */
 #include <intrin.h>
 #define InterlockedBitTestAndSet CrossBitTestAndSet
@@ -16,7 +16,7 @@
 
 #include <evntprov.h>
 
-/* Without these definitions the group-aware members vanish from the headers and nobody is told. */
+/* Without these definitions the headers silently lack the group-aware members. */
 #if !defined(_AMD64_) || !defined(_WIN64) || _WIN32_WINNT < 0x0A00 || NTDDI_VERSION < 0x0A000000
 #error "define _AMD64_, _WIN64, _WIN32_WINNT=0x0A00 and NTDDI_VERSION=0x0A000000"
 #endif

@@ -364,7 +364,7 @@ EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL(
     _In_ ULONG IoControlCode
     );
 
-/* Callbacks that hpnotify does not have are declared as what is common to all of them: pointers to functions. */
+/* Callbacks that hpnotify does not have are declared as plain pointers to functions. */
 typedef struct _WDF_IO_QUEUE_CONFIG {
     ULONG Size;
     WDF_IO_QUEUE_DISPATCH_TYPE DispatchType;

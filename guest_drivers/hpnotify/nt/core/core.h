@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The NT layer as the machine sees it: what happened to processors and memory goes in, drivers are started, stopped
- * and controlled. Status results are NTSTATUS values. Only plain C types; see machine.h.
+ * The NT layer's interface for the machine: it reports processors and memory, and starts, stops and controls drivers.
+ * Status results are NTSTATUS values. Only plain C types; see machine.h.
  */
 #ifndef NT_CORE_H
 #define NT_CORE_H
@@ -27,24 +27,24 @@ unsigned core_active(void);
 
 /*
  * The addition of a processor, by the machine's own number: start, then complete or failed. A nonzero result of start
- * is the veto; the addition must then not go on, and nothing more is to be called for it.
+ * is the veto; then stop the addition, and call nothing more for it.
  */
 int core_add_start(unsigned processor);
 void core_add_complete(unsigned processor);
 void core_add_failed(unsigned processor);
 
-/* A memory device is in use as a whole. */
+/* All of a memory device is online. */
 void core_memory_arrived(unsigned long long start, unsigned long long bytes);
 
 /*
- * Any event of any class under any name (UTF-16; NULL for none), as nothing documented sends it, to all who registered
- * for arrivals. Event: 0 arrival, 1 removal, 2 another. Class: 0 processor, 1 memory, 2 another.
+ * Sends an undocumented event of any class under any name (UTF-16; NULL for none) to all arrival registrations. Event:
+ * 0 arrival, 1 removal, 2 another. Class: 0 processor, 1 memory, 2 another.
  */
 void core_interface_changed(unsigned event, unsigned class, unsigned short *link, unsigned bytes);
 
 /*
- * Called by whatever has run-down protection here: when it was acquired, and before it is released. A driver's callback
- * does its work in between. Nonzero if the caller may go on.
+ * Called by users of run-down protection: after it was acquired, and before it is released. A driver's callback
+ * does its work in between. Nonzero if the caller may continue.
  */
 int core_rundown_acquired(void);
 void core_rundown_releases(void);
@@ -57,12 +57,12 @@ int core_service_start(const char *name, const struct core_value *values, unsign
 int core_service_stop(const char *name);
 
 /*
- * Has the devices of a Plug and Play driver (value PlugAndPlay=1) stopped and started, as Windows does when it
- * redistributes resources. Also done, for all drivers, some time after a processor was added.
+ * Stops and starts the devices of a Plug and Play driver (value PlugAndPlay=1), as Windows does when it redistributes
+ * resources. This is also done for all drivers, some time after a processor was added.
  */
 int core_service_rebalance(const char *name);
 
-/* Has the first of its devices disabled and enabled again while the driver stays loaded, as a device manager can. */
+/* Disables and enables the first of its devices while the driver stays loaded, as a device manager can. */
 int core_service_reenable(const char *name);
 int core_service_control(
     const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,

@@ -4,9 +4,9 @@
  * root and has no resources, and a PCI device that has. All requests are sent under the lock of the services.
  *
  * Within a request the framework's callbacks come in the documented order (WD:
- * wdf/the-pnp-manager-redistributes-system-resources.md). A rebalance asks every device whether it may be stopped;
- * one that refuses, or has no resources, gets CANCEL_STOP (WD: kernel/stopping-a-device-to-rebalance-resources.md). One
- * that opted out is not asked (WD: install/devpkey-device-dhp-rebalance-policy.md).
+ * wdf/the-pnp-manager-redistributes-system-resources.md). A rebalance asks every device whether it may be stopped. A
+ * device that refuses, or has no resources, gets CANCEL_STOP (WD: kernel/stopping-a-device-to-rebalance-resources.md).
+ * One that opted out is not asked (WD: install/devpkey-device-dhp-rebalance-policy.md).
  */
 #include "object.h"
 
@@ -56,7 +56,7 @@ WdfFdoInitQueryProperty(
         return STATUS_OBJECT_NAME_NOT_FOUND;
     }
 
-    /* A list: each of its strings ends with a zero, and so does the list. */
+    /* A list: each of its strings ends with a zero, and the list with another. */
     wide_append_ascii(text, LAYER_NAME_CHARACTERS - 1, DeviceInit->hardware);
     *ResultLength = (wide_length(text) + 2) * sizeof(WCHAR);
     if (*ResultLength > BufferLength) {
@@ -109,7 +109,7 @@ power_down(WDFDEVICE device, struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE
     }
 }
 
-/* After a removal the device is gone, with whatever the driver kept in it. */
+/* After a removal the device is gone, with everything that the driver kept in it. */
 static void
 remove_device(WDFDEVICE device, struct WDFDEVICE_INIT *node)
 {

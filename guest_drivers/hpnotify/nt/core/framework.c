@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The framework: objects with parents, children and contexts, a non-PnP driver, its control device, one default queue
- * and requests. A request is completed before its I/O control call returns; nothing here holds one back.
+ * and requests. A request is completed before its I/O control call returns; requests are never kept pending here.
  */
 #include "object.h"
 
@@ -111,7 +111,7 @@ WdfDriverCreate(
     BOOLEAN devices = DriverConfig->EvtDriverDeviceAdd != NULL;
     KIRQL irql;
 
-    /* A driver that says it has no Plug and Play must not expect devices, any other must. */
+    /* A driver that declares itself non-PnP must not have EvtDriverDeviceAdd, any other must. */
     UNREFERENCED_PARAMETER(RegistryPath);
     if (DriverConfig->Size != sizeof(*DriverConfig) ||
         devices == ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) != 0) ||
@@ -218,7 +218,7 @@ WdfMemoryCreate(
         return STATUS_INSUFFICIENT_RESOURCES;
     }
 
-    /* The documents promise nothing about the contents. */
+    /* The contents are not documented. */
     __builtin_memset(object->payload, 0xA5, BufferSize);
     *Memory = (WDFMEMORY)object;
     *Buffer = object->payload;
@@ -345,7 +345,7 @@ WdfDeviceInitFree(PWDFDEVICE_INIT DeviceInit)
     machine_free(DeviceInit);
 }
 
-/* Whether a name lies below a folder of the namespace of objects. */
+/* Whether a name is below a folder of the object namespace. */
 static BOOLEAN
 lies_below(PCUNICODE_STRING name, const char *folder)
 {
@@ -478,7 +478,7 @@ framework_control(
     request->request.input_bytes = input_bytes;
     request->request.output_bytes = output_bytes;
     if (bytes != 0) {
-        /* What lies beyond the input is whatever was there before. */
+        /* The bytes beyond the input are undefined. */
         __builtin_memset(request->payload, 0xA5, bytes);
     }
     if (input_bytes != 0) {

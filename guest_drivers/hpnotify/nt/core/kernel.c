@@ -72,7 +72,7 @@ WRITE_PORT_BUFFER_UCHAR(PUCHAR Port, PUCHAR Buffer, ULONG Count)
     }
 }
 
-/* One call transmits at most 512 bytes. Only errors are shown unless somebody asks for more. */
+/* One call transmits at most 512 bytes. Only errors are shown unless more is requested. */
 ULONG
 DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...)
 {
@@ -210,7 +210,7 @@ MmGetSystemRoutineAddress(PUNICODE_STRING Name)
     static const WCHAR ranges[] = L"MmGetPhysicalMemoryRanges";
     static const WCHAR ranges_ex2[] = L"MmGetPhysicalMemoryRangesEx2";
 
-    /* A system that is too old for a routine answers so. */
+    /* The result on a system that is too old for a routine. */
     if (machine_fails()) {
         return NULL;
     }

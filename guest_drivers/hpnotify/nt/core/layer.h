@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the NT layer know of one another. */
+/* The internal interfaces of the NT layer. */
 #ifndef NT_LAYER_H
 #define NT_LAYER_H
 
@@ -24,7 +24,7 @@ struct sync_registration {
     struct sync_registration *next;
     PPROCESSOR_CALLBACK_FUNCTION callback;
     PVOID context;
-    /* Which processors this registration got a Start for that has no end yet. */
+    /* The processors for which this registration got a Start without an end yet. */
     UCHAR started[LAYER_PROCESSORS];
 };
 
@@ -46,8 +46,8 @@ ULONG processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64]);
 enum counted { COUNTED_MAXIMUM, COUNTED_GROUPS, COUNTED_GROUP_ZERO };
 
 /*
- * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c, notify.c,
- * framework.c and device.c; every deviation is in plants.c, and nothing else asks which plant is selected.
+ * The points at which a plant may deviate from the documented behaviour. The documented behaviour is in processor.c,
+ * notify.c, framework.c and device.c; every deviation is in plants.c, and no other file depends on the selected plant.
  */
 struct behaviour {
     const char *name;
@@ -58,7 +58,7 @@ struct behaviour {
     void (*call)(
         struct sync_registration *registration, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT change, PNTSTATUS operation);
 
-    /* A registration: whether existing processors are reported, how, and what becomes of one that is refused. */
+    /* A registration: whether and how existing processors are reported, and the handling of a refused one. */
     BOOLEAN (*reports_existing)(ULONG flags);
     NTSTATUS (*replay)(struct sync_registration *registration);
     void (*refused)(struct sync_registration *registration);
@@ -67,7 +67,7 @@ struct behaviour {
     BOOLEAN (*work_begins)(void);
     void (*work_ends)(void);
 
-    /* What a driver asks for. */
+    /* Queries of a driver. */
     KIRQL (*irql)(KIRQL real);
     ULONG (*processor)(ULONG real);
     ULONG (*count)(enum counted what, ULONG real);
@@ -105,7 +105,7 @@ NTSTATUS notify_call(
     PDRIVER_NOTIFICATION_CALLBACK_ROUTINE callback, PVOID context, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change);
 void notify_memory(ULONG64 start);
 
-/* Makes the interface known without a word. */
+/* Makes the interface known without an announcement. */
 int notify_existing(enum interface_class class, ULONG64 identity);
 void notify_forget(void);
 
@@ -115,15 +115,15 @@ void framework_delete(WDFDRIVER driver);
 void framework_unload(WDFDRIVER driver);
 /* The documented behaviour: calls EvtDriverUnload. */
 void framework_call_unload(WDFDRIVER driver);
-/* The context of the living driver that a pointer points into, and its size; NULL if there is none. */
+/* The context of the loaded driver that a pointer points into, and its size; NULL if there is none. */
 PUCHAR framework_context(const void *inside, size_t *bytes);
 NTSTATUS framework_control(
     WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
     ULONG_PTR *information);
 
 /*
- * device.c: a node of the device tree. Adding it has the driver make a device for it; the framework handles what the
- * Plug and Play manager asks of the device.
+ * device.c: a node of the device tree. Adding it makes the driver create a device for it; the framework handles the
+ * Plug and Play manager's requests.
  */
 
 struct WDFDEVICE_INIT *node_create(WDFDRIVER driver, const char *hardware, BOOLEAN resources);
@@ -149,7 +149,7 @@ void device_power_off(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target
 
 void service_rebalance_all(void *unused);
 
-/* thread.c and trace.c: what a driver must not leave behind. */
+/* thread.c and trace.c: objects that a driver must not leave behind. */
 
 ULONG threads_outstanding(void);
 ULONG providers_outstanding(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the NT layer needs from the machine it runs on. twin/ gives this on the Linux kernel. Only plain C types, so
- * that the other side may include the machine's own headers and never sees ours.
+ * that the other side can include the machine's own headers without the layer's.
  */
 #ifndef NT_MACHINE_H
 #define NT_MACHINE_H
@@ -12,7 +12,8 @@
 #error "C only"
 #endif
 
-/* Nonzero if this call, which on Windows can fail, is to fail now. Allocating and starting threads ask by themselves. */
+/* Nonzero if this call, which can fail on Windows, is to fail now. Allocating and starting threads check it
+   themselves. */
 int machine_fails(void);
 
 /* Zeroed memory that never moves, or NULL. */
@@ -47,7 +48,7 @@ unsigned machine_set_irql(unsigned irql);
 #define MACHINE_EVENT_BYTES 64
 void machine_event_initialize(void *storage, int set);
 void machine_event_set(void *storage);
-/* Waits at most so many ticks, for ever if negative; takes the signal away if it is to be consumed. 0 or -1. */
+/* Waits at most this many ticks, forever if negative; resets the signal if it is to be consumed. Returns 0 or -1. */
 int machine_event_wait(void *storage, int consume, long long ticks);
 
 /* A thread that calls entry once. It may end by returning or by machine_thread_exit. Returns 0 or -1. */
@@ -55,10 +56,10 @@ int machine_thread_start(void (*entry)(void *context), void *context);
 void *machine_thread_context(void);
 __attribute__((noreturn)) void machine_thread_exit(void);
 
-/* Has this thread run on these processors only, from now on. */
+/* Restricts this thread to these processors from now on. */
 void machine_bind(const unsigned *processors, unsigned count);
 void machine_delay(unsigned long long ticks);
-/* Lets others run while something is waited for that ends soon. */
+/* Yields to other threads during a short wait. */
 void machine_pause(void);
 
 /*
@@ -79,20 +80,20 @@ unsigned long long machine_time(void);
 unsigned char machine_port_read(unsigned short port);
 void machine_port_write(unsigned short port, const void *bytes, unsigned count);
 
-/* One text, already formatted; trouble is shown on the console, the rest only kept. */
+/* One text, already formatted; trouble is shown on the console, the rest is only stored. */
 void machine_print(int trouble, const char *text);
 unsigned machine_format(char *buffer, unsigned capacity, const char *format, __builtin_va_list arguments);
 
 /*
  * One trace event of the provider with this GUID (16 bytes): `count` pieces of data, each an address (8 bytes), a size
- * (4 bytes) and 4 bytes that mean nothing.
+ * (4 bytes) and 4 unused bytes.
  */
 void machine_trace(const void *provider, unsigned id, unsigned version, const void *pieces, unsigned count);
 
 /* Runs work later, in order, in a thread that may sleep. Returns 0, or -1 if there is no memory for it. */
 int machine_defer(void (*work)(void *context), void *context);
 
-/* Waits until all deferred work that was there has run. */
+/* Waits until all currently queued deferred work has run. */
 void machine_flush(void);
 
 /* Resets the whole machine and does not return. */

@@ -60,7 +60,7 @@ append_hexadecimal(PWSTR buffer, ULONG64 value)
     wide_append_ascii(buffer, LAYER_NAME_CHARACTERS, &digits[index]);
 }
 
-/* A link name of the usual form; what is between the '#' says nothing about NT numbers. */
+/* A link name of the usual form; the parts between the '#' are not NT numbers. */
 static struct interface *
 create(enum interface_class class, ULONG64 identity)
 {
@@ -89,7 +89,7 @@ create(enum interface_class class, ULONG64 identity)
     return interface;
 }
 
-/* Whatever an interface change is about, a driver answers STATUS_SUCCESS (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md). */
+/* For every interface change, a driver answers STATUS_SUCCESS (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md). */
 static void
 call(struct async_registration *registration, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change)
 {

@@ -50,7 +50,7 @@ struct object {
     };
 };
 
-/* What a device is to be, and, for one of a Plug and Play driver, the node in the device tree for as long as it lasts. */
+/* The definition of a device and, for one of a Plug and Play driver, its node in the device tree. */
 struct WDFDEVICE_INIT {
     struct object *driver;
     BOOLEAN named;
@@ -66,7 +66,7 @@ struct WDFDEVICE_INIT {
     EVT_WDFDEVICE_WDM_IRP_PREPROCESS *preprocess;
     UCHAR minors[MOST_MINORS];
     ULONG minor_count;
-    /* How far the device came: it is powered, its self-managed I/O was initialized. */
+    /* The progress of the device: it is powered, its self-managed I/O was initialized. */
     BOOLEAN powered;
     BOOLEAN initialized;
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Plants: every deviation from the documented behaviour that the NT layer can be told to show, so that the checker
- * can be seen to fail. Each is a variation of `documented`; nothing outside this file knows them. They come in the order
- * of the rules: the addition of a processor, its failure, registration, processor numbers, device interfaces, memory and
- * rebalance, and last what looks as if the driver itself had done it.
+ * Plants: all injectable faults of the NT layer, each a deviation from the documented behaviour that the checker must
+ * find. Each is a variation of `documented`; the code outside this file is independent of them. They come in the order
+ * of the rules: the addition of a processor, its failure, registration, processor numbers, device interfaces, memory
+ * and rebalance, and last faults that look like the driver's own.
  */
 #include "object.h"
 
@@ -61,7 +61,7 @@ duplicate_start_start(ULONG n)
     return status;
 }
 
-/* missing-complete: the processor runs and is counted, and nobody is told. */
+/* missing-complete: the processor runs and is counted, without a notification. */
 
 static void
 missing_complete_complete(ULONG n)
@@ -70,7 +70,7 @@ missing_complete_complete(ULONG n)
     forget_starts(n);
 }
 
-/* wrong-irql: the callbacks of the addition believe that they run at DISPATCH_LEVEL. */
+/* wrong-irql: the callbacks of the addition see DISPATCH_LEVEL as their IRQL. */
 
 static unsigned long raised_thread;
 
@@ -128,7 +128,7 @@ existing_interleaved_replay(struct sync_registration *registration)
     return operation;
 }
 
-/* lost-line: the line that tells of Complete never reaches the debug port. */
+/* lost-line: the line that reports Complete never reaches the debug port. */
 
 static unsigned lines_to_drop;
 
@@ -176,7 +176,7 @@ early_release_power_off(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE targ
     (void)node->callbacks.EvtDeviceD0Exit(device, target);
 }
 
-/* unknown-state: after Complete comes a call whose state is none of the three. */
+/* unknown-state: after Complete comes a call with an unknown state. */
 
 static void
 unknown_state_complete(ULONG n)
@@ -215,7 +215,7 @@ failed_and_completed_complete(ULONG n)
     deliver_all(KeProcessorAddCompleteNotify, n);
 }
 
-/* forgotten-driver: only the callback that was registered first is told. */
+/* forgotten-driver: only the callback that was registered first is called. */
 
 static NTSTATUS
 forgotten_driver_start(ULONG n)
@@ -228,7 +228,7 @@ forgotten_driver_start(ULONG n)
     return operation;
 }
 
-/* told-apart: the callback that was registered first is told of a failure, the others of success. */
+/* told-apart: the callback that was registered first gets Failure, the others Complete. */
 
 static void
 told_apart_complete(ULONG n)
@@ -289,7 +289,7 @@ another_number_call(
     documented.call(registration, change, operation);
 }
 
-/* runs-early: drivers find themselves on the new processor while it is being announced. */
+/* runs-early: drivers run on the new processor while it is being announced. */
 
 static unsigned long early_thread;
 static ULONG early_processor;
@@ -327,7 +327,7 @@ failure_before_start_start(ULONG n)
     return documented.add_start(n);
 }
 
-/* failure-without-reason: the status of Failure is no error. */
+/* failure-without-reason: the status of Failure is not an error. */
 
 static NTSTATUS
 failure_without_reason_start(ULONG n)
@@ -368,7 +368,7 @@ completed_after_veto_start(ULONG n)
     return operation;
 }
 
-/* missing-failure: nobody is told that a processor was refused. */
+/* missing-failure: a vetoed processor gets no Failure. */
 
 static NTSTATUS
 missing_failure_start(ULONG n)
@@ -405,7 +405,7 @@ replay_some(struct sync_registration *registration, ULONG starts, ULONG complete
     return operation;
 }
 
-/* existing-missed: a registration is not told of the last processor that exists. */
+/* existing-missed: a registration does not get the last existing processor. */
 
 static NTSTATUS
 existing_missed_replay(struct sync_registration *registration)
@@ -413,7 +413,7 @@ existing_missed_replay(struct sync_registration *registration)
     return replay_some(registration, processor_active() - 1, processor_active() - 1);
 }
 
-/* existing-unfinished: the last processor that exists gets no Complete. */
+/* existing-unfinished: the last existing processor gets no Complete. */
 
 static NTSTATUS
 existing_unfinished_replay(struct sync_registration *registration)
@@ -440,7 +440,7 @@ existing_goes_on_replay(struct sync_registration *registration)
     return operation;
 }
 
-/* existing-not-failed: after an error no Failure comes for the processors already started. */
+/* existing-not-failed: after an error there is no Failure for the processors already started. */
 
 static NTSTATUS
 existing_not_failed_replay(struct sync_registration *registration)
@@ -448,7 +448,7 @@ existing_not_failed_replay(struct sync_registration *registration)
     return replay_some(registration, processor_active(), processor_active());
 }
 
-/* refused-called: a registration that came to nothing is called for the next processor, if its driver is still there. */
+/* refused-called: a failed registration is called for the next processor, if its driver is still loaded. */
 
 static struct sync_registration *kept;
 
@@ -477,7 +477,7 @@ refused_called_start(ULONG n)
     return documented.add_start(n);
 }
 
-/* existing-unasked: existing processors are reported to a registration that did not ask for them. */
+/* existing-unasked: existing processors are reported to a registration that did not request them. */
 
 static BOOLEAN
 existing_unasked_reports_existing(ULONG flags)
@@ -486,7 +486,7 @@ existing_unasked_reports_existing(ULONG flags)
     return TRUE;
 }
 
-/* others-told: what a registration is told of the first existing processor is told to all others first. */
+/* others-told: a registration's notifications of the first existing processor are first delivered to all others. */
 
 static NTSTATUS
 others_told_replay(struct sync_registration *registration)
@@ -601,7 +601,7 @@ arrival_version_arrival(
     return documented.arrival(callback, context, change);
 }
 
-/* arrival-misrouted: an arrival of a processor names the class of memory, and the other way round. */
+/* arrival-misrouted: an arrival of a processor names the class of memory, and vice versa. */
 
 static NTSTATUS
 arrival_misrouted_arrival(
@@ -624,8 +624,8 @@ arrival_thrice_arrival(
 }
 
 /*
- * late-arrival: a driver that unregistered last is told of one more interface, while it ends its tracing: until then
- * what it registered as its context is there.
+ * late-arrival: a driver that unregistered last gets one more interface while it ends its tracing: until then its
+ * registered context is valid.
  */
 
 static PDRIVER_NOTIFICATION_CALLBACK_ROUTINE left_callback;
@@ -690,8 +690,8 @@ opt_out_ignored_takes_part(struct WDFDEVICE_INIT *node)
 }
 
 /*
- * What follows looks as if the driver had done it: what its callback is given changes under its hands, between the
- * record of its entry and that of its exit.
+ * The following faults look like the driver's own: the callback's arguments change during the call, between the record
+ * of its entry and that of its exit.
  */
 
 static unsigned long working_thread;
@@ -750,7 +750,7 @@ error_overwritten_work_begins(void)
     return TRUE;
 }
 
-/* context-changed: a callback changes what it was told in Complete. */
+/* context-changed: a callback changes its arguments in Complete. */
 
 static BOOLEAN
 context_changed_work_begins(void)
@@ -769,7 +769,7 @@ failure_unheeded_work_begins(void)
     return !working(KeProcessorAddFailureNotify);
 }
 
-/* unclean-veto: the first Start of all ends with an error that the driver itself knows nothing of. */
+/* unclean-veto: the very first Start ends with an error that the driver did not set. */
 
 static BOOLEAN vetoed;
 
@@ -782,7 +782,7 @@ unclean_veto_work_ends(void)
     }
 }
 
-/* thread-before-complete: a callback takes a second Start of an existing processor for its Complete. */
+/* thread-before-complete: a callback treats a second Start of an existing processor as its Complete. */
 
 static BOOLEAN mistaken;
 
@@ -815,7 +815,7 @@ thread_before_complete_work_ends(void)
     }
 }
 
-/* requests-lost: every request to the driver is answered, and none reaches it. */
+/* requests-lost: every request to the driver is answered, but none reaches it. */
 
 static BOOLEAN
 requests_lost_takes_request(void)
@@ -926,7 +926,7 @@ core_plant_name(void)
     return behaviour()->name;
 }
 
-/* Takes a point from the plant that is selected, if it has one there. */
+/* Uses a point of the selected plant, if it has one there. */
 #define TAKE(Point)                       \
     do {                                  \
         if (plant->Point != NULL) {       \
@@ -934,7 +934,7 @@ core_plant_name(void)
         }                                 \
     } while (0)
 
-/* Select a plant only while no driver is loaded: what is running keeps the behaviour it began with. */
+/* Select a plant only while no driver is loaded: running code keeps its initial behaviour. */
 int
 core_plant(const char *name)
 {

@@ -2,10 +2,10 @@
 /*
  * Processors: their NT numbers, the counts, and the documented delivery of the processor change callback.
  *
- * Numbers are given densely in the order in which processors arrive; they are never the machine's own. One processor
- * is added at a time: the machine sees to that, and the documents say nothing about it. Where the documents are
- * silent the layer does one thing and says here which: after a veto the callbacks that are left get their Start too
- * and find the error in it, everyone who got a Start gets a Failure with that status, and the number is given again.
+ * Numbers are assigned densely in the order in which processors arrive; they are never the machine's own. One
+ * processor is added at a time: the machine ensures that, and the documents do not mention it. Where the documents are
+ * silent, the layer chooses one behaviour: after a veto the remaining callbacks also get their Start and find the
+ * error in it, every registration that got a Start gets a Failure with that status, and the number is assigned again.
  */
 #include "layer.h"
 
@@ -86,7 +86,7 @@ number_to_group(ULONG n, PPROCESSOR_NUMBER number)
     number->Reserved = 0;
 }
 
-/* One call of one callback, at PASSIVE_LEVEL, with a context of its own. */
+/* One call of one callback, at PASSIVE_LEVEL, with its own context. */
 void
 processor_deliver(
     struct sync_registration *registration, KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n, NTSTATUS status,
@@ -146,7 +146,8 @@ documented_add_start(ULONG n)
     return operation;
 }
 
-/* The processor runs threads now: it is counted first, and then everyone who got a Start gets a Complete. */
+/* The processor runs threads now: it is counted first, and then every registration that got a Start gets a Complete.
+   */
 static void
 documented_add_complete(ULONG n)
 {
@@ -162,7 +163,7 @@ documented_add_complete(ULONG n)
 
 /*
  * KE_PROCESSOR_CHANGE_ADD_EXISTING: a Start for every active processor, then a Complete for every one. After an error
- * no further Start, and a Failure for each processor already started except the one that brought the error.
+ * no further Start, and a Failure for each processor already started except the one with the error.
  */
 static NTSTATUS
 documented_replay(struct sync_registration *registration)

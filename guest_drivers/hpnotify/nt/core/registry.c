@@ -142,7 +142,7 @@ registry_forget(void)
     }
 }
 
-/* Keys by handle. The lowest bit of a handle to a key is set, which tells it from a thread's. */
+/* Keys by handle. The lowest bit of a handle to a key is set, to distinguish it from a thread's. */
 
 struct key {
     WCHAR path[LAYER_NAME_CHARACTERS];

@@ -127,7 +127,7 @@ core_service_start(const char *name, const struct core_value *values, unsigned c
 
 typedef NTSTATUS service_act(PDRIVER_OBJECT service);
 
-/* Do an act on the service of that name, while no other call can change or end it. */
+/* Runs an action on the named service, while no other call can change or end it. */
 static int
 with_service(const char *name, service_act *act)
 {

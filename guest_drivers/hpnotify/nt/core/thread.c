@@ -4,7 +4,7 @@
 
 enum object_kind { OBJECT_EVENT = 0x45, OBJECT_THREAD = 0x54 };
 
-/* What can be waited for begins with its kind, as everything a driver waits for is passed by a bare pointer. */
+/* Every waitable object begins with its kind, because a driver passes it by an untyped pointer. */
 struct event {
     ULONG kind;
     ULONG consumed;
@@ -79,7 +79,7 @@ KeWaitForSingleObject(
         layer_trouble("a wait at DISPATCH_LEVEL");
     }
 
-    /* Only relative times, which are negative, are of use to drivers that have no clock of their own. */
+    /* Drivers without their own clock can only use relative times, which are negative. */
     if (Timeout != NULL) {
         ticks = Timeout->QuadPart < 0 ? -Timeout->QuadPart : 0;
     }
@@ -192,7 +192,7 @@ ZwClose(HANDLE Handle)
     return STATUS_SUCCESS;
 }
 
-/* Processors that are not active are left out; if none remains, nothing changes and nobody is told. */
+/* Inactive processors are ignored; if none remains, nothing changes, silently. */
 VOID
 KeSetSystemGroupAffinityThread(PGROUP_AFFINITY Affinity, PGROUP_AFFINITY PreviousAffinity)
 {
@@ -272,7 +272,7 @@ KeFlushQueuedDpcs(VOID)
     }
 }
 
-/* Run-down protection: holders are counted in twos, and the lowest bit says that no new one is let in. */
+/* Run-down protection: holders are counted in twos, and the lowest bit says that new ones are refused. */
 
 VOID
 ExInitializeRundownProtection(PEX_RUNDOWN_REF RunRef)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Event tracing without a session: writing succeeds and nobody reads, as on a system where none is enabled. */
+/* Event tracing without a session: writing succeeds without a reader, as on a system without an enabled session. */
 #include "layer.h"
 
 #define PROVIDERS 64
 
 static LONG providers;
 
-/* A handle is the place of its provider here, counted from 1; a place is used again once its provider is gone. */
+/* A handle is the index of its provider, counted from 1; an index is reused when its provider is gone. */
 static struct {
     LONG used;
     GUID id;

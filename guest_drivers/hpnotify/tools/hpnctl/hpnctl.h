@@ -27,15 +27,15 @@ void add_text(struct text *text, const char *more);
 void add_bytes(struct text *text, const char *more, unsigned length);
 void add_decimal(struct text *text, ULONG64 value);
 void add_hexadecimal(struct text *text, ULONG64 value, unsigned digits);
-/* UTF-16 as UTF-8, everything that is no plain character of a terminal as %XX. */
+/* UTF-16 as UTF-8; everything except plain terminal characters as %XX. */
 void add_wide(struct text *text, const WCHAR *more);
 /* The inside of a JSON string. */
 void add_json(struct text *text, const char *more, unsigned length);
 
-/* Writes and empties the text; ends the program if nobody reads any more. */
+/* Writes and empties the text; ends the program if there is no reader any more. */
 void put(struct text *text);
 
-/* "hpnctl: MESSAGE" and, with a nonzero Windows error code, its words on standard error. Returns code. */
+/* "hpnctl: MESSAGE" and, with a nonzero Windows error code, its text on standard error. Returns code. */
 int complain(int code, const char *message, const char *name, DWORD error);
 
 /* Reads a whole number, decimal or 0x…; returns 0 unless it is one and at most `most`. */
@@ -45,7 +45,8 @@ int number(const WCHAR *word, ULONG64 most, ULONG64 *value);
 int device_open(const WCHAR *name, HANDLE *device);
 int device_ask(HANDLE device, DWORD code, void *input, DWORD input_bytes, void *output, DWORD output_bytes, DWORD *got);
 
-/* record.c: a line of the ring as one JSON object, as harness/history/driver.py reads it. Returns 0 if it is no line of ours. */
+/* record.c: a line of the ring as one JSON object, as harness/history/driver.py reads it. Returns 0 if it is not a
+   line of the driver. */
 int record_json(struct text *text, const char *line, unsigned length);
 
 /* watch.c */

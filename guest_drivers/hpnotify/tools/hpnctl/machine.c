@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the machine looks like from inside, as one JSON object: processors by group, memory, the time, whether this
- * Windows takes processors while it runs, what CPUID says of a hypervisor, and the firmware's table of processors and
- * memory by node (SRAT), byte for byte.
+ * The machine as seen from inside, as one JSON object: processors by group, memory, the time, whether this Windows
+ * accepts processors while it runs, the hypervisor's CPUID leaves, and the firmware's table of processors and memory
+ * by node (SRAT), byte for byte.
  */
 #include "hpnctl.h"
 
@@ -13,14 +13,14 @@
 #define MOST_GROUPS 64
 #define MOST_TABLE 32768
 
-/* The provider 'ACPI', and the table's signature back to front, as GetSystemFirmwareTable wants them. */
+/* The provider 'ACPI', and the table's signature reversed, as GetSystemFirmwareTable requires. */
 #define OF_ACPI 0x41435049U
 #define SRAT 0x54415253U
 
 /*
  * KUSER_SHARED_DATA, which every process can read at this address, and SharedDataFlags in it (DDI:
  * ntddk/ns-ntddk-kuser_shared_data.md has the fields, ntddk.h their places). Bit 5, DbgDynProcessorEnabled
- * (SHARED_GLOBAL_FLAGS_DYNAMIC_PROC_ENABLED_V), is set as Windows starts if it takes processors while it runs.
+ * (SHARED_GLOBAL_FLAGS_DYNAMIC_PROC_ENABLED_V), is set when Windows starts if it accepts processors while it runs.
  */
 #define SHARED_DATA 0x7FFE0000ULL
 #define SHARED_DATA_FLAGS 0x2F0
@@ -51,7 +51,8 @@ of_groups(void)
     add_text(&out, "]");
 }
 
-/* Any program may execute CPUID; what it says is the hypervisor's word (Hypervisor Top Level Functional Specification, 2). */
+/* Any program may execute CPUID; the hypervisor controls the result (Hypervisor Top Level Functional Specification,
+   2). */
 static void
 of_hypervisor(void)
 {
@@ -87,8 +88,8 @@ of_windows(void)
 
 /*
  * Values of the licence that decide what may be added while Windows runs, on a machine and in a virtual one. The function
- * is documented (W32: slpublic/nf-slpublic-slgetwindowsinformationdword.md); the names are on no page of Microsoft's.
- * They are those that the kernel asks for, and null where the licence has none.
+ * is documented (W32: slpublic/nf-slpublic-slgetwindowsinformationdword.md); no page of Microsoft's has the names. The
+ * kernel queries these values; they are null if the licence does not have them.
  */
 typedef HRESULT WINAPI get_licence_value(PCWSTR name, DWORD *value);
 

@@ -101,7 +101,7 @@ statistics(HANDLE device, const struct options *options, int of_processors)
     return DONE;
 }
 
-/* Prints the lines of one answer; a line that is none of the driver's is passed over and said to be so. */
+/* Prints the lines of one answer; skips and reports a line that is not the driver's. */
 static void
 print_lines(const char *bytes, DWORD length, int json)
 {
@@ -260,7 +260,7 @@ do_detach(HANDLE device, const struct options *options)
 static const struct command {
     const WCHAR *name;
     int (*run)(HANDLE device, const struct options *options);
-    /* Which options it takes, and the largest number that its argument may be: 0 for a word, ~0 for no argument. */
+    /* Its options, and the largest number for its argument: 0 for a word, ~0 for no argument. */
     unsigned flags;
     ULONG64 argument;
     int no_driver;

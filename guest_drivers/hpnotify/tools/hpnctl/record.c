@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A line of the ring as a JSON object. Which keys a kind has and how they are written is the driver's own table
- * (src/records.h); a line that does not match it is not ours.
+ * A line of the ring as a JSON object. The driver's own table (src/records.h) gives the keys of a kind and their
+ * format; a line that does not match it is not the driver's.
  */
 #include "hpnctl.h"
 

@@ -2,7 +2,7 @@
 /* Text, numbers and messages; and the two functions that compilers call on their own. */
 #include "hpnctl.h"
 
-/* Not to be recognized as what they are, or they would call themselves. */
+/* The compiler must not recognize their pattern, or they would call themselves. */
 void *
 memset(void *target, int value, size_t length)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A running trace session's own account: what it lost, which no cmdlet tells, and its two orders, flush and stop
+ * A running trace session's own account: its losses, which no cmdlet reports, and its two commands, flush and stop
  * (W32: evntrace/nf-evntrace-controltracew.md; the account is EVENT_TRACE_PROPERTIES).
  */
 #include "hpnctl.h"

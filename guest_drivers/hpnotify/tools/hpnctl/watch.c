@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The notification that applications get (WD: kernel/registering-for-application-notification.md): WM_DEVICECHANGE for
+ * The notification of applications (WD: kernel/registering-for-application-notification.md): WM_DEVICECHANGE for
  * the same interface classes that the driver registers for. Each carries the performance counter, the driver's clock.
  */
 #include "hpnctl.h"
