@@ -22,6 +22,7 @@
  *   plant NAME                                                                      = 0 or -1
  *   older                                 a system from before Windows 10 2004      = 0
  *   trace                                 show trace events and debug prints from now on
+ *
  *   break NTH                             the nth fallible call from now fails
  *   allocations                           what the layer holds for itself and for drivers  = COUNT
  *   fallible                              how many fallible calls there were        = COUNT

@@ -18,8 +18,10 @@ HpnWorkerOf(
     return processor != NULL && processor->Running ? &processor->Worker : NULL;
 }
 
-/* Returns the worker with the fewest waiting items; of several, the first from index From on. Called under the slots'
-   lock. */
+/*
+ * Returns the worker with the fewest waiting items; of several, the first from index From on. Called under the slots'
+ * lock.
+ */
 static
 PHPN_WORKER
 HpnLeastLoaded(

@@ -122,8 +122,9 @@ static DWORD run(char *words)
 static HANDLE begun;
 static HANDLE output;
 
-/* Reads the output of the started program: its first line, or the rest. The wait is finite, because the program ends.
-   */
+/*
+ * Reads the output of the started program: its first line, or the rest. The wait is finite, because the program ends.
+ */
 static void pass_on(int first)
 {
     DWORD got;

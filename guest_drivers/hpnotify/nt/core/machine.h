@@ -12,8 +12,10 @@
 #error "C only"
 #endif
 
-/* Nonzero if this call, which can fail on Windows, is to fail now. Allocating and starting threads check it
-   themselves. */
+/*
+ * Nonzero if this call, which can fail on Windows, is to fail now. Allocating and starting threads check it
+ * themselves.
+ */
 int machine_fails(void);
 
 /* Zeroed memory that never moves, or NULL. */

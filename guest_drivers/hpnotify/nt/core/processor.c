@@ -146,8 +146,9 @@ documented_add_start(ULONG n)
     return operation;
 }
 
-/* The processor runs threads now: it is counted first, and then every registration that got a Start gets a Complete.
-   */
+/*
+ * The processor runs threads now: it is counted first, and then every registration that got a Start gets a Complete.
+ */
 static void
 documented_add_complete(ULONG n)
 {

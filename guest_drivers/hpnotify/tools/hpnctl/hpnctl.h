@@ -45,8 +45,10 @@ int number(const WCHAR *word, ULONG64 most, ULONG64 *value);
 int device_open(const WCHAR *name, HANDLE *device);
 int device_ask(HANDLE device, DWORD code, void *input, DWORD input_bytes, void *output, DWORD output_bytes, DWORD *got);
 
-/* record.c: a line of the ring as one JSON object, as harness/history/driver.py reads it. Returns 0 if it is not a
-   line of the driver. */
+/*
+ * record.c: a line of the ring as one JSON object, as harness/history/driver.py reads it. Returns 0 if it is not a
+ * line of the driver.
+ */
 int record_json(struct text *text, const char *line, unsigned length);
 
 /* watch.c */

@@ -51,8 +51,10 @@ of_groups(void)
     add_text(&out, "]");
 }
 
-/* Any program may execute CPUID; the hypervisor controls the result (Hypervisor Top Level Functional Specification,
-   2). */
+/*
+ * Any program may execute CPUID; the hypervisor controls the result (Hypervisor Top Level Functional Specification,
+ * 2).
+ */
 static void
 of_hypervisor(void)
 {
