@@ -49,21 +49,21 @@ from harness.template.promise import PromiseFinding
 
 
 class ErrorMessage(TypedDict):
-    """``message`` says who, what and which value; ``hint`` what to do next, "" if nothing is known to help."""
+    """``message`` says who, what and which value; ``hint`` what to do next, "" if there is no hint."""
 
     message: str
     hint: str
 
 
 class ErrorDocument(TypedDict):
-    """An error that kept a command from its own document: a signal's, the user's, or this machine's."""
+    """An error that prevented a command's own document: a signal's, the user's, or this machine's."""
 
     error: ErrorMessage
     exit_code: int
 
 
 class RunError(msgspec.Struct):
-    """What ended a run early: its failure class, and the stage in which it came."""
+    """The error that ended a run early: its failure class and its stage."""
 
     message: str
     hint: str
@@ -72,7 +72,7 @@ class RunError(msgspec.Struct):
 
 
 class RunDocument(TypedDict):
-    """A run: where its evidence is, and what it came to."""
+    """A run: where its evidence is, and its result."""
 
     directory: str
     verdict: RunVerdict
@@ -84,7 +84,7 @@ class RunDocument(TypedDict):
 
 
 class ReproDocument(RunDocument):
-    """A run that was done again."""
+    """A repeated run."""
 
     repro_of: str
     same: bool
@@ -121,9 +121,10 @@ class ShowDocument(TypedDict):
 
 
 class ReportDocument(TypedDict):
-    """A report that was written: where, how large it is, the verdict it shows, and of how many runs it is.
+    """A written report: its path, its size, its verdict, and the number of its runs.
 
-    The verdict of a comparison is ``agree``, ``differ`` or ``unknown``, that of a set the worst of its runs, which may also be ``unreadable`` or ``missing``.
+    The verdict of a comparison is ``agree``, ``differ`` or ``unknown``, that of a set the worst of its runs, which may also be
+    ``unreadable`` or ``missing``.
     """
 
     report: str
@@ -143,7 +144,7 @@ class CheckedRun(TypedDict):
 
 
 class CheckDocument(TypedDict):
-    """Runs that were judged again."""
+    """Recorded runs, judged again."""
 
     runs: list[CheckedRun]
     coverage: list[RuleCoverage]
@@ -180,13 +181,13 @@ class FindingsDiff(TypedDict):
 
 
 class NightlyRun(CellOutcome, frozen=True, kw_only=True, omit_defaults=True):
-    """One cell of the matrix that is over."""
+    """One finished cell of the matrix."""
 
     word: str
 
 
 class NightlyDocument(TypedDict):
-    """A nightly run, as far as it has come."""
+    """A nightly run and its progress."""
 
     night: str
     directory: str
@@ -204,7 +205,7 @@ class NightlyDocument(TypedDict):
 
 
 class PlannedCell(TypedDict):
-    """One run that a nightly run would make; ``seconds`` is what such a run took before, None if that is not known.
+    """One run that a nightly run would make; ``seconds`` is the earlier duration of such a run, None if unknown.
 
     ``in_time`` is false if there is no time for it.
     """
@@ -216,7 +217,8 @@ class PlannedCell(TypedDict):
 
 
 class NightlyPlan(TypedDict):
-    """What a nightly run would do: ``--dry-run``. It is known of ``known`` runs that they take ``seconds`` together."""
+    """The runs of a nightly run: ``--dry-run``. The durations of ``known`` runs are known, ``seconds`` in
+    total."""
 
     digest: str
     cells: list[PlannedCell]
@@ -233,9 +235,9 @@ class StoreLoadDocument(TypedDict):
 
 
 class StorePruneDocument(TypedDict):
-    """Runs that were removed from a store; ``old`` are those that are, or would be.
+    """Runs that were removed from a store; ``old`` is the number that are, or would be, removed.
 
-    ``directories`` says what became of run directories, None if that was not asked for.
+    ``directories`` reports on run directories, None if their removal was not requested.
     """
 
     store: str
@@ -245,7 +247,7 @@ class StorePruneDocument(TypedDict):
 
 
 class StoreCheckDocument(TypedDict):
-    """A store beside the run directories that it names."""
+    """A store compared with the run directories that it names."""
 
     store: str
     report: CheckReport
@@ -276,7 +278,7 @@ class RuleList(TypedDict):
 
 
 class JudgedExample(TypedDict):
-    """An example of a rule with what the checker says of it."""
+    """An example of a rule with the checker's verdict."""
 
     trace: str
     verdict: RuleVerdict
@@ -298,7 +300,7 @@ class DoctorDocument(TypedDict):
 
 
 class ListedLease(TypedDict):
-    """A share of the host that is held, or waited for."""
+    """A lease of the host, granted or waiting."""
 
     user: int
     process: int
@@ -337,7 +339,7 @@ class PsDocument(TypedDict):
 
 
 class ImportDocument(TypedDict):
-    """A history with the channels that were put into it."""
+    """A history with the imported channels."""
 
     directory: str
     channels: list[ChannelAccount]
@@ -359,7 +361,7 @@ class PackDocument(TypedDict):
 
 
 class AnsweredQuestion(TypedDict):
-    """A question that runs answered."""
+    """A question with the answers of runs."""
 
     rule: str
     question: str
@@ -375,7 +377,7 @@ class ObservedBuild(TypedDict):
 
 
 class ObserveDocument(TypedDict):
-    """What runs showed where the documentation is silent."""
+    """What runs showed about undocumented behaviour."""
 
     builds: list[ObservedBuild]
     exit_code: int
@@ -390,7 +392,7 @@ class ObservedSet(TypedDict):
 
 
 class ObserveComparison(TypedDict):
-    """Two sets of runs side by side."""
+    """Two compared sets of runs."""
 
     a: ObservedSet
     b: ObservedSet
@@ -399,7 +401,7 @@ class ObserveComparison(TypedDict):
 
 
 class CheckedPlan(TypedDict):
-    """One plan, and what is wrong with it."""
+    """One plan and its mistake, if any."""
 
     plan: str
     right: bool
@@ -408,7 +410,7 @@ class CheckedPlan(TypedDict):
 
 
 class PlanCheckDocument(TypedDict):
-    """Plans that were rehearsed for a guest on a machine type."""
+    """Plans that were checked for a guest on a machine type."""
 
     guest: str
     machine: str
@@ -416,10 +418,10 @@ class PlanCheckDocument(TypedDict):
 
 
 class EtlInfoDocument(TypedDict):
-    """A trace log: its session, what was read of it, what is missing, and records by provider.
+    """A trace log: its session, what was read, what is missing, and records by provider.
 
-    ``decoded`` counts records by what describes them, ``raw`` those that nothing does, by the reason; ``symbols`` are the
-    identities of symbol files that the log names.
+    ``decoded`` counts records by the kind of their description, ``raw`` those without one, by the reason;
+    ``symbols`` are the identities of symbol files that the log names.
     """
 
     session: TraceSession
@@ -432,7 +434,7 @@ class EtlInfoDocument(TypedDict):
 
 
 class CountedEvent(TypedDict):
-    """An event and how often it is in a log."""
+    """An event and its count in a log."""
 
     provider: str
     event: str
@@ -440,7 +442,7 @@ class CountedEvent(TypedDict):
 
 
 class EtlStatDocument(TypedDict):
-    """A trace log counted."""
+    """The counts of a trace log."""
 
     records: int
     headers: dict[str, int]
@@ -466,7 +468,7 @@ class WdkBuild(TypedDict):
 
 
 class CompiledManifestDocument(TypedDict):
-    """An instrumentation manifest that was compiled: its files, and what is in them."""
+    """A compiled instrumentation manifest: its files and their content."""
 
     sha256: dict[str, str]
     providers: list[str]
@@ -506,14 +508,14 @@ class TemplateList(TypedDict):
 
 
 class TemplateDocument(TypedDict):
-    """A template that is built."""
+    """A built template."""
 
     directory: str
     manifest: TemplateManifest
 
 
 class VerifiedTemplate(TypedDict):
-    """The promises of a template, proved or broken."""
+    """The promises of a template, kept or broken."""
 
     kept: bool
     promises: list[PromiseFinding]
@@ -562,4 +564,4 @@ DOCUMENTS: dict[str, list[Any]] = {
     "template adopt": [TemplateDocument],
     "template verify": [VerifiedTemplate],
 }
-"""What each command with ``--json`` prints: one document of one of these types."""
+"""The documents of each command with ``--json``: it prints one document of one of these types."""
