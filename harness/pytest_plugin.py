@@ -127,8 +127,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: TimeoutSettings) -> bo
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Pass the failure to the run; turn the failure of a known bug, unless the infrastructure failed, into an
-    xfail."""
+    """Pass the failure to the run; turn the failure of a known bug, unless the infrastructure failed, into an xfail."""
     report = yield
     error = call.excinfo.value if call.excinfo is not None else None
     run = item.stash.get(RUN, None)
@@ -185,8 +184,7 @@ def _hold(config: pytest.Config, run: RunUnderTest) -> None:
 
 @pytest.fixture
 def guest_name(request: pytest.FixtureRequest) -> str:
-    """The guest a test runs on: its marker's, else ``--hotplug-guest``. Override it to run a suite on several
-    guests."""
+    """The guest a test runs on: its marker's, else ``--hotplug-guest``. Override it to run a suite on several guests."""
     named = marks.guest_of(request.node)
     return named[0] if named is not None else request.config.stash[GUESTS].settings["guest"]
 
@@ -280,8 +278,7 @@ def history(run_under_test: RunUnderTest) -> ReadRecords:
 
 @pytest.fixture
 def verdict(run_under_test: RunUnderTest) -> JudgeNow:
-    """A function that ends the run, judges it and returns the verdict; a test that calls it may find a
-    violation and pass."""
+    """A function that ends the run, judges it and returns the verdict; a test that calls it may find a violation and pass."""
 
     def judged() -> RunVerdict:
         run_under_test.asked = True

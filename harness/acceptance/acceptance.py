@@ -29,8 +29,7 @@ Told = Callable[[CaseResult], None]
 
 
 class TranscriptAgreement(msgspec.Struct, frozen=True, kw_only=True):
-    """The comparison of a case's transcripts on the guest and on the twin: ``agree``, ``differ`` or
-    ``unknown``, with the reason."""
+    """A case's transcripts on the guest and on the twin, compared: ``agree``, ``differ`` or ``unknown``, with the reason."""
 
     number: int
     verdict: str

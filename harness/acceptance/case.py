@@ -86,8 +86,7 @@ def all_cases() -> list[Case]:
 
 
 def find_cases(wanted: list[str]) -> list[Case]:
-    """Return the cases with these numbers or names, all for an empty list. Raises UsageError with the
-    existing ones."""
+    """Return the cases with these numbers or names, all for an empty list. Raises UsageError with the existing ones."""
     cases = all_cases()
     if not wanted:
         return cases

@@ -38,8 +38,7 @@ class Status(StrEnum):
 
 
 class Showing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The evidence: ``run`` is a case, ``NN-name``, or another place; ``records`` are numbers in its
-    history."""
+    """The evidence: ``run`` is a case, ``NN-name``, or another place; ``records`` are numbers in its history."""
 
     run: str
     records: list[int] = []
@@ -177,8 +176,10 @@ def write_findings(file: Path, found: Findings) -> None:
 
 
 def read_findings(file: Path) -> Findings:
-    """Return the findings in a file. Raises UsageError if it cannot be read, BadDocument if it is not a file
-    of findings or has a newer format."""
+    """Return the findings in a file.
+
+    Raises UsageError if it cannot be read, BadDocument if it is not a file of findings or has a newer format.
+    """
     try:
         file.stat()
     except OSError as error:

@@ -277,7 +277,7 @@ def _promises(built: BuiltTemplate, found: Sequence[PromiseFinding], unproved: s
                 says=says,
                 source="docs/templates.md",
                 status=Status.OPEN if one is None else Status.CONFIRMED if one.kept else Status.REFUTED,
-                why=(unproved or "nobody looked")[:LONGEST] if one is None else "",
+                why=(unproved or "not checked")[:LONGEST] if one is None else "",
                 shown=Showing(run=VISIT, words=one.seen[:LONGEST]) if one is not None else None,
             )
         )
@@ -285,8 +285,7 @@ def _promises(built: BuiltTemplate, found: Sequence[PromiseFinding], unproved: s
 
 
 def _of_no_windows(found: Findings) -> Findings:
-    """Return the findings of a guest other than Windows: every line is open, and says what this guest
-    showed."""
+    """Return the findings of a guest other than Windows: every line is open, and says what this guest showed."""
     guest = found.about.guest
 
     def opened(line: FindingLine) -> FindingLine:

@@ -115,8 +115,7 @@ def _said(error: HarnessError | None) -> str:
 
 
 def seen_in(history: History) -> list[str]:
-    """Return sentences about the run: each attempt's outcome, the driver's notifications, the plan's
-    requirements."""
+    """Return sentences about the run: each attempt's outcome, the driver's notifications, the plan's requirements."""
     told: Counter[str] = Counter()
     sentences: list[str] = []
     existing = False

@@ -29,8 +29,7 @@ class _Heard(msgspec.Struct):
 
 
 def heard(directory: Path) -> list[str]:
-    """Return sentences on when user mode received each class of arrival, compared with the driver; [] without
-    a listener."""
+    """Return sentences on when user mode received each class of arrival, compared with the driver; [] without a listener."""
     files = sorted(directory.rglob(FILE))
     if not files:
         return []

@@ -81,8 +81,7 @@ def statements(template: Template) -> list[Statement]:
 
 
 def in_run(records: Iterable[Record]) -> dict[str, StatementEvidence]:
-    """Return what the records of one run show. For a script that was run more than once, the last result
-    counts."""
+    """Return what the records of one run show. For a script that was run more than once, the last result counts."""
     found: dict[str, StatementEvidence] = {}
     drivers: set[str] = set()
     for record in records:

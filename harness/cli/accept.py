@@ -69,8 +69,7 @@ def accept(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Run the acceptance cases on a guest, from its ready snapshot unless --cold; write report, result and
-    findings."""
+    """Run the acceptance cases on a guest, from its ready snapshot unless --cold; write report, result and findings."""
     import os
     import sys
 

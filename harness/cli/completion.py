@@ -72,8 +72,7 @@ def _prepare(command: Any) -> None:
 
 
 def source_of(parameter: Any) -> Callable[[str], Candidates] | None:
-    """Return a function that lists a parameter's candidates for the word so far; None if the shell completes
-    file names."""
+    """Return a function that lists a parameter's candidates for the word so far; None if the shell completes file names."""
     metavar = parameter.metavar or ""
     if "|" in metavar:
         return lambda _: map(Candidate, metavar.split("|"))

@@ -100,8 +100,7 @@ def say_summary(
 
 
 def complaint(text: str, most: int | None) -> list[str]:
-    """Return an error's text in rows: wrapped on a terminal, and if there are more than ``most``, the first
-    and last ones."""
+    """Return an error's text in rows: wrapped on a terminal, and if there are more than ``most``, the first and last ones."""
     import sys
     import textwrap
 

@@ -32,8 +32,7 @@ def diff(
     ],
     json: Json = False,
 ) -> int:
-    """Compare the notifications of runs of the same plan, ignoring what must differ and what a guest cannot
-    show; or two findings."""
+    """Compare the notifications of runs of one plan, without what must differ or cannot be shown; or two findings."""
     import sys
 
     if len(runs) == 2 and all(one.endswith(".json") for one in runs):

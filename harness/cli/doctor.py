@@ -107,8 +107,7 @@ def _fix(*, quiet: bool) -> None:
 
 
 def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
-    """Yield the lines: what the main job lacks, the one command that supplies it, what it has, and the
-    optional parts."""
+    """Yield the lines: what the main job lacks, the one command that supplies it, what it has, and the optional parts."""
     from harness.host.host_part import PartState
     from harness.host.preflight import install_command
 

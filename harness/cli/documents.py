@@ -217,8 +217,7 @@ class PlannedCell(TypedDict):
 
 
 class NightlyPlan(TypedDict):
-    """The runs of a nightly run: ``--dry-run``. The durations of ``known`` runs are known, ``seconds`` in
-    total."""
+    """The runs of a nightly run: ``--dry-run``. The durations of ``known`` runs are known, ``seconds`` in total."""
 
     digest: str
     cells: list[PlannedCell]

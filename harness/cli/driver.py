@@ -60,8 +60,7 @@ def build(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Build the driver: reproducibly with a cross compiler, or with the WDK. Exits with 1 if a WDK build
-    fails a check."""
+    """Build the driver: reproducibly with a cross compiler, or with the WDK. Exits with 1 if a WDK build fails a check."""
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver.build import build as build_driver
@@ -171,8 +170,7 @@ def sign(
         ),
     ] = None,
 ) -> None:
-    """Sign the driver in place, and create the catalog of its INF file, with a test certificate that is
-    created on first use."""
+    """Sign the driver in place, and create its INF file's catalog, with a test certificate created on first use."""
     from harness.cli.output import say
     from harness.deadline import Deadline
     from harness.driver import certificate as certificates

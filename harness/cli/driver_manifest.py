@@ -25,8 +25,7 @@ def manifest(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
     json: Json = False,
 ) -> int:
-    """Compile a manifest to WEVT_TEMPLATE and message table resources, byte for byte like Microsoft's
-    mc.exe."""
+    """Compile a manifest to WEVT_TEMPLATE and message table resources, byte for byte like Microsoft's mc.exe."""
     from harness.cli.output import say, say_json
     from harness.driver.instrumentation import source
     from harness.driver.instrumentation.compiler import compile_manifest

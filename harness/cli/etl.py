@@ -67,8 +67,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
-    """Show the session, its clock, the losses, the providers with their counts, and which events stay raw and
-    why."""
+    """Show the session, its clock, the losses, the providers with their counts, and which events stay raw and why."""
     from collections import Counter
 
     from harness.capture.etl import clock
@@ -375,8 +374,7 @@ def _remarks(decoder: Decoder) -> list[str]:
 
 
 class _Names:
-    """The names by which a log's records are counted; names beyond the limit, which no honest guest reaches,
-    become REST."""
+    """The names by which a log's records are counted; names beyond the limit, which no honest guest reaches, become REST."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, ...]] = set()
@@ -459,8 +457,7 @@ def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:
 def _progress(
     log: TraceLog, what: str, *, beside_output: bool = False, passes: int = 1
 ) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar on standard error while a long log is read, if that is a terminal; never in a
-    pipe."""
+    """Show a progress bar on standard error while a long log is read, if that is a terminal; never in a pipe."""
     import sys
 
     if log.account.bytes < LONG or not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()):

@@ -35,8 +35,7 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def write(lines: Iterator[str], output: Path | None) -> None:
-    """Print lines, or write them to a new file. Raises UsageError if it exists, InfrastructureError if
-    writing fails."""
+    """Print lines, or write them to a new file. Raises UsageError if it exists, InfrastructureError if writing fails."""
     import os
 
     from harness.cli.output import flush, say

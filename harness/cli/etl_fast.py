@@ -35,8 +35,7 @@ NAME = "etl_reader.so"
 
 
 def library(path: Path) -> Library | None:
-    """Return the compiled reader, compiling it if necessary; None for a small log, or if it is not
-    available."""
+    """Return the compiled reader, compiling it if necessary; None for a small log, or if it is not available."""
     try:
         if path.stat().st_size < WORTH:
             return None

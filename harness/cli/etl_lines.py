@@ -38,8 +38,7 @@ def second(seconds: int, local: bool) -> tuple[str, str]:
 
 
 def wall_clock(log: TraceLog, ticks: int, *, local: bool) -> str:
-    """Return a tick as date and time, in UTC or the reader's time zone, to 100 ns; "" if the log does not
-    give it."""
+    """Return a tick as date and time, in UTC or the reader's time zone, to 100 ns; "" if the log does not give it."""
     filetime = log.session.clock.filetime(ticks)
     if filetime is None:
         return ""

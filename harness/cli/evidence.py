@@ -81,8 +81,7 @@ def pack(
     dump: Annotated[bool, typer.Option("--dump", help="Also pack memory dumps.")] = False,
     json: Json = False,
 ) -> int:
-    """Make one archive of a run or a template's build, to attach to a bug report, without links, disks, keys
-    and passwords."""
+    """Make one archive of a run or a template's build, to attach to a bug report, without links, disks, keys and passwords."""
     from harness.cli.output import say, say_json
     from harness.cli.run_set import one_run, run_named
     from harness.report.escape import printable
@@ -117,8 +116,7 @@ def pack(
 
 
 def _build_named(name: str, run: Path) -> Path | None:
-    """Return the folder of the template ``name``: of its interrupted build, or the built template; None if it
-    is a run."""
+    """Return the folder of the template ``name``: of its interrupted build, or the built template; None if it is a run."""
     import os
 
     from harness.template.checkpoints import CheckpointStack
@@ -134,8 +132,7 @@ def _build_named(name: str, run: Path) -> Path | None:
 
 
 def _passwords(folder: Path) -> list[bytes]:
-    """Return the password of the guest that is built in ``folder``, in each form in which it may be
-    written."""
+    """Return the password of the guest that is built in ``folder``, in each form in which it may be written."""
     from harness.history.json_file import read_json
     from harness.report.pack import CREDENTIALS
     from harness.template.manifest import GuestCredentials

@@ -45,7 +45,7 @@ def gc(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
-                f"{len(found)} leftovers, and nobody to ask",
+                f"{len(found)} leftovers, and no terminal to ask on",
                 hint=f"To list them: {invocation('gc', '--dry-run')}\nTo remove them: {invocation('gc', '--yes')}",
             )
         say(f"would {each.text}" for each in found)
@@ -82,8 +82,7 @@ def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
 
 
 def remove(found: list[Leftover], *, quiet: bool = False) -> int:
-    """Remove what was found and report it, unless ``quiet``; a failure is reported and does not prevent
-    removing the rest."""
+    """Remove what was found and report it, unless ``quiet``; a failure is reported and does not prevent removing the rest."""
     from harness.cli.output import complain_of, say
     from harness.errors import HarnessError
 

@@ -59,8 +59,7 @@ def new(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """List what broke since the previous nightly run: new failures, and those that persist, are flaky or are
-    gone."""
+    """List what broke since the previous nightly run: new failures, and those that persist, are flaky or are gone."""
     from harness.store.questions.nightly_comparison import nightly_comparison
 
     return _answer(lambda store: nightly_comparison(store, name=name), into, lab, markdown, json)

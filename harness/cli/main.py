@@ -171,8 +171,7 @@ def _trace() -> None:
 
 @functools.cache
 def _command() -> Any:
-    """Return the command that ``app`` describes, built once: Typer reads the signature of each subcommand for
-    it."""
+    """Return the command that ``app`` describes, built once: Typer reads the signature of each subcommand for it."""
     return typer.main.get_command(app)
 
 

@@ -30,8 +30,7 @@ LONGEST_S = 60.0
 
 
 def notification(command: str, form: str) -> list[str]:
-    """Return the arguments of the notification command. Raises UsageError for one that a shell could not
-    parse either."""
+    """Return the arguments of the notification command. Raises UsageError for one that a shell could not parse either."""
     from harness.choice import check_choice
 
     check_choice("form of --notify-as", form, FORMS)

@@ -46,8 +46,7 @@ def say_json(document: Any) -> None:
 
 
 def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> None:
-    """Print one JSON document: the encoded ``items`` under ``key``, then ``rest``. At most one item is in
-    memory twice."""
+    """Print one JSON document: the encoded ``items`` under ``key``, then ``rest``. At most one item is in memory twice."""
     import msgspec
 
     def lines() -> Iterator[str]:

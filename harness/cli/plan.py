@@ -30,8 +30,7 @@ def check(
     machine: Annotated[str, typer.Option(metavar="TYPE", help="QEMU's machine type.")] = "q35",
     json: Json = False,
 ) -> int:
-    """Check whether a machine of the guest can execute each plan, as ``harness run`` does before it starts
-    anything."""
+    """Check whether a machine of the guest can execute each plan, as ``harness run`` does before it starts anything."""
     from harness.cli.output import say, say_json
     from harness.run.options import RunOptions
     from harness.run.plan import find_plan

@@ -29,8 +29,7 @@ def revision(package: Path) -> str:
 
 
 def _commit(git: Path) -> str:
-    """Return the checked-out commit of the repository ``git``; gitrepository-layout(5) documents the
-    files."""
+    """Return the checked-out commit of the repository ``git``; gitrepository-layout(5) documents the files."""
     if linked := _text(git).removeprefix("gitdir: "):
         # A linked worktree or a submodule has a file that names the git directory.
         git = git.parent / linked

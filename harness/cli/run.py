@@ -32,8 +32,7 @@ def demo(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Boot the twin, hot-add a processor and a DIMM, and judge whether the driver was notified as Windows
-    documents."""
+    """Boot the twin, hot-add a processor and a DIMM, and judge whether the driver was notified as Windows documents."""
     from harness.guest.fault_injection import ALL_FAULTS
 
     if list_faults:

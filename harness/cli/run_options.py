@@ -69,8 +69,7 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 
 def _given(option: Option, values: dict[str, Any], default: str) -> list[Any]:
-    """Remove an option's parameters from ``values``; return a list with its value, empty if it was not
-    set."""
+    """Remove an option's parameters from ``values``; return a list with its value, empty if it was not set."""
     given = [flag for flag in option.flags if values.pop(flag.replace("-", "_"))]
     if len(given) > 1:
         raise UsageError(

@@ -47,8 +47,7 @@ def runs_named(words: Iterable[str]) -> list[Path]:
 
 
 def run_set(word: str) -> list[Path]:
-    """Return the runs that one word of a set names: as :func:`runs_named`, or several of them joined with
-    ``:``, like PATH."""
+    """Return the runs that one word of a set names: as :func:`runs_named`, or several of them joined with ``:``, like PATH."""
     if os.path.exists(word) or os.pathsep not in word:  # noqa: PTH110 - Path's raises for too long a name
         return runs_named([word])
     return runs_named(part for part in word.split(os.pathsep) if part)
@@ -91,14 +90,12 @@ def _inside(path: Path) -> list[Path]:
 
 
 def _may_be_run(path: Path) -> bool:
-    """Return whether a directory has a history, or may have one: judging reports one without search
-    permission."""
+    """Return whether a directory has a history, or may have one: judging reports one without search permission."""
     return not os.access(path, os.X_OK) or os.path.exists(path / HISTORY)  # noqa: PTH110
 
 
 def one_run(path: Path) -> Path:
-    """Return ``path`` if it is a directory that may be entered. Raises UsageError with the system's
-    message."""
+    """Return ``path`` if it is a directory that may be entered. Raises UsageError with the system's message."""
     try:
         # Of its own entry, to detect a directory without search permission.
         os.stat(f"{path}/{os.curdir}")  # noqa: PTH116
@@ -112,8 +109,7 @@ def one_run(path: Path) -> Path:
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    """Skip a run that was already named: ``runs/*`` names the newest twice, once as the link
-    ``runs/latest``."""
+    """Skip a run that was already named: ``runs/*`` names the newest twice, once as the link ``runs/latest``."""
     chosen: dict[Path, Path] = {}
     for path in paths:
         # Path.resolve raises for circular links.

@@ -73,8 +73,7 @@ def setup(
 
 
 def _lacking(part: Part) -> list[Need]:
-    """Return what ``part`` lacks, and the build dependencies of its extra if that is not installed; each
-    package once."""
+    """Return what ``part`` lacks, and the build dependencies of its extra if that is not installed; each package once."""
     import sys
 
     from harness.setup.parts import LIBVIRT_PYTHON, OWN_PYTHON, own_python
@@ -115,8 +114,7 @@ def _share_leases(*, yes: bool) -> None:
 
 
 def _install(part: Part, missing: list[Need]) -> None:
-    """Install what is missing. Raises MissingPart if that fails, or if the packages lack the expected
-    files."""
+    """Install what is missing. Raises MissingPart if that fails, or if the packages lack the expected files."""
     import os
 
     from harness.cli.output import complain

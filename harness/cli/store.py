@@ -143,8 +143,7 @@ def prune(
 
 @group.command("check")
 def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
-    """Compare the store with the run directories that it names. Exits with 3 if they differ, 69 if it is
-    damaged."""
+    """Compare the store with the run directories that it names. Exits with 3 if they differ, 69 if it is damaged."""
     from harness.cli.lab_store import address_of
     from harness.cli.output import say, say_json
     from harness.invocation import invocation

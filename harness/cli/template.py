@@ -99,7 +99,7 @@ def list_(json: Json = False) -> int:
         )
         state = _state(built.manifest, now) if built else printable(damage, 300) or "not built"
         if unfinished:
-            state += "; a build of it was interrupted, the next goes on with it"
+            state += "; a build of it was interrupted, the next one continues it"
         if not json:
             say(f"{name:21} {template.support.status:16} {state}")
     if json:
@@ -240,8 +240,7 @@ def build(
     qemu: QemuPath = "",
     json: Json = False,
 ) -> int:
-    """Install Windows from a medium, unattended, and make a template of it; continues an interrupted
-    build."""
+    """Install Windows from a medium, unattended, and make a template of it; continues an interrupted build."""
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.errors import UsageError
@@ -283,7 +282,7 @@ def build(
                 Deadline(BUILD_SECONDS, f"build {name}")
             )
         except KeyboardInterrupt:
-            view.say("what was done is kept; the same command goes on with it")
+            view.say("what was done is kept; the same command continues it")
             raise
     if json:
         document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
@@ -355,8 +354,7 @@ def read_certificate(file: Path) -> bytes:
 def accelerator_for(
     requested: str, qemu: str, say: Callable[[str], None]
 ) -> tuple[QemuBuild, Literal["kvm", "tcg"]]:
-    """Return QEMU and the accelerator. Only a running guest shows that KVM works; the twin is used for
-    that."""
+    """Return QEMU and the accelerator. Only a running guest shows that KVM works; the twin is used for that."""
     import os
 
     from harness.deadline import Deadline

@@ -160,7 +160,7 @@ def _adopt(
                 store.discard(name)
             raise
         except KeyboardInterrupt:
-            view.say("what was done is kept; the same command goes on with it")
+            view.say("what was done is kept; the same command continues it")
             raise
 
 

@@ -115,8 +115,7 @@ def _visit(
 
 
 def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFinding]:
-    """Return findings on the transports. WinRM accepts only the pinned certificate, so a ready guest has
-    proved it."""
+    """Return findings on the transports. WinRM accepts only the pinned certificate, so a ready guest has proved it."""
     findings = [
         PromiseFinding(
             name=promise.WINRM[0],

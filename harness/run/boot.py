@@ -292,8 +292,7 @@ class GuestBoot:
         return bootable.adapt(spec) if bootable.adapt is not None else spec
 
     def _refuse_fatal(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:
-        """Raise InfrastructureError if the plan would crash this QEMU. On another host, only the machine
-        knows its QEMU."""
+        """Raise InfrastructureError if the plan would crash this QEMU. On another host, only the machine knows its QEMU."""
         changed = change_after_removal(self.request.plan, guest=self.request.guest)
         if qemu is None or changed is None or is_remote(self.request.connect):
             return
@@ -406,7 +405,7 @@ class GuestBoot:
             except MachineFailed as error:
                 if self._snapshot is not None:
                     SnapshotStore(self.request.cache).discard(self._snapshot)
-                    error.hint += "\nThe snapshot was removed: run again to make it anew."
+                    error.hint += "\nThe snapshot was removed: run again to create a new one."
                 if ASKED_TOO_MUCH.search(error.output):
                     error.of_plan()
                 raise
@@ -437,8 +436,7 @@ class GuestBoot:
         self._stages.current = "plan"
 
     def _hold(self, machine: Machine) -> None:
-        """Let the firmware run, and stop the machine while it runs. Raises GuestError if an operating system
-        already runs."""
+        """Let the firmware run, and stop the machine while it runs. Raises GuestError if an operating system already runs."""
         with self._stages.stage("firmware"):
             deadline = Deadline(30, "stop the machine in its firmware")
             machine.resume(deadline)
@@ -486,8 +484,7 @@ class GuestBoot:
 
 
 def _difference(qemu: QemuBuild, other: str, spec: MachineSpec) -> str:
-    """Return why the QEMU ``other`` cannot take over the guest on ``spec``, "" if it can as far as is
-    known."""
+    """Return why the QEMU ``other`` cannot take over the guest on ``spec``, "" if it can as far as is known."""
     deadline = Deadline(60, f"ask {other} what it can build")
     here = ability.ask(qemu.path, spec, deadline)
     try:

@@ -24,8 +24,7 @@ ASK = 10.0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """QEMU's report of a change, and the number of bytes by which the guest's count should grow, or shrink if
-    negative."""
+    """QEMU's report of a change, and the number of bytes by which the guest's count should grow, or shrink if negative."""
 
     said: str
     growth: int = 0

@@ -184,7 +184,7 @@ class Evidence:
         self._running()
         guest = self._guest
         if guest is None or guest.emulates_nt:
-            raise _Left("this guest hands over nothing of its own")
+            raise _Left("this guest supplies no files")
         into = self._folder / "guest"
         share = max(1.0, deadline.remaining() * GUEST_SHARE)
         within = deadline.within(share, "fetch the guest's traces")

@@ -59,8 +59,7 @@ same."""
 
 
 def paced(budget: Timeouts, pace: float) -> Timeouts:
-    """Return the budget for a guest that takes ``pace`` times as long as the twin; explicitly set values
-    stay."""
+    """Return the budget for a guest that takes ``pace`` times as long as the twin; explicitly set values stay."""
     usual = Timeouts()
     return dataclasses.replace(
         budget,
@@ -494,8 +493,7 @@ class Executor:
         return f"{said}; the driver has no event for {', '.join(untold)}" if untold else said
 
     def _cut_short(self) -> None:
-        """End the adds in progress at a reset: plugged devices are there when the guest boots, without a
-        notification."""
+        """End the adds in progress at a reset: plugged devices are there when the guest boots, without a notification."""
         for attempt in self._open:
             said = f"{attempt.name} is interrupted by the reset: its outcome cannot be established"
             self.writer.write(Stage(name="plan", phase="note", detail=said))
@@ -503,8 +501,7 @@ class Executor:
         self._base = None
 
     def _add_unseen(self, count: int, deadline: Deadline) -> None:
-        """Plug processors into a machine whose guest has not started: these are not attempts, since no driver
-        can be notified."""
+        """Plug processors into a machine whose guest has not started: not attempts, since no driver can be notified."""
         empty = [slot for slot in self.machine.cpu_slots(deadline) if not slot.qom]
         if len(empty) < count:
             raise UsageError(
@@ -542,8 +539,7 @@ class Executor:
         raise InfrastructureError(f"the migration that was to fail did not: {said}")
 
     def _go_on(self, deadline: Deadline) -> None:
-        """Check that the guest runs, and bracket its counter again: while the guest was stopped it may have
-        stopped too."""
+        """Check that the guest runs, and bracket its counter again: while the guest was stopped it may have stopped too."""
         self._unbracketed = getattr(self.machine, "paused_here", False)
         if not self._unbracketed:
             self.guest.prove_alive(f"{self._nonces.getrandbits(64):016x}", deadline)
@@ -773,8 +769,7 @@ class Executor:
         )
 
     def _handed_on(self, met: Callable[[], bool]) -> Callable[[], bool]:
-        """Return ``met``; if it is false, evaluate it again with the events that the guest reports only on
-        request."""
+        """Return ``met``; if it is false, evaluate it again with the events that the guest reports only on request."""
 
         def asked() -> bool:
             if met():
@@ -818,8 +813,7 @@ class Executor:
     # -- found at boot --------------------------------------------------------------------------------------------
 
     def _settle_found(self, deadline: Deadline) -> str:
-        """Record the agreement on a device found at boot: QEMU lists it, there is no _OST, the guest counts
-        it."""
+        """Record the agreement on a device found at boot: QEMU lists it, there is no _OST, the guest counts it."""
         attempts, self._found = self._found, []
         now = self.guest.counts(deadline)
         for attempt in attempts:

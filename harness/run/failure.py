@@ -110,8 +110,7 @@ def machine_key(request: RunRequest) -> str:
 
 
 def boot_failure(request: RunRequest, run: str, stage: str, error: HarnessError) -> BootFailure | None:
-    """Return what ``error`` in ``stage`` implies for the next boot, None if nothing: another plan may need
-    less."""
+    """Return what ``error`` in ``stage`` implies for the next boot, None if nothing: another plan may need less."""
     if stage not in BOOT_STAGES or error.failure_class is FailureClass.PLAN:
         return None
     return BootFailure(

@@ -68,8 +68,7 @@ def joined(history: History) -> History:
 
 
 def judge_run(path: Path, opened: Opened = open_history) -> Judged:
-    """Judge one run, whose history ``opened`` opens. Never raises because of missing or invalid files at
-    ``path``."""
+    """Judge one run, whose history ``opened`` opens. Never raises because of missing or invalid files at ``path``."""
     try:
         history = opened(path)
         verdict = judge_history(history)
@@ -228,8 +227,10 @@ class _Worker:
 
 
 def _work(connection: Connection, other_end: Connection) -> None:
-    """Judge incoming runs until the connection ends. Leave a terminal's signals to the parent, and end with
-    it if it is killed."""
+    """Judge incoming runs until the connection ends.
+
+    Leave a terminal's signals to the parent, and end with it if it is killed.
+    """
     for number in ENDING:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

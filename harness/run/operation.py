@@ -94,8 +94,7 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
 
 
 class AddNvdimm(_Operation, frozen=True, kw_only=True, tag="add-nvdimm"):
-    """Hot-add an NVDIMM of ``size``, backed by a sparse file; for contrast: it is not an ACPI memory
-    device."""
+    """Hot-add an NVDIMM of ``size``, backed by a sparse file; for contrast: it is not an ACPI memory device."""
 
     size: Size
     node: Index = 0
@@ -107,8 +106,7 @@ class AddNvdimm(_Operation, frozen=True, kw_only=True, tag="add-nvdimm"):
 
 
 class ResizeVirtioMem(_Operation, frozen=True, kw_only=True, tag="resize-virtio-mem"):
-    """Request ``size`` of the guest's virtio-mem device, and wait until the guest has it; for contrast, like
-    ``add-nvdimm``."""
+    """Request ``size`` of the guest's virtio-mem device, and wait until the guest has it; for contrast, like ``add-nvdimm``."""
 
     size: Size
 
@@ -128,8 +126,7 @@ class SetBalloon(_Operation, frozen=True, kw_only=True, tag="set-balloon"):
 
 
 class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):
-    """Wait for the end of a migration, and for the consequences of every add that was started with ``settle =
-    false``."""
+    """Wait for the end of a migration, and for the consequences of every add that was started with ``settle = false``."""
 
 
 class WaitFor(_Operation, frozen=True, kw_only=True, tag="wait-for"):

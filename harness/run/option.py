@@ -81,8 +81,7 @@ class Option:
         return {**found, **number, **{key: one for key, one in bounds.items() if abs(one) != float("inf")}}
 
     def read(self, value: object) -> Any:
-        """Return the value of a text, or of a value in a TOML document. Raises UsageError, which does not
-        name the place."""
+        """Return the value of a text, or of a value in a TOML document. Raises UsageError, which does not name the place."""
         kind = type(self.default)
         found: Any
         try:
@@ -133,8 +132,7 @@ class Option:
 
 @functools.cache
 def options_of(kind: type) -> tuple[Option, ...]:
-    """Return the options among the fields of a dataclass in order; a field that is a dataclass contributes
-    its own options."""
+    """Return the options among the fields of a dataclass in order; a field that is a dataclass contributes its own options."""
     found: list[Option] = []
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):

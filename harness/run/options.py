@@ -252,7 +252,7 @@ class RunOptions:
             )
         if self.restore and self.real_time:
             raise UsageError(
-                "--restore and --real-time cannot be combined: a guest that was saved goes on at the time at which it was saved",
+                "--restore and --real-time cannot be combined: a restored guest continues from the time of its snapshot",
                 hint="Leave out one of them, or say --cold.",
             )
         if self.restore and (self.kd or self.backend != "qemu"):

@@ -104,8 +104,7 @@ class PendingAdd(msgspec.Struct, kw_only=True):
 
 
 def counted(what: str, before: int, now: int, growth: int) -> bool:
-    """Return whether a count grew as expected; memory by nearly as much, since the guest excludes page
-    tables."""
+    """Return whether a count grew as expected; memory by nearly as much, since the guest excludes page tables."""
     if what == "cpu":
         return now == before + growth
     return before + int(growth * SMALLEST_SHARE) <= now <= before + growth

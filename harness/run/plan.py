@@ -95,8 +95,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def checked(plan: Plan, text: str, name: str) -> Plan:
-    """Return ``plan``, decoded from ``text``. Raises BadDocument with file:line if no machine can execute
-    it."""
+    """Return ``plan``, decoded from ``text``. Raises BadDocument with file:line if no machine can execute it."""
     wishes = plan.machine
 
     def bad(steps: list[str | int], words: str, hint: str = "") -> BadDocument:

@@ -91,8 +91,7 @@ WHILE_MIGRATING = (
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan's machine will have, as far as it is known before it is built. Sizes in bytes, None for
-    unknown."""
+    """What a plan's machine will have, as far as it is known before it is built. Sizes in bytes, None for unknown."""
 
     processors: int | None = None
     max_processors: int | None = None
@@ -107,8 +106,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
-    """Return what the plan says about its machine and, for guests without a template, the harness's
-    defaults."""
+    """Return what the plan says about its machine and, for guests without a template, the harness's defaults."""
     usual: dict[str, int] = {}
     if guest == "twin" or is_process(guest):
         usual = {

@@ -24,8 +24,7 @@ from harness.run.watch import Watch
 
 
 class Removals:
-    """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is
-    quiet."""
+    """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is quiet."""
 
     def __init__(
         self,
@@ -132,8 +131,7 @@ class Removals:
         )  # fmt: skip
 
     def _is_of(self, removal: PendingRemoval, event: QmpEvent) -> bool:
-        """For a processor, QEMU 7.2 under TCG reports only the removal of its local APIC, by the path in the
-        processor."""
+        """For a processor, QEMU 7.2 under TCG reports only the removal of its local APIC, by the path in the processor."""
         told = msgspec.convert(event.data, DeviceEvent)
         path = f"/machine/peripheral/{removal.device}"
         return told.device == removal.device or told.path == path or told.path.startswith(f"{path}/")
@@ -159,8 +157,7 @@ class Removals:
         return heard.words if agreement.agreed else f"{removal.name}: {agreement.detail}"
 
     def _await_gone(self, removal: PendingRemoval, after: int, deadline: Deadline) -> None:
-        """Wait until QEMU no longer lists the device and reports its removal, and firmware and guest confirm
-        it."""
+        """Wait until QEMU no longer lists the device and reports its removal, and firmware and guest confirm it."""
         while not deadline.expired:
             version = self._watch.version
             now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
@@ -188,8 +185,7 @@ class Removals:
             self._processor_gone = removal.name
 
     def survives(self, what: str, deadline: Deadline) -> None:
-        """Raise InfrastructureError if a change of the machine would crash QEMU after a processor was
-        removed."""
+        """Raise InfrastructureError if a change of the machine would crash QEMU after a processor was removed."""
         if not self._processor_gone or self._machine.spec.accelerator != "tcg":
             return
         said = self._machine.execute("query-version", deadline)["qemu"]

@@ -86,8 +86,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInterrupted(Interrupted):
-    """A run was interrupted by signal ``number``, and everything was ended. ``result`` is its result up to
-    then."""
+    """A run was interrupted by signal ``number``, and everything was ended. ``result`` is its result up to then."""
 
     def __init__(self, result: RunResult, number: int) -> None:
         super().__init__(number)
@@ -291,8 +290,7 @@ class Run:
         )
 
     def interruption(self) -> KeyboardInterrupt:
-        """Return what to raise after an interrupted run has ended: RunInterrupted, unless there was nothing
-        to judge."""
+        """Return what to raise after an interrupted run has ended: RunInterrupted, unless there was nothing to judge."""
         # Its history may have no header yet.
         with uninterrupted(), contextlib.suppress(HarnessError):
             return RunInterrupted(self.result(self.judge()), interruption())
@@ -325,8 +323,7 @@ class Run:
 
     @functools.cached_property
     def _recorded(self) -> tuple[History, Judge]:
-        """The history on disk, and its judge: each record is decoded once and judged once. Raises
-        BadHistory."""
+        """The history on disk, and its judge: each record is decoded once and judged once. Raises BadHistory."""
         history = History(self.directory.path)
         return history, Judge(history)
 
@@ -357,8 +354,10 @@ class Run:
             )
 
     def _end(self, outcome: RunEnd, stack: contextlib.ExitStack) -> None:
-        """End everything that was started, newest first; then close the history. The history's own failure is
-        not raised again."""
+        """End everything that was started, newest first; then close the history.
+
+        The history's own failure is not raised again.
+        """
         try:
             stack.close()
         except Exception as error:
@@ -416,8 +415,7 @@ def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learn
 
 
 def _asked(request: RunRequest) -> dict[str, Any]:
-    """Return the parts of a request that ``run.json`` has nowhere else, so that the same machine can be built
-    again."""
+    """Return the parts of a request that ``run.json`` has nowhere else, so that the same machine can be built again."""
     recorded = {one.field.partition(".")[0] for one in options_of(RunOptions) if one.recorded}
     asked = {name: value for name, value in vars(request).items() if name in recorded}
     return {

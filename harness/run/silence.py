@@ -82,7 +82,7 @@ def blame(machine: Machine | None, error: HarnessError) -> HarnessError:
     pid = machine.pid if isinstance(machine, _HasProcess) else 0
     if pid and is_stopped(pid):
         return _infrastructure(
-            error, f"process {pid}, which runs the guest, is stopped", f"Let it go on with: kill -CONT {pid}"
+            error, f"process {pid}, which runs the guest, is stopped", f"Continue it with: kill -CONT {pid}"
         )
     if isinstance(machine, _Stateful):
         try:

@@ -137,7 +137,7 @@ class Watch:
         if self.stranger:
             raise InfrastructureError(
                 f"{self.stranger} was added by another client of QEMU or libvirt, and not by this run",
-                hint="Keep others from this machine: what they add is told to the guest's drivers as well.",
+                hint="Keep others from this machine: the guest's drivers are notified of their devices too.",
             )
         self._alive()
 
@@ -193,8 +193,7 @@ class Watch:
         )
 
     def _see_device(self, message: dict[str, Any]) -> None:
-        """Distinguish the devices of this run from others: libvirt's events have the harness's names of its
-        devices, and libvirt's beside them."""
+        """Distinguish this run's devices from others: libvirt's events have the harness's names beside libvirt's."""
         if message.get("execute") == "device_add":
             self._ours.add(str(message.get("arguments", {}).get("id", "")))
         elif message.get("event") == "ACPI_DEVICE_OST" and "libvirt" not in message:

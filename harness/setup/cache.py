@@ -67,8 +67,7 @@ def cache_directory(environment: Mapping[str, str]) -> Path:
 
 
 def _workable(path: Path) -> Path:
-    """Return ``path`` unless it has a space or another character that make, PATH or a ``#!`` line would
-    split."""
+    """Return ``path`` unless it has a space or another character that make, PATH or a ``#!`` line would split."""
     if not WORKABLE.fullmatch(str(path)):
         raise UsageError(
             f"the cache would be {str(path)!r}, and make cannot build in a path with a space or a special character",
@@ -168,7 +167,7 @@ class Cache:
         try:
             self.content.check(place)
         except ContentError as error:
-            self._say(f"{place} is damaged and is built anew: {error}")
+            self._say(f"{place} is damaged and is rebuilt: {error}")
             self.forget(kind, key)
             return None
         return place

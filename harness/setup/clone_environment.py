@@ -59,8 +59,7 @@ def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class CloneEnvironment:
-    """Builds the clone environment of ``clone`` on top of the environment at ``base``, which was built with
-    the Python at ``python``."""
+    """Builds the clone environment of ``clone`` over the environment at ``base``, built with the Python at ``python``."""
 
     def __init__(
         self,
@@ -80,8 +79,7 @@ class CloneEnvironment:
         self._python = python or base_python()
 
     def place(self) -> Path:
-        """Return the directory of the clone environment; build it, in some seconds, if it is missing, moved
-        or broken."""
+        """Return the directory of the clone environment; build it, in some seconds, if it is missing, moved or broken."""
         name = key(self._clone, self._base)
         if found := usable(self._cache, KIND, name):
             return found

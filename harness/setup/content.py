@@ -37,8 +37,7 @@ class ContentError(Exception):
 
 
 class ContentDigests:
-    """The digests of files, cached below ``cache``; with a read-only cache, or None, nothing new is
-    cached."""
+    """The digests of files, cached below ``cache``; with a read-only cache, or None, nothing new is cached."""
 
     def __init__(self, cache: Path | None) -> None:
         self._place = cache / REMEMBERED if cache is not None else None
@@ -64,8 +63,7 @@ class ContentDigests:
         return False
 
     def seal(self, directory: Path) -> dict[str, str]:
-        """Write the seal of all files in ``directory`` and below, and return it: SHA-256 by relative path.
-        Raises OSError."""
+        """Write the seal of all files in ``directory`` and below, and return it: SHA-256 by relative path. Raises OSError."""
         files = {
             str(file.relative_to(directory)): self.sha256(file, deep=True)
             for file in sorted(directory.rglob("*"))
@@ -75,8 +73,10 @@ class ContentDigests:
         return files
 
     def check(self, directory: Path, *, deep: bool = False) -> dict[str, str]:
-        """Return the seal of ``directory``. Raises ContentError if a sealed file is missing or different, or
-        there is no seal."""
+        """Return the seal of ``directory``.
+
+        Raises ContentError if a sealed file is missing or different, or there is no seal.
+        """
         try:
             sealed = json.loads((directory / SEAL).read_bytes())["files"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

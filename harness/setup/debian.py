@@ -163,8 +163,7 @@ class Installer:
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
 
     def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> ProgramResult:
-        """Run apt-get; repeat it while another package manager holds a lock that apt itself does not wait
-        for."""
+        """Run apt-get; repeat it while another package manager holds a lock that apt itself does not wait for."""
         environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         wait = max(1, int(deadline.remaining()))
         command = [

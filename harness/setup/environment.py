@@ -131,8 +131,7 @@ class Environment:
 
 
 def stage(text: str, count: int) -> str:
-    """Return pip's current activity as text, from its output ``text`` and the ``count`` of packages to
-    install."""
+    """Return pip's current activity as text, from its output ``text`` and the ``count`` of packages to install."""
     lines = re.findall(
         r"^ *(Collecting|Building wheel for|Installing collected packages)[: ]+(\S+)", text, re.MULTILINE
     )
@@ -147,8 +146,7 @@ def stage(text: str, count: int) -> str:
 
 
 def usable(cache: Cache, kind: str, name: str) -> Path | None:
-    """Return the virtual environment ``kind``/``name``, or None if it must be built; discard one that cannot
-    run."""
+    """Return the virtual environment ``kind``/``name``, or None if it must be built; discard one that cannot run."""
     found = cache.ready(kind, name)
     if found and (not os.access(found / "bin" / "python", os.X_OK) or cache.moved(kind, name)):
         # The distribution replaced its Python, so that the link is dangling; or the cache was moved.

@@ -143,12 +143,11 @@ class Lab:
         except OSError as error:
             raise MissingPart(
                 f"cannot start {path}: {error.strerror}",
-                hint=f"Remove {place} and run this again: it will be built anew.",
+                hint=f"Remove {place} and run this again: it will be rebuilt.",
             ) from error
 
     def _lab(self) -> str:
-        """Return the command that starts ``./lab`` from this working directory, as it was typed if
-        possible."""
+        """Return the command that starts ``./lab`` from this working directory, as it was typed if possible."""
         typed = self._environment.get("LAB_COMMAND") or str(self._clone / "lab")
         return typed if "/" in typed or shutil.which(typed) else f"./{typed}"
 
@@ -179,8 +178,7 @@ class Lab:
 
 
 def split_require(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--require PARTS`` out of ``arguments``; return the parts, each once, and the remaining arguments
-    for pytest."""
+    """Take ``--require PARTS`` out of ``arguments``; return the parts, each once, and the remaining arguments for pytest."""
     names: list[str] = []
     rest: list[str] = []
     waiting = iter(arguments)

@@ -257,8 +257,7 @@ def has_apt() -> bool:
 
 
 def supply(needs: Iterable[Need]) -> str:
-    """Return one command that installs what ``needs`` lack, or on a system without apt, what to install by
-    hand."""
+    """Return one command that installs what ``needs`` lack, or on a system without apt, what to install by hand."""
     packages = dict.fromkeys(need.package for need in needs if need.package)
     if has_apt():
         return f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
@@ -282,6 +281,5 @@ def all_missing(part: Part, error: MissingPart, *, without: str = "") -> Missing
 
 
 def own_python(executable: str) -> bool:
-    """Return whether ``executable`` is the distribution's own Python and not one built or fetched
-    separately."""
+    """Return whether ``executable`` is the distribution's own Python and not one built or fetched separately."""
     return os.path.realpath(executable).startswith("/usr/bin/")

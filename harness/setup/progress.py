@@ -13,8 +13,7 @@ EVERY = 15.0
 
 
 class Progress:
-    """Shows what the user waits for. ``say`` writes a permanent line; ``show`` writes one that the next one
-    replaces."""
+    """Shows what the user waits for. ``say`` writes a permanent line; ``show`` writes one that the next one replaces."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 
 def header_lines(settings: Settings) -> list[str]:
-    """Return a line for guest and image, and one for QEMU and the accelerator; missing parts are reported,
-    never raised."""
+    """Return a line for guest and image, and one for QEMU and the accelerator; missing parts are reported, never raised."""
     from harness.errors import HarnessError
     from harness.host.qemu_build import find_qemu
     from harness.run.options import is_process

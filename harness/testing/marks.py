@@ -94,8 +94,7 @@ def fault_of(item: pytest.Item) -> str:
 
 
 def plan_of(item: pytest.Item) -> Plan | None:
-    """Return the plan that a test starts with, None for none. Raises the harness's UsageError for a missing
-    one."""
+    """Return the plan that a test starts with, None for none. Raises the harness's UsageError for a missing one."""
     from harness.run.plan import find_plan
 
     name: str | None = _read(item, "plan", _one)
@@ -103,8 +102,7 @@ def plan_of(item: pytest.Item) -> Plan | None:
 
 
 def wishes_of(item: pytest.Item, plan: Plan) -> MachineWishes:
-    """Return the machine that a test requires: from its plan, then its guest marker, then its machine
-    marker."""
+    """Return the machine that a test requires: from its plan, then its guest marker, then its machine marker."""
     import msgspec
 
     from harness.choice import suggest

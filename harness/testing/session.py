@@ -53,8 +53,7 @@ class Guests:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Exit with 128 plus the number of the signal that interrupted a run; Ctrl-C keeps pytest's own code,
-        2."""
+        """Exit with 128 plus the number of the signal that interrupted a run; Ctrl-C keeps pytest's own code, 2."""
         if self._signal not in (0, signal.SIGINT):
             session.exitstatus = 128 + self._signal
 
@@ -105,8 +104,7 @@ class Guests:
             pytest.skip(f"{known.failure_class}: {known}")
 
     def ended(self, item: pytest.Item, run: Run, result: RunResult) -> None:
-        """Note the result of a run: its row, whether the test is rerun, whether the guest is not booted
-        again."""
+        """Note the result of a run: its row, whether the test is rerun, whether the guest is not booted again."""
         from harness.contract.verdict import Verdict
         from harness.run.failure import second_attempt
 

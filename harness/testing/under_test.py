@@ -47,8 +47,7 @@ class RunUnderTest:
             raise
 
     def verdict(self) -> RunVerdict:
-        """End the run if it is still active, judge it, and return the verdict; later calls return the same
-        one."""
+        """End the run if it is still active, judge it, and return the verdict; later calls return the same one."""
         from harness.errors import HarnessError
 
         if self._verdict is None:

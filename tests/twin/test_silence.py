@@ -71,7 +71,7 @@ def test_a_stopped_qemu_is_not_a_hang(request_quiet: Callable[..., RunRequest]) 
     run, error = silenced(request_quiet(), stop)
     assert type(error) is InfrastructureError
     assert error.message.endswith(f"; process {stopped[0]}, which runs the guest, is stopped")
-    assert error.hint == f"Let it go on with: kill -CONT {stopped[0]}"
+    assert error.hint == f"Continue it with: kill -CONT {stopped[0]}"
     assert (retriable(error), error.exit_code) == (True, ExitCode.INFRASTRUCTURE)
     verdict = run.judge()
     assert (verdict.verdict, verdict.failure_class) == (Verdict.UNKNOWN, FailureClass.INFRASTRUCTURE)
