@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The findings of an acceptance: its result for each line of the documents, in a file to commit and to
-compare.
+"""The findings of an acceptance: its result for each line of the documents, in a file to commit and to compare.
 
 A line is a rule, an open question of the contract, a statement on Windows (docs/windows.md) or a promise of the template.
 What Windows showed confirms it, refutes it, or answers it; without evidence it is open. Any other guest

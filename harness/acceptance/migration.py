@@ -55,8 +55,7 @@ class _Told:
 
 
 def migrate(case: Case, request: RunRequest) -> CaseResult:
-    """Run the case's operations, save, restore, and check that the pending processor is announced exactly
-    once.
+    """Run the case's operations, save, restore, and check that the pending processor is announced exactly once.
 
     The first machine's history is the run's; that of the second is in ``moved/`` in its directory. It is not
     judged by the rules, because the host's commands are in the first.

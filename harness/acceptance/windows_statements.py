@@ -134,8 +134,7 @@ class BuildEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def in_build(built: BuiltTemplate) -> dict[str, BuildEvidence]:
-    """Return what the logs of a template's build show about its provisioning steps; the last attempt at a
-    step counts.
+    """Return what the logs of a template's build show about its provisioning steps; the last attempt at a step counts.
 
     A step succeeded if the guest continued with the next one. It is refuted by its own reported failure, also
     if the build continued. What starts provisioning succeeded if provisioning started.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness completion``: the completion of bash, zsh and fish, and the candidates for each parameter of a
-command.
+"""``harness completion``: the completion of bash, zsh and fish, and the candidates for each parameter of a command.
 
 A shell calls ``harness`` with the variable ``_HARNESS_COMPLETE`` at each press of Tab. Typer implements the
 shells' protocols. The candidates come from the parameter's metavar or name, so commands need no declaration.

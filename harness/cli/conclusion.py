@@ -24,8 +24,7 @@ MOST_MESSAGE, MOST_HINT = 6, 3
 def say_details(
     verdict: RunVerdict, history: History, *, timeline: bool = True, everything: bool = False
 ) -> None:
-    """Print the timeline, if requested, and the whole verdict: every finding, observation and rule not
-    exercised.
+    """Print the timeline, if requested, and the whole verdict: every finding, observation and rule not exercised.
 
     With ``everything``, each record has a line in the timeline.
     """
@@ -67,8 +66,7 @@ def say_summary(
     notes: Sequence[str] = (),
     detailed: bool = False,
 ) -> None:
-    """Print the error that ended the run, if any, on standard error, then the summary, whose last line is the
-    verdict.
+    """Print the error that ended the run, if any, on standard error, then the summary, whose last line is the verdict.
 
     ``detailed`` says that everything else was already printed; the error is then printed completely, else in
     a few rows.

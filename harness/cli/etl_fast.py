@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The compiled reader of event trace logs for the commands: compiled once into the cache, used for large
-logs.
+"""The compiled reader of event trace logs for the commands: compiled once into the cache, used for large logs.
 
 Without a C compiler, or if its result cannot be loaded, the commands read in Python, with the same results.
 """

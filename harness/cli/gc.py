@@ -55,8 +55,7 @@ def gc(
 
 
 def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
-    """Return what killed runs of this user left on this host; the exit code says whether everything could be
-    checked.
+    """Return what killed runs of this user left on this host; the exit code says whether everything could be checked.
 
     One line counts what belongs to others, unless ``quiet``. Unreadable leases do not prevent finding the
     rest.

@@ -20,8 +20,7 @@ LONG = 4 << 20
 
 @contextmanager
 def judged(paths: Sequence[Path], *, quiet: bool, opened: Opened | None = None) -> Iterator[Iterator[Judged]]:
-    """Yield the results of all runs, in the given order, as they become available. Leaving the block ends all
-    processes.
+    """Yield the results of all runs, in the given order, as they become available. Leaving the block ends all processes.
 
     ``opened`` opens a history that is judged in this process.
 

@@ -122,8 +122,7 @@ FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--nigh
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for anything that a
-    user can cause.
+    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for anything that a user can cause.
 
     A signal decides the code whatever the command's result, even if the command handled the signal.
     """

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The end of a nightly run: its cells in the store, its morning summary in files, and the notification
-command.
+"""The end of a nightly run: its cells in the store, its morning summary in files, and the notification command.
 
 A failure here is reported, and does not change the exit code.
 """

@@ -18,8 +18,7 @@ Command = Callable[..., int]
 
 
 def with_run_options(door: Door) -> Callable[[Command], Command]:
-    """Return a decorator for a command, whose parameter ``options`` gets the set values, by the field of the
-    option.
+    """Return a decorator for a command, whose parameter ``options`` gets the set values, by the field of the option.
 
     The attribute ``absent`` of the decorated command says why it does not have the other options of a run.
     """

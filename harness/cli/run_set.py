@@ -21,8 +21,7 @@ RUNS = Path("runs")
 
 
 def run_named(word: str) -> Path:
-    """Return the run that ``word`` names: a path, ``latest``, the id of a run in ``runs``, or a unique end of
-    one.
+    """Return the run that ``word`` names: a path, ``latest``, the id of a run in ``runs``, or a unique end of one.
 
     A word that names nothing is returned as a path, so that its reader reports the error.
     """

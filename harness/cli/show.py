@@ -32,8 +32,7 @@ def show(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Show a recorded run: its timeline, the whole verdict, the observations, the rules that were never
-    exercised.
+    """Show a recorded run: its timeline, the whole verdict, the observations, the rules that were never exercised.
 
     The output is that of --verbose at the end of a run. The exit code is 0 for every verdict.
     """

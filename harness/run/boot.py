@@ -342,8 +342,7 @@ class GuestBoot:
     def _restore(
         self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild
     ) -> MachineSpec:
-        """Return the machine that continues the guest's ready snapshot; save the snapshot first if there is
-        none.
+        """Return the machine that continues the guest's ready snapshot; save the snapshot first if there is none.
 
         Raises UsageError for a machine whose state QEMU cannot save.
         """

@@ -66,8 +66,7 @@ def change(machine: Machine, operation: op.Contrast, device: str, deadline: Dead
 
 
 def contrasted(said: str, before: int, now: int, told: Mapping[str, int]) -> str:
-    """Return what was observed: the guest's count in bytes, the records of driver and firmware, and QEMU's
-    report.
+    """Return what was observed: the guest's count in bytes, the records of driver and firmware, and QEMU's report.
 
     ``told`` counts records by kind, ``ost`` among them.
     """

@@ -206,8 +206,7 @@ class Executor:
                 return
 
     def bracket(self) -> None:
-        """Make the driver echo a nonce, so that an ``Offset`` gives its counter's value between two host
-        times.
+        """Make the driver echo a nonce, so that an ``Offset`` gives its counter's value between two host times.
 
         Does nothing while no driver is loaded. If a guest cannot do it, only the offset record is missing.
         """
@@ -548,8 +547,7 @@ class Executor:
     # -- attempts -----------------------------------------------------------------------------------------------
 
     def _check_outcome(self, operation: op.AddCpu | op.AddDimm) -> None:
-        """Refuse adds that are to be ignored: a process uses every device, since no operating system could
-        ignore it.
+        """Refuse adds that are to be ignored: a process uses every device, since no operating system could ignore it.
 
         What is found at boot is added before it.
         """

@@ -24,8 +24,7 @@ LIST = "collected.json"
 
 
 def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[CollectedFile]:
-    """Make ``guest`` put its files into the directory ``into``, and the driver's channels where a judge finds
-    them.
+    """Make ``guest`` put its files into the directory ``into``, and the driver's channels where a judge finds them.
 
     Raises InfrastructureError if the run directory cannot be written.
     """

@@ -216,8 +216,7 @@ class AnswerUnplugs(_Operation, frozen=True, kw_only=True, tag="answer-unplugs")
 
 
 class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
-    """Turn on Driver Verifier for the driver from the next boot on (``on = false`` turns it off), and restart
-    the guest.
+    """Turn on Driver Verifier for the driver from the next boot on (``on = false`` turns it off), and restart the guest.
 
     The driver must be loaded again. Windows only (WD: devtest/driver-verifier.md).
     """
@@ -254,8 +253,7 @@ class Pause(_Operation, frozen=True, kw_only=True, tag="pause"):
 
 
 class BootGuest(_Operation, frozen=True, kw_only=True, tag="boot"):
-    """Boot a guest that ``machine.started`` has stopped before its boot, wait until it is ready, and load the
-    driver.
+    """Boot a guest that ``machine.started`` has stopped before its boot, wait until it is ready, and load the driver.
 
     Devices that were added before are found at boot: there is no ``_OST`` for them and no driver is notified
     of a hot-add.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The option: what each interface of the harness needs to offer one setting of a run, to read it and to write
-it.
+"""The option: what each interface of the harness needs to offer one setting of a run, to read it and to write it.
 
 A door is an interface where a user sets options: a command, ``lab.toml``, the pytest plugin. An option is in
 every door, unless it gives a reason against it. The command line imports this at its start, so it imports

@@ -56,8 +56,7 @@ def _faults() -> Iterable[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Seconds, separately for the set-up, the test and the evidence, so that none of them uses another's
-    time.
+    """Seconds, separately for the set-up, the test and the evidence, so that none of them uses another's time.
 
     Set-up: ``boot``; building an image, probing KVM and starting QEMU have their own limits. Test: ``test``,
     a whole plan; ``operation``, one operation; ``consequence``, the driver's records after the guest counted
@@ -88,8 +87,7 @@ class Timeouts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunLimits(ChannelLimits):
-    """Limits of a guest's output: bytes that are kept and records that are made, for one channel and for the
-    whole run.
+    """Limits of a guest's output: bytes that are kept and records that are made, for one channel and for the whole run.
 
     Channels are the debug port, the console, the control port and the kernel debugger's port. The rest is cut
     and counted, and verdicts that depend on it are unknown.

@@ -47,8 +47,7 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         growth: int,
         unshown: tuple[str, ...] = (),
     ) -> Agreement:
-        """Return the three-way agreement: QEMU lists it, the firmware reported it, the guest counts as
-        expected.
+        """Return the three-way agreement: QEMU lists it, the firmware reported it, the guest counts as expected.
 
         ``growth`` is what the whole batch should add to the guest's count. What is ``unshown`` is ignored.
         """

@@ -126,8 +126,7 @@ class Mistake(msgspec.Struct, frozen=True):
 
 
 def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qemu", kd: str = "") -> None:
-    """Check ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``; ``kd`` if COM3 is
-    in use.
+    """Check ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``; ``kd`` if COM3 is in use.
 
     An add that is expected to be refused is always legal, and changes nothing. Raises BadDocument with the
     plan's file and line, the operation and its value, for the first mistake, and UsageError for a machine type that QEMU does
@@ -154,8 +153,7 @@ def refusal(plan: Plan, steps: list[str | int], words: str, hint: str) -> BadDoc
 
 
 def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
-    """Return the first operation that changes the machine after a processor was removed, and the one that
-    removed it.
+    """Return the first operation that changes the machine after a processor was removed, and the one that removed it.
 
     Both count from 1. None if there is no such operation, or the plan has an earlier mistake.
     """

@@ -49,8 +49,7 @@ class Removals:
         self._processor_gone = ""
 
     def request(self, operation: op.Unplug, deadline: Deadline) -> str:
-        """Make a request, wait for the guest's reaction, and record the agreement; return the detail for the
-        record.
+        """Make a request, wait for the guest's reaction, and record the agreement; return the detail for the record.
 
         Raises CommandRefused if QEMU has no such device or refuses, and what the machine raises.
         """

@@ -60,8 +60,7 @@ COLLECTION = 600.0
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a run: where the evidence is, the verdict, and the error that ended the run early, if
-    any.
+    """The result of a run: where the evidence is, the verdict, and the error that ended the run early, if any.
 
     ``failure_class`` is the class of the failure, None if there is none; ``stage`` is the stage of an error.
     ``first`` is the previous attempt, if its infrastructure failed. ``history`` is the judged history.
@@ -94,8 +93,7 @@ class RunInterrupted(Interrupted):
 
 
 class Run:
-    """One run, from its start to its verdict. Use :meth:`live` to get a guest, or :func:`perform` for a whole
-    plan.
+    """One run, from its start to its verdict. Use :meth:`live` to get a guest, or :func:`perform` for a whole plan.
 
     ``learnt`` is called with the facts whenever one becomes known, and may raise to end the run. ``error`` is
     the error that ended it early, and ``failed_stage`` its stage. ``given_up`` is set before the run is ended

@@ -20,8 +20,7 @@ class Stages:
 
     @contextlib.contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
-        """Record the start and end of a stage. Items appended to the yielded list become the detail of its
-        end.
+        """Record the start and end of a stage. Items appended to the yielded list become the detail of its end.
 
         Raises InfrastructureError if the host ran out of a resource.
         """

@@ -87,8 +87,7 @@ class Watch:
             self.ost.pop(device, None)
 
     def expect_reset(self) -> None:
-        """Note that the harness itself is about to reset the machine: until the guest is ready again, a reset
-        is not a crash.
+        """Note that the harness itself is about to reset the machine: until the guest is ready again, a reset is not a crash.
 
         There may be two: after a reset SeaBIOS resets the machine a second time to restore its own code.
         """

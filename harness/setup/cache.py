@@ -135,8 +135,7 @@ class Cache:
         clone: Path | None,
         sealed: bool = False,
     ) -> Path:
-        """Return the item ``kind``/``key``, building it first if necessary; it is built once, also for
-        concurrent callers.
+        """Return the item ``kind``/``key``, building it first if necessary; it is built once, also for concurrent callers.
 
         ``clone`` is the checkout it is for: when that is gone, the item may be removed. None is for items
         that all clones of the user share. A ``sealed`` item never changes: if its files are not those that

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The seal of a directory: the SHA-256 of each file in it, written when it is created and compared when it is
-used.
+"""The seal of a directory: the SHA-256 of each file in it, written when it is created and compared when it is used.
 
 Computed digests are cached as long as the file system reports the same file: device, inode, size, and the
 times of the last change of its content and of its inode. Writing to a file changes the last one, which no

@@ -121,8 +121,7 @@ class Installer:
         )
 
     def make_shared_leases(self, deadline: Deadline) -> None:
-        """Create the directory of leases that all users share, if it is absent and the environment names no
-        other.
+        """Create the directory of leases that all users share, if it is absent and the environment names no other.
 
         A host without it works too, so a failure is reported and not raised.
         """

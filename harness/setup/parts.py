@@ -43,8 +43,7 @@ class Need(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere``
-    says where to get it.
+    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere`` says where to get it.
 
     ``serves`` says what it is for besides the tests of the harness.
     """
@@ -221,8 +220,7 @@ the clone."""
 
 
 def powershell(environment: Mapping[str, str]) -> Part:
-    """Return the part that executes the scripts for Windows: named by ``environment``, or found
-    automatically.
+    """Return the part that executes the scripts for Windows: named by ``environment``, or found automatically.
 
     No distribution package supplies it, so it is never installed automatically; only tests use it.
     """

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The timer of a test with a guest, in place of pytest-timeout's: when it expires, the guest is ended and the
-run judged.
+"""The timer of a test with a guest, in place of pytest-timeout's: when it expires, the guest is ended and the run judged.
 
 pytest-timeout's method ``thread`` exits the process at once (``os._exit``), and leaves the guest, a history
 without an end, and no verdict. Here both methods raise in the test, on the main thread; ``thread`` exits only
