@@ -113,7 +113,7 @@ def test_what_each_run_has_of_an_evaluation_is_told(store: Store, capsys: pytest
         (["build", "windows-server-2016", "--iso", "a.iso"], "known not to work"),
         (["build", NAME, "--iso", "nosuch.iso", "--accel", "tcg"], "nosuch.iso: No such file"),
         (["build", NAME, "--iso", "/", "--accel", "tcg"], "/: "),
-        (["build", NAME, "--iso", "a.iso", "--accel", "xen"], "none of auto, kvm, tcg"),
+        (["build", NAME, "--iso", "a.iso", "--accel", "xen"], "must be one of auto, kvm, tcg"),
         (["build", NAME, "--iso", "a.iso", "--certificate", "nosuch"], "cannot read the certificate"),
         (
             ["build", NAME, "--iso", "a.iso", "--accel", "tcg", "--openssh", "inbox"],
