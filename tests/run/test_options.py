@@ -73,7 +73,10 @@ def test_value_that_cannot_be_is_refused(field: str, said: object, words: str) -
         ({"connect": "qemu://[::1", "backend": "libvirt"}, "--connect: not a URI: Invalid IPv6 URL"),
         ({"restore": True, "backend": "libvirt"}, "--restore and --backend libvirt cannot be combined"),
         ({"restore": True, "kd": "debugger"}, "--restore and --debugger cannot be combined"),
-        ({"restore": True, "real_time": True}, "--restore and --real-time cannot be combined: a restored guest"),
+        (
+            {"restore": True, "real_time": True},
+            "--restore and --real-time cannot be combined: a restored guest",
+        ),
         (
             {"guest": "host", "real_time": True},
             "--real-time is for guests that run on QEMU, and the guest 'host'",
