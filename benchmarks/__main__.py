@@ -56,7 +56,7 @@ def measure(path: Path) -> tuple[dict[str, Any], str]:
     except ValueError:
         return {}, f"exit status {ended.returncode}, no JSON: {words}"
     if not isinstance(figures, dict):
-        return {}, "printed JSON that is no object"
+        return {}, "printed JSON that is not an object"
     return figures, "" if ended.returncode == 0 else f"exit status {ended.returncode}: {words}"
 
 

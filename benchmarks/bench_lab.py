@@ -36,7 +36,7 @@ def main() -> int:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     overhead = 1000 * (seconds([str(LAB), "shell", "-c", "true"]) - plain)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # On a busy machine the wall clock tells of the others too; the processor time does not.
+    # On a busy machine the wall clock includes other programs; the processor time does not.
     used = 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / ROUNDS
     figures = {"overhead_ms": overhead, "processor_ms": used, "limit_ms": LIMIT_MS, "rounds": ROUNDS}
     sys.stdout.write(json.dumps(figures) + "\n")

@@ -232,7 +232,7 @@ def measure(rounds: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Print the measurement; the status tells of a missed limit."""
+    """Print the measurement; the status says whether a limit was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     found = measure(parser.parse_args().rounds)

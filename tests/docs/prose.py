@@ -196,8 +196,9 @@ def _page(text: str) -> Iterator[Passage]:
             fence = not fence
         row = line.strip().startswith("|")
         if row and not fence:
-            for cell in line.strip().strip("|").split("|"):
-                yield Passage(number, cell.strip())
+            # A list whose items have a slash between them is not a sentence, and a term in quotes is mentioned, not used.
+            for cell in re.split(r"\| | / ", line.strip().strip("|")):
+                yield Passage(number, re.sub(r'"[^"]{1,40}"', "X", cell.strip()))
         if (
             line.strip()
             and not fence

@@ -51,6 +51,15 @@ def found(text: str) -> list[str]:
     return [one.words for one in findings(Passage(1, text))]
 
 
+def test_a_table_may_list_and_mention() -> None:
+    """A cell of a table lists items with slashes between them, and mentions a term in quotes; a sentence there is held to the rules."""
+    listed = " / ".join(f"item {number}" for number in range(60))
+    page = f'| a | b |\n| --- | --- |\n| {listed} | "polite end" |\n'
+    assert [] == [found for passage in passages(Path("a.md"), page) for found in findings(passage)]
+    page = "| a | b |\n| --- | --- |\n| a polite end | b |\n"
+    assert [3] == [found.line for passage in passages(Path("a.md"), page) for found in findings(passage)]
+
+
 def test_a_script_in_a_string_is_not_prose() -> None:
     """It has no sentences, however long it is."""
     assert [] == found("foreach ($line in $lines) { " + "word " * (LONGEST_SENTENCE + 1) + "}")

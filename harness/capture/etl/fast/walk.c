@@ -11,7 +11,7 @@ struct form {
 	uint8_t time;
 };
 
-/* By header type; a form whose least size is 0 is none. */
+/* By header type; a type that does not exist has the least size 0. */
 static const struct form forms[32] = {
 	[SYSTEM32] = {KIND_SYSTEM, LEAST_SYSTEM, 1, 16},       [SYSTEM64] = {KIND_SYSTEM, LEAST_SYSTEM, 1, 16},
 	[COMPACT32] = {KIND_COMPACT, LEAST_COMPACT, 1, 16},    [COMPACT64] = {KIND_COMPACT, LEAST_COMPACT, 1, 16},
