@@ -29,7 +29,7 @@ def test_nested_figures_become_rows() -> None:
         ("print('{\"a\": 1}')", ({"a": 1}, "")),
         ("import sys; print('{\"a\": 9}'); sys.exit('too slow')", ({"a": 9}, "exit status 1: too slow")),
         ("raise OSError('no QEMU')", ({}, "exit status 1, no JSON: OSError: no QEMU")),
-        ("print(5)", ({}, "printed JSON that is no object")),
+        ("print(5)", ({}, "printed JSON that is not an object")),
     ],
 )
 def test_a_failed_benchmark_keeps_its_figures_and_says_why(

@@ -156,7 +156,7 @@ def test_the_options_of_a_run_are_in_the_schema_of_a_lab(key: str, value: object
 
 def test_what_a_key_means_is_said() -> None:
     """The sentences of a docstring that name a key are its description, for whoever hovers over it."""
-    assert "`unaligned = true` asks for exactly that negative case." == sentences(AddDimm, "unaligned")
+    assert "`unaligned = true` selects this negative case." == sentences(AddDimm, "unaligned")
     described = PLAN["$defs"]["AddDimm"]["properties"]
     assert "overrides the operation's own budget" in described["timeout"]["description"]
     assert (

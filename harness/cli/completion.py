@@ -75,7 +75,7 @@ def source_of(parameter: Any) -> Callable[[str], Candidates] | None:
     metavar = parameter.metavar or ""
     if "|" in metavar:
         return lambda _: map(Candidate, metavar.split("|"))
-    return BY_NAME.get((parameter.param_type_name, parameter.name)) or BY_METAVAR.get(metavar)
+    return BY_NAME.get((parameter.param_type_name, parameter.name)) or BY_METAVAR.get(metavar.strip("[]"))
 
 
 def _matching(source: Callable[[str], Candidates]) -> Callable[[Any, str], list[Candidate]]:

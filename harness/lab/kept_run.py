@@ -65,16 +65,16 @@ def kept_runs(into: Path) -> Iterator[list[KeptRun]]:
     except OSError as error:
         raise InfrastructureError(f"cannot read {into}: {error.strerror}") from error
     used = {os.path.realpath(entry.directory) for entry in Registry().entries() if entry.harness.alive()}
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as held:
         found: list[KeptRun] = []
         for name in names:
-            state = _locked_state(into / name, locks)
+            state = _locked_state(into / name, held)
             if state is not None:
                 found += _of_night(into / name, state, used)
         yield found
 
 
-def _locked_state(night: Path, locks: contextlib.ExitStack) -> bytes | None:
+def _locked_state(night: Path, held: contextlib.ExitStack) -> bytes | None:
     """Return the state of a nightly run, locked; None for what is none, or is under way."""
     try:
         if not stat.S_ISDIR(night.lstat().st_mode):
@@ -82,7 +82,7 @@ def _locked_state(night: Path, locks: contextlib.ExitStack) -> bytes | None:
         descriptor = os.open(night / STATE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    locks.callback(os.close, descriptor)
+    held.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with open(descriptor, "rb", closefd=False) as opened:

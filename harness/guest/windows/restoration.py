@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Windows guest that continues from a saved state: its clock and its leases, which do not include the time between.
+"""A Windows guest that continues from a ready snapshot: its clock and its leases, which do not include the time between.
 
 Its clock continues from the time of the save: QEMU saves the counters from which Windows keeps its time. So does the
 machine's real-time clock where it counts the guest's time, and a lease that had hours left still has them. Only a clock that
