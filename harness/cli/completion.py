@@ -157,7 +157,7 @@ BY_METAVAR: dict[str, Callable[[str], Candidates]] = {
     "RUN...": runs,
     "RUN-SET-A": runs,
     "RUN-SET-B": runs,
-    "[CASE...]": lambda _: cases(),
+    "CASE...": lambda _: cases(),
 }
 BY_NAME: dict[tuple[str, str], Callable[[str], Candidates]] = {
     ("option", "guest"): lambda _: guests(),
