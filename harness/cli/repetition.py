@@ -30,7 +30,7 @@ def perform_repetitions(
     anyway: bool,
     json: bool,
 ) -> int:
-    """Do the run ``count`` times, print what came of it, and return the exit code of the worst."""
+    """Do the run ``count`` times, print the result, and return the exit code of the worst."""
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
     from harness.report.stage_view import StageView

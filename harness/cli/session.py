@@ -24,7 +24,7 @@ def perform_session(
     json: bool,
     verbose: bool,
 ) -> int:
-    """Hold a session and print what came of its last run; return the exit code, 64 for a script that was refused.
+    """Hold a session and print the result of its last run; return the exit code, 64 for a script that was refused.
 
     With ``json`` the session speaks on standard error, so that standard output has the document alone.
     """

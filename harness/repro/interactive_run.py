@@ -31,7 +31,7 @@ SessionOpening = Literal["prompt", "violated"]
 
 
 class InteractiveRuns(msgspec.Struct, kw_only=True):
-    """What came of a session: its runs in order, the last one last, and the line of a script that ended it early."""
+    """The result of a session: its runs in order, the last one last, and the line of a script that ended it early."""
 
     results: list[RunResult]
     refused: UsageError | None = None
@@ -70,7 +70,7 @@ class InteractiveRun:
         self._places: dict[str, list[Operation]] = {}
 
     def perform(self) -> InteractiveRuns:
-        """Return what came of it. Raises RunInterrupted, after the guest was ended, and InfrastructureError as ``perform`` does."""
+        """Return the result. Raises RunInterrupted, after the guest was ended, and InfrastructureError as ``perform`` does."""
         done = InteractiveRuns(results=[])
         again: list[Operation] | None = None
         while True:

@@ -111,7 +111,7 @@ def _done(plan: Plan, history: History) -> Plan:
     """Return the plan that leads through the same operations as the history.
 
     That is the plan itself, unless a test drove the guest instead: its operations are only in the history. The executor's
-    own last ``settle`` is no operation of anybody.
+    own last ``settle`` does not count.
     """
     done = operations_in(history)
     if done == plan.do[: len(done)] or done == [*plan.do, Settle()]:

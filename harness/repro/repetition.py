@@ -110,7 +110,7 @@ class _Document(msgspec.Struct):
 def repeat(
     words: Sequence[str], before: Signature, *, count: int, at_once: int, done: Callable[[Repetition], None]
 ) -> Repetitions:
-    """Do ``harness WORDS``, a ``repro`` with ``--json``, ``count`` times, so many ``at_once``; ``done`` is told of each.
+    """Do ``harness WORDS``, a ``repro`` with ``--json``, ``count`` times, so many ``at_once``; ``done`` gets each result.
 
     Raises KeyboardInterrupt after all were ended, and InfrastructureError where none can be started.
     """
@@ -169,7 +169,7 @@ class _Children:
     def start(self, words: Sequence[str], number: int) -> int:
         """Start one; return a descriptor that becomes readable when it has ended."""
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - end() closes them
-        # A signal in the midst of it would leave a process that nobody knows.
+        # A signal in the midst of it would leave a process that is not ended.
         with uninterrupted():
             command = [*LEASH, sys.executable, "-m", "harness", *words]
             child = start_program(command, "a repetition", stdout=out, stderr=err)
@@ -178,7 +178,7 @@ class _Children:
         return descriptor
 
     def end(self, number: int) -> Repetition:
-        """Return what came of one that has ended."""
+        """Return the result of one that has ended."""
         child, descriptor, out, err = self.running.pop(number)
         status = child.wait()
         os.close(descriptor)

@@ -478,7 +478,7 @@ class Session:
         return self.run.directory.path / TAKEN / f"{what}-{self._files}{suffix}"
 
     def _note(self, text: str) -> None:
-        """Note in the history what is no operation: who repeats the run sees that it was done by hand."""
+        """Note in the history what is not an operation, so that a reader sees what was done by hand."""
         self.live.writer.write(Stage(name="session", phase="note", detail=printable(text, 500)))
 
     # -- going back ---------------------------------------------------------------------------------------------
