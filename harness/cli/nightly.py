@@ -188,7 +188,7 @@ def _hold(matrix: Matrix) -> Callable[[], str]:
 def _progress(
     state: NightlyState, matrix: Matrix, *, done: int, quiet: bool
 ) -> Iterator[tuple[Callable[[CellOutcome], None], Callable[[Nightly], None]]]:
-    """Give what is told of each run that is over, and what is called twice a second."""
+    """Yield a function that shows a run that is over, and one that is called twice a second."""
     import sys
 
     from harness.cli.nightly_plan import duration

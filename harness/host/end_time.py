@@ -16,10 +16,10 @@ _DAY = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 
 
 def read_end_time(said: str, *, what: str, now: float) -> float:
-    """Return an end time in seconds since the epoch; ``what`` names its place in messages, ``now`` is in seconds, too.
+    """Return an end time in seconds since the epoch. ``what`` names its place in messages. ``now`` is in seconds since the epoch.
 
     A time of day is the next one on this host's clock: tomorrow's if today's is over. A date with a time is in this host's time
-    zone unless it says its own. Raises UsageError for what is none, and for what is over.
+    zone unless it says its own. Raises UsageError for a text that is not an end time, and for a time in the past.
     """
     text = said.strip()[:100]
     if clock := _CLOCK.fullmatch(text):
@@ -46,7 +46,7 @@ def _date(text: str, what: str) -> float:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         why = f": {error}" if _DAY.fullmatch(text) else ""
-        raise UsageError(f"{what}: {text!r} is no end time{why}", hint=EXAMPLES) from error
+        raise UsageError(f"{what}: {text!r} is not an end time{why}", hint=EXAMPLES) from error
 
 
 def shown(at: float) -> str:

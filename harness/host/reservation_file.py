@@ -67,7 +67,10 @@ def create(folder: int, claim: ReservationClaim) -> str:
 
 
 def read(folder: int, name: str) -> Reservation | None:
-    """Return the reservation of that name in a directory, None if it is none; :func:`counts` tells whether it is over."""
+    """Return the reservation of that name in a directory, None if the file is not a reservation.
+
+    :func:`counts` says whether it is over.
+    """
     if not RESERVATION.fullmatch(name):
         return None
     try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Reservations: who has this host to himself until when, and why. Nightly runs start nothing on a reserved host.
+"""Reservations: which user has this host until when, and why. Nightly runs start nothing on a reserved host.
 
-They keep no machine from running: whoever sits at the host starts what he likes, and is told of another user's reservation.
+A reservation does not stop other commands: a user can start any run, and sees a note about another user's reservation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reservations:
     def make(self, *, until: float, why: str, now: float) -> Reservation:
         """Reserve the host for this user. Times are in seconds since the epoch.
 
-        Raises UsageError for an end time too far off and for a reason that is none; InfrastructureError if it cannot be written.
+        Raises UsageError for an end time too far off and for an invalid reason; InfrastructureError if it cannot be written.
         """
         if until - now > LONGEST:
             raise UsageError(

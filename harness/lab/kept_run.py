@@ -36,7 +36,7 @@ DOOMED = ".removed"
 class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run directory of a nightly run that began ``at``, in seconds since the epoch.
 
-    ``told`` is whether the nightly run says what became of it; ``held`` whether it held. ``size`` is what it takes, in bytes.
+    ``told``: the nightly run's state has its result. ``held``: it held. ``size``: bytes on the disk.
     """
 
     night: Path
@@ -75,7 +75,7 @@ def kept_runs(into: Path) -> Iterator[list[KeptRun]]:
 
 
 def _locked_state(night: Path, held: contextlib.ExitStack) -> bytes | None:
-    """Return the state of a nightly run, locked; None for what is none, or is under way."""
+    """Return the state of a nightly run, locked. None if it is not a nightly run, or is under way."""
     try:
         if not stat.S_ISDIR(night.lstat().st_mode):
             return None
@@ -169,7 +169,7 @@ def remove_runs(runs: Sequence[KeptRun]) -> dict[str, str]:
             with _opened(run.night) as folder:
                 name = run.name
                 if not name.endswith(DOOMED):
-                    # Whoever looks from now on sees no run that lacks half of its files.
+                    # From now on no other process takes it for a run, while half of its files are gone.
                     name = f".{run.name}{DOOMED}"
                     os.rename(run.name, name, src_dir_fd=folder, dst_dir_fd=folder)
                 shutil.rmtree(name, dir_fd=folder)

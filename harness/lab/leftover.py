@@ -35,7 +35,7 @@ class Leftover(Protocol):
     def text(self) -> str: ...  # noqa: D102
 
     def remove(self) -> None:
-        """Remove it. Raises HarnessError if it is still there. What was gone meanwhile is no error."""
+        """Remove it. Raises HarnessError if it is still there. Something that is gone already is not an error."""
 
 
 class DeadMachine(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class HalfEntry(msgspec.Struct, frozen=True):
 
 
 class DeadLeases(msgspec.Struct, frozen=True):
-    """Files of leases whose holders are dead; for root, all that is no live lease. They count for nothing already."""
+    """Files of leases whose holders are dead; for root, all files that are not live leases. They do not count already."""
 
     leases: Leases
     count: int

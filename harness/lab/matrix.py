@@ -248,7 +248,7 @@ def read_lab(path: Path) -> LabDocument:
 
 
 def read_matrix(path: Path) -> Matrix:
-    """Read a ``lab.toml``. Raises BadDocument with file:line and a way out for whatever cannot be done."""
+    """Read a ``lab.toml``. Raises BadDocument with file:line and a hint for what cannot be done."""
     return decode_matrix(read_document(path), name=str(path), base=path.parent)
 
 

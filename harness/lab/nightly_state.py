@@ -51,7 +51,7 @@ class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one cell: ``runs`` are its run directories, the last one counts. Times in seconds.
+    """The result of one cell: ``runs`` are its run directories, the last one counts. Times in seconds.
 
     ``reason`` says why it does not hold, ``boot`` what it says about the next boot of its guest. A cell that is ``skipped``
     was not tried, because its guest had not booted before.

@@ -110,13 +110,13 @@ class RunProcess:
         return status
 
     def outcome(self, status: int, machine: str) -> tuple[CellOutcome, bool]:
-        """Return what became of it, and whether it is worth another attempt, because it left no result.
+        """Return the result, and whether to try again, because the attempt left no result.
 
-        ``machine`` is what tells the machine of this cell from others when boots fail.
+        ``machine`` names the machine of this cell (:attr:`Cell.machine`), for boots that fail.
         """
         seconds = round(time.monotonic() - self.began, 1)
         document = self._read()
-        # What a signal interrupted tells how far it came, which is no result.
+        # The document of an interrupted run says how far it came. That is not a result.
         if document is None or status - 128 in ENDING:
             return self._without(status, seconds)
         error = document.error

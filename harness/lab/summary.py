@@ -27,7 +27,7 @@ MOST_NAMED = 20
 """Runs that were left out and are named; the document names them all."""
 
 WORDS = ("holds", "violated", "unknown", "plan", "infrastructure", "skipped")
-"""What becomes of a cell, in the order in which it is counted."""
+"""The result of a cell in one word, in the order of the counts."""
 
 
 BLAMED = {ExitCode.USAGE: "plan", ExitCode.INFRASTRUCTURE: "infrastructure"}
@@ -35,7 +35,7 @@ BLAMED = {ExitCode.USAGE: "plan", ExitCode.INFRASTRUCTURE: "infrastructure"}
 
 
 def word(outcome: CellOutcome) -> str:
-    """Return what became of a cell, in one word of :data:`WORDS`."""
+    """Return the result of a cell, one word of :data:`WORDS`."""
     if outcome.state == "skipped":
         return "skipped"
     if outcome.verdict != "violated" and outcome.code in BLAMED:

@@ -284,7 +284,7 @@ def _speaks(rule: RuleVerdict) -> bool:
 
 
 def _word(verdict: str, blamed: str, code: ExitCode | None) -> str:
-    """Return what became of a run outside of a nightly run, in the words of one."""
+    """Return the result of a run outside of a nightly run, in the words of :data:`harness.lab.summary.WORDS`."""
     if verdict in ("holds", "violated"):
         return verdict
     if blamed in ("infrastructure", "plan"):

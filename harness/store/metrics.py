@@ -40,9 +40,7 @@ def metrics(
     none = ("", "")
     left = len(matrix.cells) - len(outcomes)
     every = [
-        Metric(
-            "runs", "Runs by what became of them.", {("result", name): words.count(name) for name in WORDS}
-        ),
+        Metric("runs", "Runs by their result.", {("result", name): words.count(name) for name in WORDS}),
         Metric("runs_planned", "Runs of the matrix.", {none: len(matrix.cells)}),
         Metric("runs_left", "Runs that are not over.", {none: left}),
         Metric(

@@ -94,7 +94,7 @@ class StoredNightly(Base):
 class StoredRun(Base):
     """One run, or a cell of a nightly run that left no run directory (``directory`` is "" then).
 
-    ``digest`` is that of what was read: a directory that has changed is read again. ``word`` is what became of it: holds,
+    ``digest`` is that of what was read: a directory that has changed is read again. ``word`` is its result: holds,
     violated, unknown, plan, infrastructure or skipped. ``counted`` is false for a first attempt that was tried again.
     ``holds`` to ``not_applicable`` count its rules. ``fault`` is the injected fault. ``removed`` is when its directory was removed
     on purpose, 0 if it was not.

@@ -25,7 +25,7 @@ LONGEST = 160
 """Characters of what is said of one incident."""
 
 SORTS = ("new", "still", "gone", "flaky", "infrastructure")
-"""What becomes of incidents, in the order in which it is told."""
+"""Groups of incidents, in the order of the summary."""
 
 
 class MorningLine(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Retention: run directories that ``[keep]`` of a lab keeps no longer are removed, and stay in the store with their verdicts.
 
-None is removed whose run the store does not have. What the nightly run itself says nothing of, because it was interrupted, is no
-result and needs no place in the store.
+A directory is removed only if the store has its run. An interrupted run, which the nightly run's state does not have, left no
+result. It need not be in the store.
 """
 
 from __future__ import annotations

@@ -43,14 +43,14 @@ def test_a_time_of_day_is_the_next_one(said: str, when: datetime) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ("", "'' is no end time"),
-        ("25:00", "'25:00' is no end time"),
-        ("tomorrow", "is no end time"),
-        ("2h ago", "is no end time"),
+        ("", "'' is not an end time"),
+        ("25:00", "'25:00' is not an end time"),
+        ("tomorrow", "is not an end time"),
+        ("2h ago", "is not an end time"),
         ("2026-11-30", "a day alone says no time"),
         ("2026-11-29T11:59", "is over already"),
         ("0m", "is over already"),
-        ("9999999d", "is no end time"),
+        ("9999999d", "is not an end time"),
     ],
 )
 def test_what_is_none_is_said_with_examples(said: str, why: str) -> None:

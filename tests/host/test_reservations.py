@@ -134,7 +134,7 @@ def test_one_user_cannot_fill_the_directory_by_mistake() -> None:
     [
         (["nosuch.example"], "'nosuch.example' is not this host"),
         (["localhost"], "reserve needs --until TIME"),
-        (["localhost", "--until", "18:60", "--why", "x"], "--until: '18:60' is no end time"),
+        (["localhost", "--until", "18:60", "--why", "x"], "--until: '18:60' is not an end time"),
         (["--until", "2h", "--why", "x"], "which host is to be reserved?"),
         (["--release", "--until", "2h"], "--release takes neither"),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What ran last, and what became of it."""
+"""The last runs, and their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LastRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``night`` is the nightly run that made it, "" for none; ``word`` is what became of it."""
+    """One run. ``night`` is the nightly run that made it, "" for none; ``word`` is its result."""
 
     run: str
     at: str

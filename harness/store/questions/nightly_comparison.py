@@ -25,7 +25,7 @@ NOT_THE_DRIVER = ("infrastructure", "plan")
 
 
 class ComparedNightly(msgspec.Struct, frozen=True, kw_only=True):
-    """A nightly run: ``cells`` were planned, ``done`` are over, ``counts`` says what became of them."""
+    """A nightly run: ``cells`` were planned, ``done`` are over, ``counts`` are their results."""
 
     name: str
     lab: str
@@ -152,7 +152,7 @@ def nightly_comparison(connection: Connection, *, lab: str = "", name: str = "")
 
 
 def _described(connection: Connection, night: Any) -> ComparedNightly:
-    """Return a nightly run, a row of its table, with what became of its cells."""
+    """Return a nightly run, a row of its table, with the results of its cells."""
     from sqlalchemy import func, select
 
     from harness.store.models import StoredRun
