@@ -190,7 +190,7 @@ def make_recipe(
             "edition": _digest(edition.name.encode()),
             # As filled in for this image, without the secrets.
             ANSWER_FILE: _digest(render(template, answers_for(image, password="none")).encode()),  # noqa: S106
-            "product key": "given" if key else "none",
+            "product key": "generic" if wishes.generic_key else "given" if key else "none",
             "machine": _digest(
                 msgspec.json.encode(
                     [template.machine, template.cpu, shape, template.memory, template.devices], enc_hook=int

@@ -119,13 +119,16 @@ def test_a_medium_that_would_ask_for_a_key_is_refused(
 @pytest.mark.qemu
 @pytest.mark.media
 def test_the_public_key_of_the_edition_is_used_if_it_is_asked_for(tmp_path: Path) -> None:
-    """It is in the answer file, and nowhere where a person did not ask for it; two keys at once are refused."""
+    """It is in the answer file, and nowhere where a person did not ask for it; the manifest says so; two keys at once are refused."""
     template = find_templates()["windows-server-2022"]
     iso = medium(tmp_path / "medium", template, retail=True)
-    recipe(tmp_path, template, iso=iso, generic_key=True)
+    made = recipe(tmp_path, template, iso=iso, generic_key=True)
+    assert "generic" == made.inputs.installation["product key"]
     answers = (tmp_path / "store" / ".work" / template.name / "answers.iso").read_bytes()
     assert template.editions[0].generic_key.encode() in answers
     (tmp_path / "key").write_text(KEY)
+    given = recipe(tmp_path, template, iso=iso, key=tmp_path / "key")
+    assert "given" == given.inputs.installation["product key"]
     with pytest.raises(UsageError, match="--generic-key and --key-file cannot be combined"):
         recipe(tmp_path, template, iso=iso, generic_key=True, key=tmp_path / "key")
     edition = msgspec.structs.replace(template.editions[0], generic_key="")
