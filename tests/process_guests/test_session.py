@@ -169,7 +169,7 @@ def test_back_to_a_place_is_another_run(hold: Hold) -> None:
         ("save notes.txt", "neither FILE.toml nor test_FILE.py|nothing was done"),
         ("add-cpu slot=99", "there is no processor slot 99"),
         ("unplug cpu-1", "cannot show an unplug"),
-        ("add-dimm 100MiB", "no multiple of 128 MiB"),
+        ("add-dimm 100MiB", "is not a multiple of 128 MiB"),
         ("resume 'a", "closing quotation"),
         ("records noneofthose", "is not a number or a kind of record"),
         ("explain NOSUCH", "no rule is called"),
