@@ -91,5 +91,5 @@ def test_every_step_has_a_row() -> None:
 
 def test_every_fact_is_named() -> None:
     """As the host knows it."""
-    listed = PAGE.partition("The facts it tells: ")[2].partition(".\n")[0]
+    listed = PAGE.partition("It reports the facts ")[2].partition(".\n")[0]
     assert sorted(provision.FACTS) == re.findall(r"`([^`]+)`", listed)
