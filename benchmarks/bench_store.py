@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How long the result store takes: loading 1,000 run directories, and each question of ``harness history`` at ten million rule rows.
+"""How long the result store takes: to load 1,000 run directories, and to answer each question at ten million rule rows.
 
-On SQLite, and on a PostgreSQL server of its own where there is one. Prints JSON. ``HOTPLUG_HARNESS_BENCH_ROWS`` asks for fewer rows.
+The two questions of ``harness nightly`` are asked too: what each run takes, and which runs come first. On SQLite, and on a
+PostgreSQL server of its own (fsync on) where PostgreSQL is installed. Prints JSON. ``HOTPLUG_HARNESS_BENCH_ROWS`` sets the
+number of rows.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.made_lab import BROKEN, SPEAKING, MadeLab
-from harness.lab.matrix import KnownRow
+from harness.lab.matrix import Cell, KnownRow
 from harness.setup.parts import part
 from harness.store.address import StoreAddress, read_address
 from harness.store.database import Database
 from harness.store.loader import load
+from harness.store.questions.cost import DAYS as COST_DAYS
+from harness.store.questions.cost import cost
 from harness.store.questions.flaky import flaky
 from harness.store.questions.incidents import incidents
 from harness.store.questions.known import known_issues
@@ -33,6 +37,7 @@ from harness.store.questions.never import never
 from harness.store.questions.nightly_comparison import nightly_comparison
 from harness.store.questions.rule_past import rule_past
 from harness.store.questions.slow import slow
+from harness.store.questions.telling import FLAKY_DAYS, telling
 from harness.store.source import sources
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +49,13 @@ LOAD_LIMIT_S = 20.0
 QUESTION_LIMIT_MS = 300.0
 TIMES = 7
 DAYS = 30.0
+
+MADE_CELLS = [
+    Cell(guest=f"guest-{at % 3}", qemu="qemu", topology="small", plan=f"plan-{at}", repetition=turn, seed=1)
+    for turn in (1, 2)
+    for at in range(60)
+]
+"""The cells of the made lab, each twice."""
 
 
 def many_runs(folder: Path) -> None:
@@ -58,7 +70,7 @@ def many_runs(folder: Path) -> None:
 
 
 def questions() -> dict[str, Callable[[Any], Any]]:
-    """Return every question as ``harness history`` asks it by default."""
+    """Return every question as ``harness history`` and ``harness nightly`` ask it by default."""
     beginning = since(DAYS)
     span = {"days": DAYS, "beginning": beginning}
     known = [KnownRow(url="https://bugs.example.org/1", rule=BROKEN)]
@@ -75,6 +87,10 @@ def questions() -> dict[str, Callable[[Any], Any]]:
         "known": lambda store: known_issues(store, known, today=today, **span),
         "slow": lambda store: slow(store, **span),
         "never": lambda store: never(store, **span),
+        "nightly, what runs take": lambda store: cost(store, beginning=since(COST_DAYS)),
+        "nightly, which runs first": lambda store: telling(
+            store, MADE_CELLS, lab="made", without="", builds={}, beginning=since(FLAKY_DAYS)
+        ),
     }
 
 
@@ -111,7 +127,7 @@ def postgres() -> Iterator[Any]:
     sys.path.insert(0, str(ROOT / "tests"))
     from private_postgres import running_postgres
 
-    with running_postgres() as server:
+    with running_postgres(durable=True) as server:
         yield server
 
 

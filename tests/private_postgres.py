@@ -22,10 +22,14 @@ from harness.setup.parts import part
 
 
 class PrivatePostgres:
-    """One cluster, whose user ``lab`` may do everything and needs no password."""
+    """One cluster, whose user ``lab`` may do everything and needs no password.
 
-    def __init__(self, owner: Unprivileged) -> None:
+    ``durable`` is for measurements: the server waits for the disk, as a server in use does.
+    """
+
+    def __init__(self, owner: Unprivileged, *, durable: bool = False) -> None:
         self.directory = owner.directory
+        self._durable = durable
         self._owner = owner
         self._programs = Path(part("postgres").needs[0].found()).resolve().parent
         self._data = self.directory / "data"
@@ -34,7 +38,8 @@ class PrivatePostgres:
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
-        options = f"-k {self.directory} -c listen_addresses= -c fsync=off -c shared_buffers=256MB"
+        sync = "on" if self._durable else "off"
+        options = f"-k {self.directory} -c listen_addresses= -c fsync={sync} -c shared_buffers=256MB"
         log = str(self.directory / "log")
         self._control("--log", log, "--options", options, "start")
 
@@ -96,11 +101,11 @@ class PrivatePostgres:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[PrivatePostgres]:
-    """Give a server in a directory of its own; both are gone afterwards."""
+def running_postgres(*, durable: bool = False) -> Iterator[PrivatePostgres]:
+    """Yield a server in a directory of its own. Both are removed afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="hh-"))
     try:
-        server = PrivatePostgres(Unprivileged(directory))
+        server = PrivatePostgres(Unprivileged(directory), durable=durable)
         server.start()
         try:
             yield server
