@@ -25,6 +25,7 @@ from harness.host.budget import HostBudget
 from harness.host.host_part import HostPart
 from harness.interval import Rate
 from harness.lab.inventory import ListedMachine
+from harness.lab.live_nightly import LiveNightly
 from harness.lab.matrix import Skipped
 from harness.lab.nightly_state import CellOutcome
 from harness.report.observations import AnswerComparison, QuestionAnswer
@@ -528,7 +529,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "report": [ReportDocument],
     "diff": [DiffDocument, FindingsDiff],
     "repro": [ReproDocument, SessionDocument, RepetitionsDocument],
-    "nightly": [NightlyDocument, NightlyPlan],
+    "nightly": [NightlyDocument, NightlyPlan, LiveNightly],
     "history runs": [LastRuns],
     "history new": [NightlyComparison],
     "history rule": [RulePast],

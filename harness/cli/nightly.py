@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,7 @@ from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.lab.matrix import Matrix
-    from harness.lab.nightly import Nightly
-    from harness.lab.nightly_state import CellOutcome, NightlyState
+    from harness.lab.nightly_state import CellOutcome
 
 
 def register(app: typer.Typer) -> None:
@@ -75,6 +73,12 @@ def nightly(
         bool,
         typer.Option("--despite-reservations", help="Start runs though somebody has reserved this host."),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Show the nightly run that is under way, from any terminal, until it is over."
+        ),
+    ] = False,
     junit_all: JUnitAll = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
@@ -85,11 +89,14 @@ def nightly(
     import time
 
     from harness.cli.nightly_plan import costs, ordered, say_plan
+    from harness.cli.nightly_view import NightlyView
+    from harness.cli.nightly_watch import watch_nightly
     from harness.cli.notification import notification, tell_morning
     from harness.cli.output import complain, say, say_json, say_schema
     from harness.cli.retention import retain_after
     from harness.host.end_time import read_end_time
     from harness.lab import cell_choice, summary
+    from harness.lab.live_nightly import NightlyWatch
     from harness.lab.matrix import lab_schema, read_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import open_nightly_run
@@ -99,6 +106,8 @@ def nightly(
     if schema:
         say_schema(lab_schema())
         return ExitCode.HOLDS
+    if watch:
+        return watch_nightly(into, name, json=json)
     if not once and not dry_run:
         raise UsageError(
             "a nightly run needs --once",
@@ -125,27 +134,33 @@ def nightly(
         done = len(state.outcomes)
         keeper = NightlyKeeper(address, state)
         try:
-            with _progress(state, matrix, done=done, quiet=json) as (show, tick):
+            if done and not json:
+                complain(f"continuing {state.directory}: {done} of {len(matrix.cells)} runs are over")
+            took = costs(address)
+            order = () if ends is None else ordered(matrix, address, lab.parent, without=state.head.name)
+            with NightlyView(quiet=json) as view:
 
                 def tell(outcome: CellOutcome) -> None:
-                    show(outcome)
+                    view.over(outcome, number=len(state.outcomes), planned=len(matrix.cells))
                     if (error := keeper.note(outcome)) is not None:
-                        complain(f"not in the result store yet: {error.message}", error.hint)
+                        view.complain(f"not in the result store yet: {error.message}", error.hint)
 
                 lab_run = Nightly(
                     matrix,
                     state,
                     parallel=parallel,
                     tell=tell,
-                    tick=lambda: tick(lab_run),
-                    hold=(lambda: "") if despite_reservations else _hold(matrix),
-                    costs=costs(address),
+                    tick=lambda: view.now(looking.look()),
+                    hold=(lambda: "") if despite_reservations else _hold(matrix, view.complain),
+                    costs=took,
                     until=ends,
-                    order=()
-                    if ends is None
-                    else ordered(matrix, address, lab.parent, without=state.head.name),
+                    order=order,
                 )
-                lab_run.run()
+                looking = NightlyWatch(lab_run, state, matrix)
+                try:
+                    lab_run.run()
+                finally:
+                    looking.close()
         finally:
             summary.write(state, matrix, everything=junit_all)
             if json:
@@ -159,11 +174,10 @@ def nightly(
         return summary.exit_code(state, left=0)
 
 
-def _hold(matrix: Matrix) -> Callable[[], str]:
-    """Return what says who has reserved this host; what changes is said at once."""
+def _hold(matrix: Matrix, complain: Callable[[str, str], None]) -> Callable[[], str]:
+    """Return a function that says who has reserved this host. It calls ``complain`` when that changes."""
     import os
 
-    from harness.cli.output import complain
     from harness.host.lease_directory import lease_directory
     from harness.host.reservations import why_reserved
 
@@ -177,73 +191,8 @@ def _hold(matrix: Matrix) -> Callable[[], str]:
         if now and now != last:
             complain(f"this host is {now}", "No run starts until then. Runs that are under way go on.")
         elif last and not now:
-            complain("this host is not reserved any more: the nightly run goes on")
+            complain("this host is not reserved any more: the nightly run goes on", "")
         last = now
         return now
 
     return hold
-
-
-@contextmanager
-def _progress(
-    state: NightlyState, matrix: Matrix, *, done: int, quiet: bool
-) -> Iterator[tuple[Callable[[CellOutcome], None], Callable[[Nightly], None]]]:
-    """Yield a function that shows a run that is over, and one that is called twice a second."""
-    import sys
-
-    from harness.cli.nightly_plan import duration
-    from harness.cli.output import complain
-    from harness.lab.summary import word
-    from harness.report.escape import printable
-    from harness.report.style import is_terminal, style_for
-
-    total = len(matrix.cells)
-    if quiet:
-        yield lambda _: None, lambda _: None
-        return
-    if done:
-        complain(f"continuing {state.directory}: {done} of {total} runs are over")
-    style = style_for(sys.stderr)
-
-    def line(outcome: CellOutcome) -> str:
-        name = word(outcome)
-        paint = {"holds": style.good, "violated": style.bad}.get(name, style.doubtful)
-        why = "" if name == "holds" else f"  {printable(outcome.reason, 160)}"
-        return f"{paint(name)}  {outcome.cell}  {outcome.seconds:.0f} s{why}"
-
-    if not is_terminal(sys.stderr):
-
-        def plain(outcome: CellOutcome) -> None:
-            sys.stderr.write(f"[{len(state.outcomes)}/{total}] {line(outcome)}\n")
-            sys.stderr.flush()
-
-        yield plain, lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.text import Text
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    task = bar.add_task("0 under way", total=total, completed=done, left="")
-
-    def tell(outcome: CellOutcome) -> None:
-        bar.console.print(Text.from_ansi(line(outcome)), soft_wrap=True)
-        bar.update(task, completed=len(state.outcomes))
-
-    def tick(nightly: Nightly) -> None:
-        seconds = nightly.estimate()
-        about = "" if seconds is None else f"about {duration(seconds)} left"
-        bar.update(task, description=f"{len(nightly.running)} under way", left=about)
-
-    with bar:
-        yield tell, tick

@@ -97,12 +97,16 @@ def flush() -> None:
 
 def complain(message: str, hint: str = "") -> None:
     """Print ``harness: message`` and the indented hint on standard error, escaped for a terminal."""
-    first, *rest = printable_block(message) or [""]
-    lines = [f"harness: {first}", *(f"  {line}" for line in [*rest, *printable_block(hint)])]
     # So that a message is in the right place when both streams go to one file.
     sys.stdout.flush()
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.write("".join(f"{line}\n" for line in complaint(message, hint)))
     sys.stderr.flush()
+
+
+def complaint(message: str, hint: str = "") -> list[str]:
+    """Return the lines that :func:`complain` prints."""
+    first, *rest = printable_block(message) or [""]
+    return [f"harness: {first}", *(f"  {line}" for line in [*rest, *printable_block(hint)])]
 
 
 def complain_of(error: HarnessError) -> None:

@@ -8,6 +8,7 @@ repeated itself already (``--retry``). A guest that did not boot is not booted a
 
 from __future__ import annotations
 
+import itertools
 import selectors
 import signal
 import threading
@@ -39,7 +40,8 @@ class Nightly:
 
     ``hold`` says why no run may start now, "" if one may; ``held`` is what it said last. What is under way goes on.
     ``costs`` are the seconds of earlier runs, by point. No cell starts that is not expected to end before ``until``, in seconds
-    since the epoch; ``order`` are all cells in another order than the matrix'.
+    since the epoch. ``order`` are all cells in another order than the matrix'. ``ending`` is true while the runs under way are
+    ended.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class Nightly:
     ) -> None:
         self.parallel = parallel
         self.held = ""
+        self.ending = False
+        self.until = until
         self.running: list[RunProcess] = []
         self._matrix = matrix
         self._state = state
         self._tell = tell
         self._tick = tick
         self._hold = hold
-        self._until = until
         todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
         self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in todo)
         self.expected = ExpectedTime(matrix, costs)
@@ -77,14 +80,21 @@ class Nightly:
         """How many cells are not over."""
         return len(self._queue) + len(self.running)
 
+    def coming(self, most: int) -> list[str]:
+        """Return the names of the cells that come next, at most so many."""
+        return [cell.id for cell, _, _ in itertools.islice(self._queue, most)]
+
     def run(self) -> None:
-        """Go on until all cells are over, or none is left that is expected to end in time. Raises KeyboardInterrupt after the runs under way were ended."""
+        """Go on until all cells are over, or none is left that is expected to end in time.
+
+        Raises KeyboardInterrupt after the runs under way were ended.
+        """
         try:
             with selectors.DefaultSelector() as selector:
                 while self._queue or self.running:
                     self._start(selector)
                     if not self.running and self._queue and self._next() is None:
-                        self._state.out_of_time = f"no time for it until {shown(self._until or 0)}"
+                        self._state.out_of_time = f"no time for it until {shown(self.until or 0)}"
                         return
                     for key, _ in selector.select(TICK):
                         child: RunProcess = key.data
@@ -107,9 +117,9 @@ class Nightly:
 
     def _next(self) -> int | None:
         """Return the place in the queue of the first cell that is expected to end in time, None if there is none."""
-        if self._until is None:
+        if self.until is None:
             return 0 if self._queue else None
-        rest = self._until - time.time()
+        rest = self.until - time.time()
         return next(
             (place for place, (cell, _, _) in enumerate(self._queue) if self.expected.of(cell) <= rest), None
         )
@@ -172,6 +182,7 @@ class Nightly:
 
         ``hurry`` ends them hard, and the kernel their QEMUs with them.
         """
+        self.ending = bool(self.running)
         for child in self.running:
             child.ask(signal.SIGTERM)
         deadline = time.monotonic() + GRACE
@@ -184,6 +195,7 @@ class Nightly:
                     selector.unregister(ended.descriptor)
                     ended.reap()
                     self.running.remove(ended)
+                self._tick()
                 if hurry.is_set() or time.monotonic() > deadline:
                     for child in self.running:
                         child.ask(signal.SIGKILL)

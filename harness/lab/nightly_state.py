@@ -8,6 +8,7 @@
         plans/           the plan of each point of the matrix
         runs/            the run directories
         output/          what each 'harness run' printed
+        now.json         what it is doing, while it is under way
         summary.txt  summary.json  junit.xml
 
 The state is only appended to; a last line that was cut by a crash is as if it had never been, and its run is done again.
@@ -236,15 +237,21 @@ def read_state(data: bytes) -> tuple[NightlyHeader, dict[str, CellOutcome], int]
         raise ValueError(str(error)) from error
     if head.format != FORMAT:
         raise ValueError(f"its format is {head.format}, and this harness knows {FORMAT}")
-    outcomes: dict[str, CellOutcome] = {}
-    whole = len(first) + 1
-    for line in data[whole:].splitlines(keepends=True):
+    begin = len(first) + 1
+    outcomes, length = read_outcomes(data[begin:])
+    return head, {outcome.cell: outcome for outcome in outcomes}, begin + length
+
+
+def read_outcomes(data: bytes) -> tuple[list[CellOutcome], int]:
+    """Return the outcomes at the beginning of ``data``, and how many bytes they take. It ends before a damaged line."""
+    outcomes: list[CellOutcome] = []
+    whole = 0
+    for line in data.splitlines(keepends=True):
         if not line.endswith(b"\n") or len(line) > LONGEST_LINE:
             break
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            outcome = msgspec.json.decode(line, type=CellOutcome)
-            outcomes[outcome.cell] = outcome
+            outcomes.append(msgspec.json.decode(line, type=CellOutcome))
             whole += len(line)
             continue
         break
-    return head, outcomes, whole
+    return outcomes, whole

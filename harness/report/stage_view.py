@@ -1,36 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Shows the stages of a run while it goes on: one updating line per running stage on a terminal, plain lines elsewhere.
 
-The view listens to the history and never disturbs the run. A thread of its own writes to the stream, and what it still has
-to show is bounded: a terminal that the user stopped (Ctrl-S), or a pipe that nobody reads, holds up nothing else. When the
-stream goes away the view falls silent. What it shows is always a whole line again when :meth:`StageView.close` returns,
-whatever ended the run, unless the stream is stopped then.
+The view listens to the history and never disturbs the run (:mod:`harness.report.live_block`).
 """
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from harness import locks
 from harness.history.record import OperationProgress, Record, Stage
 from harness.report.escape import printable
-from harness.report.style import Style, columns, is_terminal, style_for
-
-TICK = 0.1
-"""Seconds between two updates of the elapsed time on a terminal."""
-
-MOST_LINES = 1000
-"""Finished lines that are kept for a stream that takes none; later ones are counted."""
-
-LAST_WORDS = 2.0
-"""Seconds that the stream gets to take the last lines."""
+from harness.report.live_block import LiveBlock
+from harness.report.style import Style
 
 
-class StageView:
+class StageView(LiveBlock):
     """Give it to the history: ``with StageView() as view: writer.subscribe(view)``; it takes records of any kind.
 
     ``stream`` is standard error if not given, so that standard output stays for the result. ``quiet`` shows nothing
@@ -45,20 +31,10 @@ class StageView:
         terminal: bool | None = None,
         style: Style | None = None,
     ) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._silent = quiet
-        self._terminal = is_terminal(self._stream) if terminal is None else terminal
-        self._style = style or style_for(self._stream)
-        self._changed = locks.condition("stage view")
+        super().__init__(stream, quiet=quiet, terminal=terminal, style=style)
         self._running: list[tuple[str, int, str]] = []
         self._begun: set[str] = set()
         self._operating = False
-        self._finished: list[str] = []
-        self._unshown = 0
-        self._drawn = 0
-        self._stale = False
-        self._closed = False
-        self._writer: threading.Thread | None = None
 
     def __call__(self, record: Record) -> None:
         """Take notice of a record; anything but stages and their notes is passed over.
@@ -89,11 +65,6 @@ class StageView:
     ) -> None:
         self.close(interrupted=kind is not None)
 
-    def say(self, text: str) -> None:
-        """Print a line above the running stages."""
-        with self._changed:
-            self._show([printable(text, 400)])
-
     def close(self, *, interrupted: bool = False) -> None:
         """Stop updating. Stages still running get a last line each, marked as not finished; idempotent.
 
@@ -110,13 +81,7 @@ class StageView:
             ]
             self._running.clear()
             self._show(last)
-            self._closed = True
-            self._changed.notify_all()
-        if self._writer is not None:
-            self._writer.join(LAST_WORDS)
-        with self._changed:
-            self._unshown += len(self._finished)
-            self._finished.clear()
+        self.stop()
 
     def _finish(self, record: Stage) -> list[str]:
         took, detail = 0, record.detail
@@ -135,69 +100,13 @@ class StageView:
         plain = len(f"✓ {head}")
         return [f"{sign}{first[1:plain]}{self._style.faint(first[plain:])}", *map(self._style.faint, rest)]
 
-    def _show(self, finished: list[str]) -> None:
-        """Note what is to be shown, for the writing thread. The caller holds the lock."""
-        if self._silent or self._closed:
-            return
-        kept = finished[: MOST_LINES - len(self._finished)]
-        self._finished += kept
-        self._unshown += len(finished) - len(kept)
-        self._stale = True
-        self._changed.notify_all()
-        if self._writer is None:
-            writer = threading.Thread(target=self._work, name="stage-view", daemon=True)
-            try:
-                writer.start()
-            except RuntimeError:
-                # The system gives no thread. The run needs some itself, and says so.
-                self._silent = True
-                return
-            self._writer = writer
-
-    def _work(self) -> None:
-        """Write the finished lines and redraw the running ones below them, whenever something changed or time passed."""
-        while not (self._closed and not self._stale):
-            with self._changed:
-                pause = TICK if self._terminal and self._running else None
-                self._changed.wait_for(lambda: self._stale or self._closed, pause)
-                self._stale = False
-                text = self._frame()
-            self._write(text)
-
-    def _frame(self) -> str:
-        finished, self._finished = self._finished, []
-        if self._unshown:
-            finished.append(f"{self._unshown} lines are not shown: the output was stopped")
-            self._unshown = 0
-        if not self._terminal:
-            return "".join(f"{line}\n" for line in finished)
-        # Back to the first of the running lines, and clear from there to the end of the screen.
-        text = (
-            ("\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + "\x1b[J") if self._drawn else ""
-        )
-        text += "".join(f"{line}\n" for line in finished)
-        width = max(20, columns(self._stream) - 1)
+    def _block(self) -> list[str]:
         now = time.monotonic_ns()
-        running = [self._line(name, now - began, detail)[:width] for name, began, detail in self._running]
-        self._drawn = len(running)
-        return text + "\n".join(running)
+        return [self._line(name, now - began, detail) for name, began, detail in self._running]
 
     def _line(self, name: str, elapsed: int, detail: str) -> str:
         words = f"  {printable(detail, 200)}" if detail else ""
         return f"… {printable(name, 40)} {_seconds(elapsed)}{words}"
-
-    def _write(self, text: str) -> None:
-        try:
-            # Not through Python's buffer: Python needs its lock to end, and a write to a stopped stream would keep it.
-            raw = self._stream.buffer.raw  # type: ignore[union-attr]
-            data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
-            while data:
-                data = data[raw.write(data) or 0 :]
-        except AttributeError:  # the stream is in memory
-            self._stream.write(text)
-        except (OSError, ValueError):
-            # A closed terminal must not end a run that goes well.
-            self._silent = True
 
 
 def _seconds(nanoseconds: int) -> str:

@@ -76,3 +76,11 @@ def columns(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
+
+
+def rows(stream: TextIO) -> int:
+    """Return the height of the terminal that ``stream`` is, 24 if it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).lines or 24
+    except (OSError, ValueError):
+        return 24

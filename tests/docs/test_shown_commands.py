@@ -277,6 +277,7 @@ case("harness gc", by="tests/lab/test_leftover.py::test_gc_asks_before_it_acts")
 case("harness doctor --fix", by="tests/lab/test_leftover.py::test_doctor_fixes_what_is_safe")
 case("harness nightly --dry-run", said="1 runs, 1 at once")
 case("harness nightly --once", said="holds 1", marks="host")
+case("harness nightly --watch", by="tests/cli/test_nightly_view.py::test_a_second_terminal_watches")
 case(
     "harness store prune --directories",
     "printf '[keep]\\ndays = 30\\n' >> lab.toml && harness store load nightly && harness store prune --directories --dry-run",

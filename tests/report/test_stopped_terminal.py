@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A terminal that takes nothing, because it was stopped or nobody reads it, holds up neither the history nor the end."""
+"""A terminal that takes nothing, because it was stopped or is not read, holds up neither the history nor the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
-from harness.report import stage_view
+from harness.report import live_block
 from harness.report.stage_view import StageView
 from harness.report.style import Style
 
@@ -68,7 +68,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """A pseudo-terminal that nobody reads."""
+    """A pseudo-terminal that is not read."""
     terminal = Terminal()
     yield terminal
     with contextlib.suppress(OSError):
@@ -93,7 +93,7 @@ def test_the_history_goes_on(
     tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
     """Thousands of notes reach the history though the terminal takes none; later it says how many it did not show."""
-    monkeypatch.setattr(stage_view, "LAST_WORDS", PATIENCE)
+    monkeypatch.setattr(live_block, "LAST_WORDS", PATIENCE)
     if stopped:
         terminal.stop()
     view = StageView(terminal.stream, terminal=True, style=PLAIN)
@@ -120,7 +120,7 @@ def test_a_terminal_that_stays_stopped_does_not_keep_the_view(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing ends in its time; when the terminal goes on, it is told what it did not get."""
-    monkeypatch.setattr(stage_view, "LAST_WORDS", 0.1)
+    monkeypatch.setattr(live_block, "LAST_WORDS", 0.1)
     terminal.stop()
     view = StageView(terminal.stream, terminal=True, style=PLAIN)
     view(Stage(name="boot", phase="begin"))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""What a nightly run is doing now: the runs that are under way, where they are, and how much is left.
+
+The process of the nightly run writes it to :data:`NOW` in the nightly run's directory, so that other processes can show it.
+Nothing depends on the file: a nightly run that is continued writes a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from harness.history.json_file import read_json
+from harness.history.private import write_private
+from harness.host.registry import ProcessName
+from harness.lab.matrix import Matrix
+from harness.lab.nightly import Nightly
+from harness.lab.nightly_state import NightlyState
+from harness.lab.run_progress import FollowedRuns, RunProgress
+from harness.lab.summary import WORDS, word
+from harness.run.plan import decode_plan
+
+NOW = "now.json"
+"""The name of the file in the directory of a nightly run that is under way."""
+
+PAUSE_S = 1.0
+"""Seconds between two versions of the file."""
+
+SILENT_S = 60.0
+"""Seconds after which a nightly run of another host counts as ended if its file has not changed."""
+
+MOST_NEXT = 5
+"""Cells that come next and are named."""
+
+
+class LiveRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is under way. ``seconds`` since its start, ``expected`` seconds in all.
+
+    ``stage`` is "" until its run directory, ``run``, is known. ``operation`` is the number of the plan operation, 0 before the
+    first of ``operations``, and ``doing`` is its name, "" between operations. ``attempt`` is 2 for a repetition.
+    """
+
+    cell: str
+    host: str
+    attempt: int
+    run: str
+    stage: str
+    operation: int
+    operations: int
+    doing: str
+    seconds: float
+    expected: float
+
+
+class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
+    """A nightly run that is under way, ``at`` seconds since the epoch.
+
+    ``over`` of ``planned`` runs are over, ``counts`` are their results. ``left`` are the seconds that the rest is expected to
+    take, None if that is not known yet. ``until`` is when it is to be over, in seconds since the epoch, None without such a time.
+    ``held`` says why no run starts now, "" if runs may start. ``ending``: the runs under way are being ended. ``next`` are the
+    cells that come next.
+    """
+
+    night: str
+    lab: str
+    directory: str
+    host: str
+    process: ProcessName | None
+    at: float
+    planned: int
+    over: int
+    counts: dict[str, int]
+    parallel: int
+    running: list[LiveRun]
+    next: list[str]
+    left: float | None
+    until: float | None
+    held: str
+    ending: bool
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its process runs, as far as this host can know."""
+        if self.host != os.uname().nodename:
+            return abs(time.time() - self.at) < SILENT_S
+        return self.process is not None and self.process.alive()
+
+
+class NightlyWatch:
+    """Looks at a nightly run of this process. :meth:`look` may be called as often as wanted."""
+
+    def __init__(self, nightly: Nightly, state: NightlyState, matrix: Matrix) -> None:
+        self._nightly = nightly
+        self._state = state
+        self._matrix = matrix
+        self._runs = FollowedRuns(state.directory / "runs")
+        self._operations: dict[str, int] = {}
+        self._process = ProcessName.of(os.getpid())
+        self._host = os.uname().nodename
+        self._written = 0.0
+        self._counts: Counter[str] = Counter()
+        self._counted: set[str] = set()
+
+    def look(self) -> LiveNightly:
+        """Return what is going on now, and write it to the file if that is old."""
+        nightly, state = self._nightly, self._state
+        found = self._runs.look(tuple(child.words) for child in nightly.running)
+        now = time.monotonic()
+        for name in [name for name in state.outcomes if name not in self._counted]:
+            self._counted.add(name)
+            self._counts[word(state.outcomes[name])] += 1
+        live = LiveNightly(
+            night=state.head.name,
+            lab=state.head.lab,
+            directory=str(state.directory),
+            host=self._host,
+            process=self._process,
+            at=time.time(),
+            planned=len(self._matrix.cells),
+            over=len(state.outcomes),
+            counts={name: self._counts[name] for name in WORDS if self._counts[name]},
+            parallel=nightly.parallel,
+            running=[
+                self._run(child.cell.id, child.cell.point, found.get(tuple(child.words)), child.number,
+                    seconds=now - child.began, expected=nightly.expected.of(child.cell))
+                for child in nightly.running
+            ],
+            next=nightly.coming(MOST_NEXT),
+            left=nightly.estimate(),
+            until=nightly.until,
+            held=nightly.held,
+            ending=nightly.ending,
+        )  # fmt: skip
+        if now - self._written >= PAUSE_S:
+            self._written = now
+            # The disk may be full. What shows a nightly run must not end it.
+            with contextlib.suppress(OSError):
+                write_private(state.directory / NOW, msgspec.json.encode(live))
+        return live
+
+    def close(self) -> None:
+        """Remove the file."""
+        with contextlib.suppress(OSError):
+            (self._state.directory / NOW).unlink()
+
+    def _run(
+        self,
+        cell: str,
+        point: str,
+        found: RunProgress | None,
+        number: int,
+        *,
+        seconds: float,
+        expected: float,
+    ) -> LiveRun:
+        if point not in self._operations:
+            self._operations[point] = len(decode_plan(self._matrix.plans[point], name=point).do)
+        return LiveRun(
+            cell=cell,
+            host=self._host,
+            attempt=number,
+            run=found.directory.name if found is not None else "",
+            stage=found.stage if found is not None else "",
+            operation=found.operation if found is not None else 0,
+            operations=self._operations[point],
+            doing=found.doing if found is not None else "",
+            seconds=round(seconds, 1),
+            expected=round(expected, 1),
+        )
+
+
+def read_now(directory: Path) -> LiveNightly | None:
+    """Return what the nightly run at ``directory`` is doing, None if it is not under way."""
+    live = read_json(directory / NOW, LiveNightly)
+    return live if live is not None and live.under_way else None
+
+
+def under_way(into: Path) -> list[LiveNightly]:
+    """Return the nightly runs in ``into`` that are under way, the newest first."""
+    try:
+        names = [path for path in into.iterdir() if not path.is_symlink()]
+    except OSError:
+        return []
+    found = [live for path in names if (live := read_now(path)) is not None]
+    return sorted(found, key=lambda live: live.directory, reverse=True)
