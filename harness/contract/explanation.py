@@ -35,6 +35,9 @@ from harness.invocation import invocation
 MOST_WITNESSES = 5
 """Records shown with a finding."""
 
+MISSING = "missing"
+"""How the description of records that never arrived begins."""
+
 LONGEST = 200
 """Characters of one value of a record that are shown."""
 
@@ -68,7 +71,7 @@ def describe(record: Record) -> str:
     tag = record.__struct_config__.tag
     if isinstance(record, Gap):
         last = f" to #{record.last}" if record.last != record.first else ""
-        return f"nothing  driver {printable(record.driver)} #{record.first}{last} belongs before this record"
+        return f"{MISSING}  driver {printable(record.driver)} #{record.first}{last}, before this record"
     if isinstance(record, UnrecordedBoot):
         return f"driver {printable(record.driver)} says hello in boot {printable(record.boot)}"
     if isinstance(record, Repeat | Stale | Conflict | Disorder):

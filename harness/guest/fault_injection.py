@@ -129,7 +129,7 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         "VETO-NO-COMPLETE", "delivers Complete for a refused processor", plan="veto"
     ),
     "missing-failure": _violates(
-        "VETO-FAILURE-DELIVERED", "tells nobody that a processor was refused", plan="two-drivers"
+        "VETO-FAILURE-DELIVERED", "tells nobody whether a processor was added or refused", plan="two-drivers"
     ),
     "existing-again": _violates(
         "ADDEX-WITHIN-REGISTER",

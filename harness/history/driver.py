@@ -39,6 +39,31 @@ HEX = frozenset(
 """Fields written in hexadecimal on the wire (``boot`` without 0x)."""
 
 
+CALL_NAMES = {
+    "driver_entry": "DriverEntry",
+    "unload": "Unload",
+    "reg_sync": "KeRegisterProcessorChangeCallback",
+    "dereg_sync": "KeDeregisterProcessorChangeCallback",
+    "reg_async": "IoRegisterPlugPlayNotification",
+    "unreg_ex": "IoUnregisterPlugPlayNotificationEx",
+    "unreg_old": "IoUnregisterPlugPlayNotification",
+    "etw_reg": "EtwRegister",
+    "etw_unreg": "EtwUnregister",
+}
+"""The routine that each value of :data:`CallName` stands for."""
+
+CLASS_NAMES = {
+    "97fadb10-4e33-40ae-359c-8bef029dbdd0": "GUID_DEVICE_PROCESSOR",
+    "3fd0f03d-92e0-45fb-b75c-5ed8ffb01021": "GUID_DEVICE_MEMORY",
+}
+"""Device interface classes by GUID (poclass.h)."""
+
+
+def class_name(cls: str) -> str:
+    """Return the name of the device interface class ``cls``, or ``cls`` itself if it is not a known GUID."""
+    return CLASS_NAMES.get(cls.strip("{}").lower(), cls)
+
+
 def nt_success(status: int) -> bool:
     """Return NT_SUCCESS(status): True for success and informational values (0 to 0x7FFFFFFF)."""
     return status < 0x80000000

@@ -20,6 +20,7 @@ from harness.history.reader import History
 from harness.history.record import End, Record, RunFailure
 from harness.history.run_directory import INDEX, lasting
 from harness.invocation import invocation, quoted
+from harness.report.causes import causes
 from harness.report.escape import printable
 from harness.report.operations import OperationOutcome, Operations
 from harness.report.sentence import sentence
@@ -179,7 +180,7 @@ def _deciding(
 ) -> list[_Block]:
     """Return what made the verdict what it is, the most important first."""
     if verdict.verdict is Verdict.VIOLATED:
-        broken = [f for f in verdict.findings if f.verdict is Verdict.VIOLATED and f.level not in MINOR]
+        broken = causes(verdict.findings)
         first: dict[str, Finding] = {}
         for finding in broken:
             first.setdefault(finding.rule, finding)
@@ -243,12 +244,12 @@ def _broken(verdict: RunVerdict, width: int) -> str:
     rules = [
         rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR
     ]
-    causes = [f for f in verdict.findings if f.verdict is Verdict.VIOLATED and f.level not in MINOR]
-    first = causes[0].rule if causes else "".join(rules[:1])
+    broken = causes(verdict.findings)
+    first = broken[0].rule if broken else "".join(rules[:1])
     others = len(set(rules) - {first})
     also = f" and {_counted(others, 'more rule', of='')}" if others else ""
     plain = f"{printable(first, 60)}{also}"
-    whole = f"{plain}: {printable(causes[0].reason, 400)}" if causes else plain
+    whole = f"{plain}: {printable(broken[0].reason, 400)}" if broken else plain
     return shortened(whole if not others or len(whole) <= width else plain, width)
 
 
@@ -258,7 +259,7 @@ def _go_on(
     """Return the one command that leads on from here."""
     directory = lasting(history.path.parent)
     if verdict.verdict is Verdict.VIOLATED:
-        broken = [f for f in verdict.findings if f.verdict is Verdict.VIOLATED and f.level not in MINOR]
+        broken = causes(verdict.findings)
         step = last_step(history, broken[0]) if broken else 0
         return reproduction(directory, step=step) or invocation("show", path)
     if verdict.verdict is Verdict.UNKNOWN and (failure is not None or interrupted):

@@ -23,6 +23,7 @@ STATUS_NAMES = {
     0x00000000: "success",
     0xC0000001: "STATUS_UNSUCCESSFUL",
     0xC000000D: "STATUS_INVALID_PARAMETER",
+    0xC0000017: "STATUS_NO_MEMORY",
     0xC000009A: "STATUS_INSUFFICIENT_RESOURCES",
     0xC00000BB: "STATUS_NOT_SUPPORTED",
 }
@@ -44,17 +45,7 @@ EJECTION_STATUSES = {
 }
 """Status codes of ``_OST`` for an ejection alone, ACPI 6.5 section 6.3.5."""
 
-CALLS = {
-    "driver_entry": "DriverEntry",
-    "unload": "Unload",
-    "reg_sync": "KeRegisterProcessorChangeCallback",
-    "dereg_sync": "KeDeregisterProcessorChangeCallback",
-    "reg_async": "IoRegisterPlugPlayNotification",
-    "unreg_ex": "IoUnregisterPlugPlayNotificationEx",
-    "unreg_old": "IoUnregisterPlugPlayNotification",
-    "etw_reg": "EtwRegister",
-    "etw_unreg": "EtwUnregister",
-}
+CALLS = d.CALL_NAMES
 
 
 def lane(record: r.Record) -> str:
@@ -266,18 +257,24 @@ def _state(state: int) -> str:
 
 
 def _sync_enter(e: d.SyncEnter) -> str:
-    status = "" if e.state != d.FAILURE else f", because of {status_name(e.status)}"
+    status = ""
+    if e.state == d.FAILURE:
+        status = f", {'with Status' if d.nt_success(e.status) else 'because of'} {status_name(e.status)}"
     before = "" if e.op == 0 else f", *OperationStatus already {status_name(e.op)}"
     return f"{_state(e.state)} NtNumber={e.nt} (group {e.group}, number {e.number}), {_active(e)}{status}{before}"
 
 
 def _sync_exit(e: d.SyncExit) -> str:
-    how = "returns" if d.nt_success(e.op) else f"returns and vetoes with {status_name(e.op)}"
+    how = "returns"
+    if not d.nt_success(e.op):
+        # Only Start can veto.
+        how += " and vetoes with " if e.state == d.START else " with *OperationStatus "
+        how += status_name(e.op)
     return f"{_state(e.state)} NtNumber={e.nt} {how}"
 
 
 def _async_enter(e: d.AsyncEnter) -> str:
-    what = {"cpu": "processor", "memory": "memory"}.get(e.cls, e.cls)
+    what = {"cpu": "processor", "memory": "memory"}.get(e.cls) or d.class_name(e.cls)
     memory = f", {size(e.memory)} in all" if e.memory else ""
     return f"{what} {e.event}, {_active(e)}{memory}, {printable(e.link, 80)}"
 

@@ -24,7 +24,7 @@ from harness.contract.rules.sync import MOST_WAITING, QUIET_BETWEEN, UNEXPLAINED
 from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import PnpEnter
+from harness.history.driver import PnpEnter, class_name
 
 SECTION = Section("R.6", "Asynchronous")
 rule = SECTION.rule
@@ -53,7 +53,8 @@ def irql_passive(arrival: Arrival, model: Model) -> RuleOutcome:
     """The callback is paged code."""
     if arrival.enter.irql == 0:
         return HOLDS
-    return Broken(f"the callback ran at IRQL {arrival.enter.irql}", (arrival.enter,))
+    said = f"the callback for the {arrival.enter.event[:64]} of a {class_name(arrival.enter.cls)[:64]} interface ran at IRQL {arrival.enter.irql}"
+    return Broken(said, (arrival.enter,))
 
 
 @rule(
@@ -65,7 +66,8 @@ def structure(arrival: Arrival, model: Model) -> RuleOutcome:
     """DEVICE_INTERFACE_CHANGE_NOTIFICATION."""
     enter = arrival.enter
     if enter.version != 1:
-        return Broken(f"the version is {enter.version}", (enter,))
+        said = f"the Version of DEVICE_INTERFACE_CHANGE_NOTIFICATION is {enter.version}"
+        return Broken(said, (enter,))
     if enter.event not in ("arrival", "removal"):
         return Broken(f"the event is {enter.event[:64]}", (enter,))
     return HOLDS if enter.link else Broken("the symbolic link is empty", (enter,))
@@ -84,7 +86,7 @@ def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
         return None
     if arrival.enter.cls == span.enter.cls:
         return HOLDS
-    said = f"{arrival.registration} is for class {span.enter.cls[:64]} and got {arrival.enter.cls[:64]}"
+    said = f"{arrival.registration} is for class {span.enter.cls[:64]} and got class {class_name(arrival.enter.cls)[:64]}"
     return Broken(said, (span.enter, arrival.enter))
 
 
@@ -239,7 +241,7 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
     span = arrival.registration.span
     shown = (*((span.enter,) if span is not None else ()), arrival.enter)
     return Broken(
-        f"an existing interface was reported {arrival.times} times", shown,
+        f"an existing interface was reported {arrival.times} times, and at most 2 are allowed", shown,
         absent=(arrival.registration.driver, 0, model.at),
     )  # fmt: skip
 

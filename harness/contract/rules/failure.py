@@ -43,6 +43,15 @@ PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
 ARRIVES = "WD:kernel/processing-an-asynchronous-driver-notification.md"
 CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
 
+FIELDS = {
+    "state": "State",
+    "nt": "NtNumber",
+    "group": "ProcNumber.Group",
+    "number": "ProcNumber.Number",
+    "status": "Status",
+}
+"""The fields of KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT that records hold, by the records' names."""
+
 
 @rule(
     "FAIL-STATUS-ERROR", Level.ERROR, kind.FAILURE, clauses="A16", source=STRUCT,
@@ -57,7 +66,8 @@ def failure_status(call: Callback, model: Model) -> RuleOutcome:
     if not nt_success(enter.status):
         return HOLDS
     name, level = (call.attempt.name, None) if call.attempt is not None else ("", Level.WARN)
-    return Broken(f"Failure of processor {enter.nt} has status {enter.status:#x}", (enter,), (), name, level)
+    said = f"Failure of processor {enter.nt} has status {enter.status:#x}, which is not an error"
+    return Broken(said, (enter,), (), name, level)
 
 
 @rule(
@@ -272,7 +282,8 @@ def no_overwrite(call: Callback | None, model: Model) -> RuleOutcome:
     if call.exit.op == call.enter.op:
         return HOLDS
     return Broken(
-        f"the status was {call.enter.op:#x} and the driver made it {call.exit.op:#x}", (call.enter, call.exit)
+        f"the operation status was {call.enter.op:#x} and the driver made it {call.exit.op:#x}",
+        (call.enter, call.exit),
     )
 
 
@@ -301,7 +312,8 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
         before, after = getattr(enter, name), getattr(leave, name)
         if before != after:
             form = "#x" if name == "status" else "d"
-            return Broken(f"{name} was {before:{form}} at entry and {after:{form}} at exit", (enter, leave))
+            said = f"the context's {FIELDS[name]} was {before:{form}} at entry and {after:{form}} at exit"
+            return Broken(said, (enter, leave))
     return HOLDS
 
 

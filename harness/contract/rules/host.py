@@ -293,10 +293,17 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
             (late, expect),
         )
     return Broken(
-        f"operation {expect.index} demanded {expect.demanded} and saw {expect.seen}",
+        f"operation {expect.index} demanded {_apart(expect.demanded, expect.seen)} and saw "
+        f"{_apart(expect.seen, expect.demanded)}",
         (expect,),
         absent=("", 0, model.at) if _too_few(expect) else None,
     )
+
+
+def _apart(said: str, other: str) -> str:
+    """Return the counts of ``said`` that ``other`` does not have, all of them if there is none."""
+    known = set(other.split(", "))
+    return ", ".join(one for one in said.split(", ") if one not in known) or said
 
 
 def _too_few(expect: Expectation) -> bool:

@@ -11,7 +11,7 @@ from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.evidence import FOREVER
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import COMPLETE, START, DriverRecord, SyncEnter, nt_success
+from harness.history.driver import COMPLETE, START, STATE_NAMES, DriverRecord, SyncEnter, nt_success
 
 SECTION = Section("R.5", "Processor identity and counts")
 rule = SECTION.rule
@@ -72,7 +72,8 @@ def number_range(call: Callback, model: Model) -> RuleOutcome:
     enter = call.enter
     limit = min(64, enter.max_in_group)
     if not 0 <= enter.number < limit:
-        return Broken(f"number {enter.number} is not below {limit}", (enter,))
+        said = f"group {enter.group} holds at most {limit} processors, and number {enter.number} was named"
+        return Broken(said, (enter,))
     if not 0 <= enter.nt < enter.maximum:
         return Broken(f"index {enter.nt} is not below the maximum of {enter.maximum}", (enter,))
     if enter.cpu >= enter.maximum:
@@ -93,7 +94,8 @@ def group_zero(call: Callback, model: Model) -> RuleOutcome:
     if call.enter.group == 0:
         return HOLDS
     return Broken(
-        f"the group is {call.enter.group} although the maximum is {call.enter.maximum}", (call.enter,),
+        f"{STATE_NAMES.get(call.enter.state, f'state {call.enter.state}')} for processor {call.enter.nt} names group "
+        f"{call.enter.group} although at most {call.enter.maximum} processors are possible", (call.enter,),
         absent=("", 0, FOREVER),
     )  # fmt: skip
 
@@ -110,6 +112,15 @@ def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
     if call.enter.state != START or attempt is None or not attempt.active_before:
         return None
     return noted("yes" if call.enter.nt == attempt.active_before else "no")
+
+
+def _again(first: SyncEnter, enter: SyncEnter) -> str:
+    """Return how the second call shows that a number was used again."""
+    if first.state != COMPLETE:
+        return "reported as existing and then completed as added"
+    if enter.active > first.active:
+        return f"completed twice, and the active count rose from {first.active} to {enter.active}: another processor got its number"
+    return "completed twice"
 
 
 @rule(
@@ -140,7 +151,9 @@ def unique(call: Callback, model: Model) -> RuleOutcome:
         else False
     )
     if attempt is not None and known is not None and twice:
-        said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
+        said = (
+            f"processor {enter.nt} (group {enter.group} number {enter.number}) was {_again(known[0], enter)}"
+        )
         begin = min(known[2], attempt.since)
         return Broken(
             said, (known[0], enter), (), name, absent=("", begin, model.at), cause=("twice", attempt)

@@ -28,6 +28,8 @@ REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
 DEREGISTER = "DDI:wdm/nf-wdm-kederegisterprocessorchangecallback.md"
 REGISTERING = "WD:kernel/registering-for-synchronous-driver-notification.md"
 EXISTING = "registration with ADD_EXISTING"
+MOST_NUMBERS = 16
+"""Numbers of processors that a reason names."""
 
 
 def _returned(span: CallSpan | None, *, existing: bool | None = None) -> Registration | None:
@@ -69,7 +71,7 @@ def _within(registration: Registration, model: Model) -> Stretch:
 
 
 def _numbers(calls: list[Callback]) -> str:
-    return ", ".join(str(call.enter.nt) for call in calls[:16]) or "none"
+    return ", ".join(str(call.enter.nt) for call in calls[:MOST_NUMBERS]) or "none"
 
 
 def _judge(registration: Registration, model: Model, said: str, shown: tuple[Record, ...]) -> RuleOutcome:
@@ -130,7 +132,10 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
     active = span.exit.active
     if len(starts) == active:
         return HOLDS if not _gate(registration) else Unclear(_gate(registration), shown)
-    said = f"{active} processors were active and Start came for {len(starts)} ({_numbers(starts)})"
+    started = {call.enter.nt for call in starts}
+    left = [number for number in range(min(active, MOST_NUMBERS)) if number not in started]
+    none = f"; none came for {', '.join(map(str, left))}" if left else ""
+    said = f"{active} processors were active and Start came for {_numbers(starts)}{none}"
     return _judge(registration, model, said, shown)
 
 
@@ -179,7 +184,10 @@ def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
     if Counter(call.enter.nt for call in starts) == Counter(call.enter.nt for call in completes):
         gate = _gate(registration)
         return Unclear(gate, (span.enter, span.exit)) if gate else HOLDS
-    said = f"Start came for {_numbers(starts)} and Complete for {_numbers(completes)}"
+    ended = {call.enter.nt for call in completes}
+    left = [call for call in starts if call.enter.nt not in ended]
+    none = f"; none came for {_numbers(left)}" if left else ""
+    said = f"Start came for {_numbers(starts)} and Complete for {_numbers(completes)}{none}"
     return _judge(registration, model, said, (span.enter, span.exit))
 
 

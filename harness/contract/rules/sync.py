@@ -35,7 +35,7 @@ from harness.contract.state.entities import (
 )
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import COMPLETE, FAILURE, START, STATE_NAMES
+from harness.history.driver import CALL_NAMES, COMPLETE, FAILURE, START, STATE_NAMES
 
 SECTION = Section("R.2", "Synchronous, hot add")
 rule = SECTION.rule
@@ -66,7 +66,9 @@ def state_valid(call: Callback, model: Model) -> RuleOutcome:
     """KE_PROCESSOR_CHANGE_NOTIFY_STATE has three values."""
     if call.enter.state in STATE_NAMES:
         return HOLDS
-    return Broken(f"the state is {call.enter.state}", (call.enter,))
+    return Broken(
+        f"the callback was called for processor {call.enter.nt} with state {call.enter.state}", (call.enter,)
+    )
 
 
 @rule(
@@ -100,7 +102,9 @@ def irql_passive(call: Callback, model: Model) -> RuleOutcome:
     span = call.registration.span
     if call.attempt is None and span is not None and 0 < call.enter.irql <= span.enter.irql:
         return Exempt("the driver registered at that IRQL, which REG-IRQL-PASSIVE judges")
-    return Broken(f"the callback ran at IRQL {call.enter.irql}", (call.enter,))
+    name = STATE_NAMES.get(call.enter.state, f"state {call.enter.state}")
+    said = f"{name} for processor {call.enter.nt} ran at IRQL {call.enter.irql}"
+    return Broken(said, (call.enter,))
 
 
 @rule(
@@ -115,7 +119,7 @@ def registers_passive(span: CallSpan, model: Model) -> RuleOutcome:
         return None
     if span.enter.irql == 0:
         return HOLDS
-    return Broken(f"{span.enter.call} was called at IRQL {span.enter.irql}", (span.enter,))
+    return Broken(f"{CALL_NAMES[span.enter.call]} was called at IRQL {span.enter.irql}", (span.enter,))
 
 
 def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
@@ -173,6 +177,24 @@ def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
     return registration.handle and (leave is None or leave.at > attempt.over)
 
 
+def _due(registration: Registration, attempt: Attempt) -> str:
+    """Return which of Complete and Failure was due, and why, as far as the history shows it."""
+    veto = next(
+        (call for call in attempt.events if call.refused and call.registration is not registration), None
+    )
+    if veto is not None:
+        return f"Failure, which was due because {veto.registration} had vetoed the processor"
+    told = {call.enter.state for call in attempt.terminals if call.registration is not registration}
+    if len(told) == 1:
+        return f"{STATE_NAMES.get(min(told), 'an end')}, which another callback got"
+    before, after = attempt.active_before, attempt.active_after
+    if not before or not after:
+        return "Complete or Failure"
+    if after > before:
+        return f"Complete, which was due because the processor became active ({before} before, {after} after)"
+    return f"Failure, which was due because the processor did not become active ({after} before and after)"
+
+
 def _missing_terminal(
     registration: Registration, view: RegistrationView, attempt: Attempt, model: Model
 ) -> RuleOutcome:
@@ -195,7 +217,7 @@ def _missing_terminal(
         )
     quiet = (attempt.proof,) if attempt.proof is not None else ()
     return Broken(
-        f"Start of {attempt.name} was never followed by Complete or Failure, "
+        f"Start of {attempt.name} was never followed by {_due(registration, attempt)}, "
         "and the guest then proved itself alive and quiet",
         (start.enter, *quiet), (), attempt.name, absent=attempt.stretch, cause=("end", registration, attempt),
     )  # fmt: skip
@@ -239,7 +261,9 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
             judged = judged or HOLDS
             continue
         first, second = view.terminals[:2]
-        names = f"{STATE_NAMES.get(first.enter.state)} and then {STATE_NAMES.get(second.enter.state)}"
+        names = " and then ".join(
+            STATE_NAMES.get(call.enter.state, f"state {call.enter.state}") for call in (first, second)
+        )
         return Broken(
             f"{registration} got {names} for {attempt.name}", (first.enter, second.enter), (), attempt.name,
             absent=("", attempt.since, second.at), cause=("extra", registration, attempt),
@@ -423,8 +447,9 @@ def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
     for call in attempt.events[1:]:
         if (call.enter.group, call.enter.number) != (first.group, first.number):
             return Broken(
-                f"{attempt.name} is group {first.group} number {first.number} and then "
-                f"group {call.enter.group} number {call.enter.number}",
+                f"{attempt.name} is group {first.group} number {first.number} at {STATE_NAMES.get(first.state, f'state {first.state}')} and "
+                f"group {call.enter.group} number {call.enter.number} at "
+                f"{STATE_NAMES.get(call.enter.state, f'state {call.enter.state}')}",
                 (first, call.enter), (), attempt.name, absent=("", attempt.since, call.at),
             )  # fmt: skip
     return HOLDS if len(attempt.events) > 1 else None
@@ -463,8 +488,11 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
             if chain:
                 # Complete runs on the new processor: if it came too early, so did the code.
                 told = any(record is call.enter or record is call.exit for call in attempt.completes)
+                itself = record is start.enter
                 return Broken(
-                    f"code ran on {attempt.name} before Start of {start.registration} had returned",
+                    f"Start of {start.registration} for {attempt.name} ran on that processor itself"
+                    if itself
+                    else f"code ran on {attempt.name} before Start of {start.registration} had returned",
                     (record, last), chain, attempt.name, level, absent=("", attempt.since, start.exit_at),
                     cause=("early", attempt) if told else None,
                 )  # fmt: skip

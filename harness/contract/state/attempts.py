@@ -60,12 +60,15 @@ class Attempts:
         """Return whether ``registration`` has a Start without its end."""
         return any(registration in one.views and not one.views[registration].closed for one in self.unsettled)
 
-    def quiesced(self, at: int, proof: Quiesced) -> None:
-        """Record that the guest is quiet: settle what is closed; what was superseded will get nothing more."""
+    def quiesced(self, at: int, proof: Quiesced, active: int) -> None:
+        """Record that the guest is quiet with ``active`` processors: settle what is closed; what was superseded will
+        get nothing more.
+        """
         superseded, self._superseded = self._superseded, []
         for attempt in self._restless:
             if not attempt.quiet:
                 attempt.quiet, attempt.proof = at, proof
+                attempt.active_after = 0 if attempt.overlapped else active
             if attempt.closed:
                 attempt.settled = at
                 self.unsettled.pop(attempt, None)

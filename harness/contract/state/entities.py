@@ -235,7 +235,7 @@ class Attempt(Entity):
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
     everything was closed (0: none came). ``quiet`` is the first one after the last event, closed or not, and ``proof``
-    its record. ``cut`` says why the attempt was cut short, "" if it was not.
+    its record. ``active_after`` is the active count at ``quiet``, 0 if another attempt overlapped. ``cut`` says why the attempt was cut short, "" if it was not.
     """
 
     n: int
@@ -256,6 +256,7 @@ class Attempt(Entity):
     settled: int = 0
     quiet: int = 0
     proof: Quiesced | None = None
+    active_after: int = 0
     overlapped: bool = False
     cut: str = ""
     crowded: bool = False

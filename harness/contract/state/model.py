@@ -618,7 +618,7 @@ class Model:
         self._unplugged(self.active, quiesced)
         if self.open_registrations:
             self._presume()
-        self.attempts.quiesced(self.at, quiesced)
+        self.attempts.quiesced(self.at, quiesced, self._counted())
         if self.attempts.unsettled:
             return quiesced
         window = self.cpu_window

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from harness import __version__
-from harness.contract.explanation import describe, reproduction, steps
+from harness.contract.explanation import MISSING, describe, reproduction, steps
 from harness.contract.observe import question, rule_and_part
 from harness.contract.rules.catalogue import find
-from harness.contract.verdict import Finding, RunVerdict, Verdict
+from harness.contract.verdict import Finding, RunVerdict, Verdict, Witness
 from harness.errors import UsageError
 from harness.history import driver as d
 from harness.history import record as r
@@ -20,15 +20,18 @@ from harness.history.absent import AbsentFields, ReadableRecords
 from harness.history.reader import History
 from harness.history.run_directory import RunDirectory, lasting
 from harness.invocation import invocation
+from harness.report.causes import following, ordered
 from harness.report.escape import printable
 from harness.report.operations import Operations
 from harness.report.page import lanes
+from harness.report.page.beside import BesideRecords
 from harness.report.page.fault import at_fault
 from harness.report.page.kept import LIMIT, KeptRecords
 from harness.report.page.made_of import digests, environment, facts_of
 from harness.report.page.picture import REASONS, Picture
 from harness.report.page.placement import Placement
 from harness.report.page.record_columns import RecordColumns, RecordRow
+from harness.report.page.telling import telling
 from harness.report.rule_text import pages
 from harness.report.run_summary import Failure, coverage_line, verdict_sentence
 from harness.report.sentence import lane as speaker
@@ -40,7 +43,10 @@ VERSION = 1
 LONG = 2000
 
 MOST_FINDINGS = 200
-"""Findings that a report tells of; the rest are counted."""
+"""Findings that a report shows; the rest are counted."""
+
+BUG_CHECK = "bug check"
+"""The failure class of a guest that crashed or reset itself."""
 
 LARGEST = (1 << 53) - 1
 """The largest whole number that a script counts with."""
@@ -77,7 +83,9 @@ class _Builder:
         self._begun: dict[int, int] = {}
         self._failure: r.RunFailure | None = None
         self._crash: list[r.Record] = []
+        self._beside = BesideRecords()
         self._outcome = ""
+        self._follow: set[str] = set()
         self._zero = -1
         self._first = 0
 
@@ -92,7 +100,8 @@ class _Builder:
         failure = self._failure
         told = None if failure is None else Failure(failure.failure_class, failure.stage, failure.message)
         interrupted = self._outcome == "interrupted"
-        findings = sorted(verdict.findings[: MOST_FINDINGS * 5], key=_weight)[:MOST_FINDINGS]
+        findings = _shown(verdict.findings[: MOST_FINDINGS * 5])[:MOST_FINDINGS]
+        self._follow = following([one for one in findings if _weight(one) == _weight(findings[0])])
         return {
             "version": VERSION,
             "kind": "run",
@@ -102,7 +111,7 @@ class _Builder:
             "worth": _worth(verdict.guest),
             "verdict": verdict.verdict.value,
             "sentence": verdict_sentence(verdict, failure=told, interrupted=interrupted),
-            "failure_class": printable(verdict.failure_class, 40),
+            "failure_class": self._class(verdict.failure_class),
             "failure": None if failure is None else self._failed(failure),
             "outcome": self._outcome,
             "reasons": [printable(reason, LONG) for reason in verdict.reasons[:50]],
@@ -149,8 +158,11 @@ class _Builder:
             self._failure = self._failure or record
         elif isinstance(record, r.End):
             self._outcome = record.outcome
-        if _crashed(record) and len(self._crash) < MOST_CRASH:
+        again = isinstance(record, r.Boot) and record.epoch > 1
+        if (again or _crashed(record)) and len(self._crash) < MOST_CRASH and self._failure is None:
             self._crash.append(record)
+        if isinstance(record, d.DriverRecord) and self._failure is None:
+            self._beside.take(record)
 
     def _fill(self) -> None:
         """Second pass: the picture and the table."""
@@ -217,10 +229,10 @@ class _Builder:
     def _finding(self, finding: Finding) -> dict[str, Any]:
         rule = find(finding.rule)
         found = [(self._records[w.record], w.text) for w in finding.witnesses if w.record in self._records]
-        # A witness in other words than its record's is what is missing beside that record.
-        shown = [record for record, text in found if describe(record) == text]
-        missing = [record for record, text in found if describe(record) != text]
+        missing = [record for record, text in found if text.startswith(MISSING)]
+        shown = [record for record, text in found if not text.startswith(MISSING)]
         step = self._step(finding) if finding.witnesses else 0
+        other = [line for line in finding.consequences if not line.startswith(f"{finding.rule}:")]
         return {
             "rule": printable(finding.rule, 60),
             "level": finding.level.value,
@@ -232,33 +244,49 @@ class _Builder:
             "attempt": printable(finding.attempt, 60),
             "step": step,
             "fault": at_fault(finding, shown, missing),
-            "witnesses": [self._witness(w.name, w.record, w.text) for w in finding.witnesses],
+            "witnesses": _apart([self._witness(finding.rule, w) for w in finding.witnesses]),
             "chain": [printable(line, LONG) for line in finding.chain],
             "clock": printable(finding.clock, LONG),
-            "consequences": [printable(line, LONG) for line in finding.consequences[:20]],
+            "consequences": [printable(line, LONG) for line in other[:20]],
+            "again": len(finding.consequences) - len(other),
+            "follows": finding.rule in self._follow,
         }
 
-    def _witness(self, name: str, number: int, text: str) -> dict[str, Any]:
-        record = self._records.get(number)
-        # What is said of a witness that is no record of its own, such as a gap, stands in the finding alone.
-        plain = record is None or describe(record) != text
-        said = text if plain or record is None else sentence(record, answers=self._replies.get(number, ""))
+    def _witness(self, rule: str, witness: Witness) -> dict[str, Any]:
+        record, text = self._records.get(witness.record), witness.text
+        said, values = text, list[str]()
+        if record is not None and describe(record) == text:
+            said, values = sentence(record, answers=self._replies.get(record.n, "")), telling(rule, record)
+        elif isinstance(record, d.DriverRecord):
+            said = self._beside.said(record, text)
         return {
-            "name": printable(name, 10),
-            "record": number,
+            "name": printable(witness.name, 10),
+            "record": witness.record,
             "who": "" if record is None else _who(record),
             "text": printable(said, LONG),
+            "telling": values,
             "values": printable(text, LONG),
         }
 
+    def _class(self, name: str) -> str:
+        """Return a failure class. A guest that reset itself without a word may have been reset by something else."""
+        unsaid = name == BUG_CHECK and not any(map(_crashed, self._crash))
+        return "reset or bug check" if unsaid else printable(name, 40)
+
     def _failed(self, failure: r.RunFailure) -> dict[str, Any]:
-        told = [failure, *(record for record in self._crash if record.n != failure.n)]
+        told = [*(record for record in self._crash if record.n != failure.n), failure]
+        labels = ("last call before it: ", "last record before it: ")
+        last = list(zip(labels, self._beside.last(), strict=False))
         return {
-            "class": printable(failure.failure_class, 40),
+            "class": self._class(failure.failure_class),
             "stage": printable(failure.stage, 60),
             "message": [printable(line, LONG) for line in failure.message.splitlines()[:20]],
             "witnesses": [
-                {"name": "", "record": one.n, "who": _who(one), "text": sentence(one), "values": ""} for one in told
+                {
+                    "name": "", "record": one.n, "who": _who(one), "text": f"{label}{_told(one)}", "telling": [],
+                    "values": "",
+                }
+                for label, one in [*last, *(("", one) for one in told)]
             ],
         }  # fmt: skip
 
@@ -295,6 +323,24 @@ def _number(value: int) -> int:
     return value if abs(value) <= LARGEST else 0
 
 
+def _apart(witnesses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the values that are the same in all of a finding's records, unless no value would be left."""
+    values = [set(one["telling"]) for one in witnesses]
+    common = set[str].intersection(*values) if len(values) > 1 else set[str]()
+    if any(one - common for one in values):
+        for witness in witnesses:
+            witness["telling"] = [value for value in witness["telling"] if value not in common]
+    return witnesses
+
+
+def _shown(findings: list[Finding]) -> list[Finding]:
+    """Return findings in the order of their cards: those that decide before others, of each kind the cause first."""
+    kinds: dict[tuple[int, int], list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault(_weight(finding), []).append(finding)
+    return [finding for kind in sorted(kinds) for finding in ordered(kinds[kind])]
+
+
 def _weight(finding: Finding) -> tuple[int, int]:
     order = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 1}
     return int(finding.level in MINOR), order.get(finding.verdict, 2)
@@ -307,6 +353,14 @@ def _worth(guest: str) -> str:
 def _who(record: r.Record) -> str:
     driver, seq = getattr(record, "driver", ""), getattr(record, "seq", 0)
     return f"{printable(driver, 40)} #{seq}" if seq and isinstance(driver, str) else speaker(record)
+
+
+def _told(record: r.Record) -> str:
+    return (
+        f"the run ended early in stage {printable(record.stage, 60)}"
+        if isinstance(record, r.RunFailure)
+        else sentence(record)
+    )
 
 
 def _crashed(record: r.Record) -> bool:

@@ -10,9 +10,22 @@ from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import Absent
 from harness.report.escape import printable
+from harness.report.page.telling import ROUTINES
 from harness.report.sentence import CALLS
 
 CHANGE = "processor change callback"
+
+
+_OWN: dict[type, str] = {
+    d.Hello: "which has just been loaded",
+    d.Overrun: "whose ring overwrote records",
+    d.Work: "worker",
+    d.Alloc: "allocation",
+    d.Free: "free",
+    d.Bind: "binding of a thread or DPC",
+    d.Grow: "buffer",
+}
+"""What a driver did by itself, outside callbacks and calls."""
 
 
 def at_fault(finding: Finding, shown: Sequence[r.Record], missing: Sequence[r.Record] = ()) -> str:
@@ -20,6 +33,9 @@ def at_fault(finding: Finding, shown: Sequence[r.Record], missing: Sequence[r.Re
 
     ``missing`` are records beside which others are missing: there the capture is at fault.
     """
+    routine = ROUTINES.get(finding.rule, "")
+    if routine and shown:
+        return f"{routine}, called in {_part(shown[-1])}"
     told = list(dict.fromkeys(filter(None, map(_part, shown))))
     told += dict.fromkeys(
         f"what was captured of driver {printable(m.driver, 60)}"
@@ -38,7 +54,9 @@ def _part(record: r.Record) -> str:
         state = d.STATE_NAMES.get(record.state, f"state {record.state}")
         return f"{CHANGE}, {state} for processor {record.nt}"
     if isinstance(record, d.AsyncEnter):
-        what = {"cpu": "processor", "memory": "memory"}.get(record.cls, printable(record.cls, 40))
+        what = {"cpu": "processor", "memory": "memory"}.get(record.cls) or printable(
+            d.class_name(record.cls), 40
+        )
         return f"Plug and Play notification callback, {what} {printable(record.event, 40)}"
     if isinstance(record, d.AsyncExit):
         return "Plug and Play notification callback"
@@ -67,6 +85,6 @@ def _of_host(record: r.Record) -> str:
         return f"operation {record.index}"
     if isinstance(record, r.Channel):
         return f"capture channel {printable(record.name, 60)}"
-    if isinstance(record, d.Hello | d.Overrun | d.Work | d.Alloc | d.Free | d.Bind | d.Grow):
-        return f"driver {printable(record.driver, 60)}, {type(record).__struct_config__.tag}"
+    if isinstance(record, d.DriverRecord):
+        return f"driver {printable(record.driver, 60)}, {_OWN.get(type(record), '')}".rstrip(", ")
     return ""

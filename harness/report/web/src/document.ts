@@ -6,6 +6,8 @@ export interface Witness {
   record: number;
   who: string;
   text: string;
+  /** The values that the rule compares, each as `Name = value`. */
+  telling: string[];
   values: string;
 }
 
@@ -24,6 +26,10 @@ export interface Finding {
   chain: string[];
   clock: string;
   consequences: string[];
+  /** How often more the same cause breaks the same rule. */
+  again: number;
+  /** Whether it may be broken only because of another one. */
+  follows: boolean;
 }
 
 export interface Rule {

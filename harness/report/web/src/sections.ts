@@ -59,7 +59,7 @@ function witnesses(list: readonly Witness[], select: Select, rule = ""): HTMLEle
         one.name ? el("span", { class: "name" }, one.name) : null,
         el("span", { class: "number" }, `record ${one.record}`),
         el("span", { class: "who" }, one.who),
-        el("span", { class: "text" }, one.text),
+        el("span", { class: "text" }, one.text, ...one.telling.flatMap((value) => [" ", el("strong", { class: "telling" }, value)])),
       ),
     ),
   );
@@ -70,10 +70,10 @@ function card(finding: Finding, select: Select, others: readonly Finding[] = [])
   const attempt = [finding.attempt, finding.step ? `step ${finding.step} of the plan` : ""].filter(Boolean).join(", ");
   const word = finding.verdict === "violated" ? (finding.minor ? "warning" : "violated") : finding.verdict === "holds" ? "found" : finding.verdict;
   const more = [...finding.chain, finding.clock].filter(Boolean);
-  return el(
-    "article",
-    { class: `card ${finding.minor ? "minor" : finding.verdict}` },
-    el("h3", {}, el("code", {}, finding.rule), " ", el("span", { class: `chip ${finding.minor ? "minor" : finding.verdict}` }, word)),
+  const times = others.length + finding.again;
+  const kind = finding.minor ? "minor" : finding.verdict;
+  const head = el("h3", {}, el("code", {}, finding.rule), " ", el("span", { class: `chip ${kind}` }, word));
+  const body = [
     finding.says ? el("p", { class: "says" }, el("strong", {}, "The rule: "), sentence(finding.says)) : null,
     el("p", { class: "reason" }, el("strong", {}, finding.verdict === "violated" ? "Instead: " : "Here: "), sentence(finding.reason)),
     el("p", { class: "fault" }, el("strong", {}, "At fault: "), finding.fault, attempt ? el("span", { class: "quiet" }, ` (${attempt})`) : null),
@@ -81,19 +81,29 @@ function card(finding: Finding, select: Select, others: readonly Finding[] = [])
     more.length
       ? el("details", {}, el("summary", {}, "Why these records show it"), el("ul", {}, ...more.map((line) => el("li", {}, line))))
       : null,
+    times && !others.length ? el("p", { class: "quiet" }, `The same rule, ${counted(times, "more time")}.`) : null,
     others.length
       ? el(
           "details",
           {},
-          el("summary", {}, `The same rule, ${counted(others.length, "more time")}`),
+          el("summary", {}, `The same rule, ${counted(times, "more time")}`),
           ...others.flatMap((other) => [el("p", { class: "reason" }, sentence(other.reason)), witnesses(other.witnesses, select, other.rule)]),
         )
       : null,
     finding.consequences.length
-      ? el("details", {}, el("summary", {}, `The same cause breaks ${counted(finding.consequences.length, "more rule")}`), el("ul", {}, ...finding.consequences.map((line) => el("li", {}, line))))
+      ? el("details", {}, el("summary", {}, sameCause(finding.consequences)), el("ul", {}, ...finding.consequences.map((line) => el("li", {}, line))))
       : null,
     finding.pages.length ? el("p", { class: "sources" }, "Documented in ", ...joined(finding.pages.map(source))) : null,
-  );
+  ];
+  if (!finding.follows) return el("article", { class: `card ${kind}` }, head, ...body);
+  const summary = el("summary", {}, head, el("span", { class: "quiet" }, sentence(finding.reason)));
+  return el("article", { class: `card follows ${kind}` }, el("details", {}, summary, ...body));
+}
+
+/** Return how many more rules a cause breaks, with their names. */
+function sameCause(consequences: readonly string[]): string {
+  const names = [...new Set(consequences.map((line) => line.split(":")[0] ?? ""))];
+  return `The same cause breaks ${counted(names.length, "more rule")}: ${names.join(", ")}`;
 }
 
 /** Return what decided the verdict, first of all on the page; null if nothing did. */
@@ -107,25 +117,16 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   const shown = all.filter((finding) => !again(finding) || finding === all.find(again));
   const told = new Set(shown.flatMap((one) => [one.rule, ...one.consequences.map((line) => line.split(":")[0])]));
   const reasons = data.reasons.filter((reason) => !told.has(reason.split(":")[0] ?? "") && reason !== data.sentence);
-  const children: (Node | null)[] = [];
-  if (data.failure) {
-    const failure = data.failure;
-    children.push(
-      el(
-        "article",
-        { class: "card unknown" },
-        el("h3", {}, "Stage ", el("code", {}, failure.stage), " failed ", el("span", { class: "chip unknown" }, data.failure_class || failure.class)),
-        el("pre", { class: "message", tabindex: 0 }, failure.message.join("\n")),
-        witnesses(failure.witnesses, select),
-      ),
-    );
-  }
+  const children: Node[] = [];
+  const failed = data.failure ? failureCard(data, data.failure, select) : null;
+  if (failed && !broken.length) children.push(failed);
   const byRule = new Map<string, Finding[]>();
   for (const finding of shown) byRule.set(finding.rule, [...(byRule.get(finding.rule) ?? []), finding]);
   // Also those that the same cause breaks, which have no card of their own.
   const minor = new Set(data.findings.filter((finding) => finding.minor).map((finding) => finding.rule));
   const violated = data.rules.filter((rule) => rule.verdict === "violated" && !minor.has(rule.rule)).map((rule) => rule.rule);
-  const names = broken.length ? violated.filter((rule) => causeOf(rule, broken) !== undefined) : [...byRule.keys()];
+  const among = violated.filter((rule) => !byRule.has(rule) && causeOf(rule, broken) !== undefined);
+  const names = broken.length ? [...byRule.keys(), ...among] : [...byRule.keys()];
   if (names.length > 1) {
     const chips = names.map((rule) =>
       el("button", { type: "button", class: "link", click: () => {
@@ -136,9 +137,15 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
     );
     children.push(el("p", { class: "broken" }, `${counted(names.length, "rule")}: `, ...joined(chips)));
   }
-  for (const [first, ...others] of [...byRule.values()].slice(0, MOST_CARDS)) {
-    if (first) children.push(card(first, select, others.slice(0, 20)));
+  const cards = [...byRule.values()].slice(0, MOST_CARDS);
+  let followed = false;
+  for (const [first, ...others] of cards) {
+    if (!first) continue;
+    if (first.follows && !followed) children.push(el("p", { class: "quiet after" }, broken.length ? "What may follow from it:" : "What is therefore not known:"));
+    followed ||= first.follows;
+    children.push(card(first, select, others.slice(0, 20)));
   }
+  if (failed && broken.length) children.push(failed);
   const more = byRule.size - MOST_CARDS + data.more_findings;
   if (more > 0) children.push(el("p", { class: "quiet" }, `And ${counted(more, "more")}: the table of rules has them all.`));
   if (data.verdict !== "holds" && reasons.length) {
@@ -148,7 +155,18 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   return section("broke", data.verdict === "violated" ? "What broke" : "Why it is not known", ...children);
 }
 
-/** Return the finding that tells why a rule is broken: its own, or the one that has it among its consequences. */
+/** Return what ended the run early: the stage, the message, and what was last recorded before it. */
+function failureCard(data: RunDocument, failure: NonNullable<RunDocument["failure"]>, select: Select): HTMLElement {
+  return el(
+    "article",
+    { class: "card unknown" },
+    el("h3", {}, "Stage ", el("code", {}, failure.stage), " failed ", el("span", { class: "chip unknown" }, data.failure_class || failure.class)),
+    el("pre", { class: "message", tabindex: 0 }, failure.message.join("\n")),
+    witnesses(failure.witnesses, select),
+  );
+}
+
+/** Return the finding that says why a rule is broken: its own, or the one that has it among its consequences. */
 function causeOf(rule: string, findings: readonly Finding[]): Finding | undefined {
   const consequence = (finding: Finding): boolean => finding.consequences.some((line) => line.split(":")[0] === rule);
   return findings.find((finding) => finding.rule === rule) ?? findings.find(consequence);
@@ -261,7 +279,8 @@ export function again(data: RunDocument): HTMLElement {
 }
 
 function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
+  // A name that a sentence begins with stays as it is.
+  const first = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }
 

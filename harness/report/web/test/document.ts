@@ -6,8 +6,8 @@ import { made } from "./made/records";
 
 const finding = (names: string[], chain: string[]): Finding => ({
   rule: "R", level: "error", verdict: "violated", minor: false, says: "", pages: [], reason: "", attempt: "", step: 0,
-  fault: "", clock: "", consequences: [], chain,
-  witnesses: names.map((name, place) => ({ name, record: place + 1, who: "", text: "", values: "" })),
+  fault: "", clock: "", consequences: [], chain, again: 0, follows: false,
+  witnesses: names.map((name, place) => ({ name, record: place + 1, who: "", text: "", telling: [], values: "" })),
 });
 
 test("the first place that is not below is found", () => {
