@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 from harness.errors import MissingPart
@@ -51,6 +51,9 @@ def install_extra(extra: str, prefix: Path | None = None) -> str:
 
 def extra_packages(extra: str) -> list[str]:
     """Return the names of the packages in ``extra``, none if the package is not installed."""
+    # Imported here: reading mail headers, as it does, is slow to load, and most commands need no extra.
+    from importlib import metadata
+
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:

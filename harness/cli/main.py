@@ -6,46 +6,17 @@ Help is plain text, and commands import what they need only when they run, so th
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
 
 import typer
-import typer.main
 
-import harness
 from harness.choice import suggest
-from harness.cli import (
-    accept,
-    attach,
-    check,
-    completion,
-    diff,
-    doctor,
-    driver,
-    etl,
-    evidence,
-    gc,
-    history,
-    importing,
-    nightly,
-    observe,
-    plan,
-    ps,
-    report,
-    repro,
-    reserve,
-    rules,
-    run,
-    setup,
-    show,
-    store,
-    template,
-)
+from harness.cli import completion
+from harness.cli.command_tree import command_for, command_tree
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError, of_shortage
@@ -54,68 +25,6 @@ from harness.invocation import program
 
 DEBUG = "HOTPLUG_HARNESS_DEBUG"
 """Environment variable that, when not empty, lets errors show their traceback."""
-
-app = typer.Typer(
-    name="harness",
-    help="Hot-add vCPUs and DIMMs to guests under QEMU, and judge whether a driver was notified as Windows documents.",
-    epilog="Exit codes: 0 holds, 1 violated, 3 unknown, 64 usage and plan, 69 infrastructure, 128 + N signal N.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"max_content_width": 100, "help_option_names": ["--help", "-h"]},
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from pathlib import Path
-
-        from harness.cli.revision import revision
-
-        at = revision(Path(harness.__file__).parent)
-        say(f"harness {harness.__version__}" + (f" ({at})" if at else ""))
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Print version and revision and exit.", callback=_version, is_eager=True
-        ),
-    ] = False,
-) -> None:
-    pass
-
-
-run.register(app)
-show.register(app)
-check.register(app)
-report.register(app)
-diff.register(app)
-repro.register(app)
-attach.register(app)
-evidence.register(app)
-nightly.register(app)
-history.register(app)
-store.register(app)
-accept.register(app)
-rules.register(app)
-doctor.register(app)
-setup.register(app)
-ps.register(app)
-reserve.register(app)
-gc.register(app)
-importing.register(app)
-observe.register(app)
-plan.register(app)
-etl.register(app)
-driver.register(app)
-template.register(app)
-completion.register(app)
-
 
 FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--night": "--name"}
 """Former names of options. They work for one release and are not documented."""
@@ -168,16 +77,10 @@ def _trace() -> None:
         traceback.print_exc()
 
 
-@functools.cache
-def _command() -> Any:
-    """Return the command that ``app`` describes, built once: Typer reads the signature of each subcommand for it."""
-    return typer.main.get_command(app)
-
-
 def _run(words: list[str]) -> int:
-    command = _command()
     if completion.VARIABLE in os.environ:
-        completion.answer(command)
+        completion.answer(command_tree())
+    command = command_for(words)
     arguments = [*words]
     for place, word in enumerate(_options_of(words)):
         arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)

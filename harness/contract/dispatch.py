@@ -71,7 +71,7 @@ def source(
 
 
 def _name(rule: Rule) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in rule.id)
+    return re.sub(r"\W", "_", rule.id)
 
 
 def _record(kind: type[Record], rules: Sequence[Rule], *, taken_in: bool, shown: bool) -> list[str]:

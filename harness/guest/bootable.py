@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from harness.capture.live.budget import ChannelBudget, RunBudget
 from harness.capture.live.channel_limits import ChannelLimits
-from harness.capture.mapping.driver_map import DriverMap
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
 from harness.history.writer import HistoryWriter
 from harness.machine.accelerator import BootImage
 from harness.machine.machine import Machine, MachineSpec
+
+if TYPE_CHECKING:
+    from harness.capture.mapping.driver_map import DriverMap
 
 
 class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -452,6 +452,7 @@ class GuestBoot:
         with self._stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
             deadline = Deadline(budget.boot, f"boot {request.guest}")
+            _load_what_judges()
             if snapshot is None:
                 guest.wait_ready(deadline)
             else:
@@ -480,6 +481,13 @@ class GuestBoot:
         finally:
             if self.facts.differs != known:
                 self._directory.write_facts(self.facts)
+
+
+def _load_what_judges() -> None:
+    """Load the modules that judge the run and display its verdict, while the guest is busy with itself."""
+    import harness.contract.checker
+    import harness.report.run_summary
+    import harness.run.judging  # noqa: F401
 
 
 def _difference(qemu: QemuBuild, other: str, spec: MachineSpec) -> str:

@@ -2,30 +2,32 @@
 """Judges many recorded runs in parallel processes, and returns the verdicts in the order of the given runs.
 
 A process streams one history at a time, and the number of waiting verdicts is limited by the window, so
-memory use does not depend on the length of the histories. A failure with one run, even the sudden end of its
+memory use does not depend on the length of the histories. What it takes to have processes is imported where they start:
+most commands judge one run. A failure with one run, even the sudden end of its
 process, is the result of that run only.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.capture.offline.recordings import recordings
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Judged
-from harness.driver.source import driver_folder
 from harness.errors import ExitCode, HarnessError
 from harness.history.reader import History
 from harness.history.run_directory import Brief, RunDirectory, history_file
 from harness.interrupts import ENDING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 WORTH_PROCESSES = 1 << 20
 """Minimum bytes of histories for starting processes; less is judged faster than processes start."""
@@ -62,6 +64,7 @@ def joined(history: History) -> History:
     # The readers of these formats are rarely needed, and slow to import.
     from harness.capture.mapping.driver_map import kept_in
     from harness.capture.offline.joined import JoinedHistory
+    from harness.driver.source import driver_folder
 
     described = kept_in(history.path.parent) or driver_folder() / "src" / "hpnotify.man"
     return JoinedHistory(history, files, described)
@@ -173,6 +176,8 @@ def _in_parallel(
 
 def _ready(crew: Sequence[_Worker]) -> list[_Worker]:
     """Wait until at least one busy process has a result, or has ended, and return all such processes."""
+    from multiprocessing.connection import wait
+
     ready = wait([worker.connection for worker in crew if worker.place is not None])
     return [worker for worker in crew if worker.connection in ready]
 
@@ -185,6 +190,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
+        import multiprocessing
+
         # Forked, because a new interpreter takes longer to start than most runs take to judge.
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
@@ -242,7 +249,10 @@ def _work(connection: Connection, other_end: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
+    parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
         os._exit(ExitCode.INTERRUPTED)

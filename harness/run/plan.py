@@ -179,6 +179,15 @@ def built_in_plans() -> dict[str, Plan]:
     return {plan.name: plan for plan in sorted(plans, key=lambda plan: plan.name)}
 
 
+def _built_in(wanted: str) -> Plan | None:
+    """Return the built-in plan in the file that is named as plans are, without decoding the others; None if there is none."""
+    entry = resources.files("harness.run") / "plans" / f"{wanted}.toml"
+    if not wanted or not entry.is_file():
+        return None
+    plan = decode_plan(entry.read_text(encoding="utf-8"), name=f"plans/{entry.name}")
+    return plan if plan.name == wanted else None
+
+
 def grouped(plans: Iterable[Plan]) -> dict[str, list[Plan]]:
     """Return plans by what they show: the built-in plans' groups in their order, then others, the empty one last."""
     found: dict[str, list[Plan]] = {shown: [] for shown in SHOWN}
@@ -196,6 +205,8 @@ def find_plan(wanted: str) -> Plan:
     """
     if "/" in wanted or wanted.endswith(".toml"):
         return decode_plan(read_document(Path(wanted)), name=wanted)
+    if (plan := _built_in(wanted)) is not None:
+        return plan
     plans = built_in_plans()
     if wanted in plans:
         return plans[wanted]

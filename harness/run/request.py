@@ -7,15 +7,17 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.capture.mapping.driver_map import DriverMap
-from harness.capture.mapping.driver_map import load as load_map
 from harness.errors import UsageError
 from harness.guest.fault_injection import UNPLUG_FAULTS
 from harness.run.operation import LoadDriver, Migrate
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
 from harness.run.rehearsal import rehearse
+
+if TYPE_CHECKING:
+    from harness.capture.mapping.driver_map import DriverMap
 
 
 def _no_text(word: str) -> UsageError:
@@ -85,4 +87,8 @@ class RunRequest(RunOptions):
 
     def mapped(self) -> DriverMap | None:
         """Return the decoded driver map, None without one. Raises BadDocument."""
-        return load_map(Path(self.driver_map)) if self.driver_map else None
+        if not self.driver_map:
+            return None
+        from harness.capture.mapping.driver_map import load
+
+        return load(Path(self.driver_map))

@@ -11,14 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 import harness
-from harness.capture.mapping.driver_map import keep as keep_map
 from harness.config import to_plain
-from harness.contract.checker import Judge, judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import (
@@ -41,13 +39,15 @@ from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
 from harness.run.handover import FOLDER, hand_over, summary
-from harness.run.judging import joined
 from harness.run.operation import Operation
 from harness.run.option import options_of
 from harness.run.options import RunOptions
 from harness.run.request import RunRequest
 from harness.run.silence import blame
 from harness.run.stage import Stages
+
+if TYPE_CHECKING:
+    from harness.contract.checker import Judge
 
 RunEnd = Literal["completed", "failed", "interrupted"]
 Learnt = Callable[[RunFacts], None]
@@ -238,6 +238,9 @@ class Run:
 
     def judge(self) -> RunVerdict:
         """Judge the history on disk; store ``verdict.json``, and the result of the run in ``run.json``."""
+        from harness.contract.checker import judge_history
+        from harness.run.judging import joined
+
         recorded, judge = self._recorded
         self._judged = joined(recorded)
         verdict = judge.finish() if self._judged is recorded else judge_history(self._judged)
@@ -322,12 +325,17 @@ class Run:
     @functools.cached_property
     def _recorded(self) -> tuple[History, Judge]:
         """The history on disk, and its judge: each record is decoded once and judged once. Raises BadHistory."""
+        from harness.contract.checker import Judge
+
         history = History(self.directory.path)
         return history, Judge(history)
 
     def _begin(self) -> None:
         self.directory.write_facts(self.facts)
-        keep_map(self.request.mapped(), self.directory.path)
+        if (mapped := self.request.mapped()) is not None:
+            from harness.capture.mapping.driver_map import keep
+
+            keep(mapped, self.directory.path)
         self.writer.write(
             Header(
                 format=FORMAT,

@@ -13,7 +13,8 @@ import pytest
 import typer.main
 
 from harness.cli.completion import SHELLS, source_of
-from harness.cli.main import app, main
+from harness.cli.command_tree import whole
+from harness.cli.main import main
 from harness.errors import ExitCode
 from harness.guest.guest_types import GUEST_TYPES
 from harness.run.plan import built_in_plans
@@ -123,7 +124,7 @@ def test_every_parameter_that_names_something_of_the_harness_is_completed() -> N
         for name, inner in getattr(command, "commands", {}).items():
             visit(inner, f"{path} {name}")
 
-    visit(typer.main.get_command(app), "harness")
+    visit(typer.main.get_command(whole()), "harness")
     assert [] == missing
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import typer.main
 
-from harness.cli.main import app
+from harness.cli.command_tree import whole
 from harness.contract.coverage import RuleCoverage
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import RunVerdict
@@ -21,7 +21,7 @@ from harness.report.observations import AnswerComparison, ComparisonResult
 from harness.report.rule_text import rule_document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
-COMMAND = typer.main.get_command(app)
+COMMAND = typer.main.get_command(whole())
 
 
 def section(title: str) -> str:

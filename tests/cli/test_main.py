@@ -10,16 +10,20 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from cli.test_check import record
+from report.records import hot_add
 
 import harness
 from harness.cli import main as command_line
+from harness.cli.command_tree import COMMANDS as MODULES
+from harness.cli.command_tree import command_for, command_tree, whole
 from harness.cli.revision import revision
 from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
 from harness.interrupts import Interrupted
 
 Caught = pytest.CaptureFixture[str]
 
-COMMANDS = list(typer.main.get_command(command_line.app).commands)  # type: ignore[attr-defined]
+COMMANDS = list(typer.main.get_command(whole()).commands)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -30,11 +34,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
     def fail() -> None:
         raise raised[0]
 
-    command_line.app.command("fail", hidden=True)(fail)
-    command_line._command.cache_clear()
+    whole().command("fail", hidden=True)(fail)
+    command_tree.cache_clear()
     yield raised
-    command_line.app.registered_commands.pop()
-    command_line._command.cache_clear()
+    whole().registered_commands.pop()
+    command_tree.cache_clear()
 
 
 def harness_process(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -249,3 +253,46 @@ def test_starting_up_imports_no_heavy_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout.splitlines()[-1] == "[] False False"
+
+
+MOST_MODULES = {"--help": 215, "show": 280, "check": 280}
+"""The most modules that a command may load, Python's own included: loading them is most of what a short command does."""
+
+
+def loaded(*arguments: str) -> list[str]:
+    """Execute a command line in a process of its own; return the modules that it loaded."""
+    program = (
+        "import sys, os; from harness.cli.main import main; main(); sys.stdout.flush();"
+        "os.write(2, ('\\n' + ' '.join(sys.modules)).encode())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=120
+    )
+    return ended.stderr.splitlines()[-1].split()
+
+
+HEAVY = {
+    "alembic", "hypothesis", "jinja2", "libvirt", "paramiko", "prompt_toolkit", "pycdlib", "pydantic", "pytest", "requests",
+    "sqlalchemy", "winrm",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["--help", "show", "check"])
+def test_a_command_loads_what_it_needs(command: str, tmp_path: Path) -> None:
+    """Help, and commands that read a run, load few modules, and no library that is for something else."""
+    run = record(tmp_path / "run", hot_add().records)
+    found = loaded(command, *([] if command == "--help" else [str(run)]))
+    assert set() == HEAVY & {name.partition(".")[0] for name in found}
+    assert len(found) <= MOST_MODULES[command]
+
+
+def test_each_command_is_in_the_module_that_the_table_names() -> None:
+    """The tree of one module has the command, the same as the whole tree; help has every command with its summary."""
+    every = command_tree().commands
+    assert {*MODULES} == {*every}
+    shown = command_for(["--help"]).commands
+    assert [*every] == [*shown]
+    for name, module in MODULES.items():
+        assert shown[name].get_short_help_str(60) == every[name].get_short_help_str(60)
+        alone = command_tree(module).commands[name]
+        assert [one.name for one in alone.params] == [one.name for one in every[name].params]

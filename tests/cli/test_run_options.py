@@ -18,7 +18,8 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cli.main import app, main
+from harness.cli.command_tree import whole
+from harness.cli.main import main
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
 from harness.lab.matrix import LabDocument, decode_matrix, document_kind
@@ -28,7 +29,7 @@ from harness.size import Size
 from harness.testing.settings import SETTINGS, Settings
 
 OPTIONS = options_of(RunOptions)
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(whole()).commands  # type: ignore[attr-defined]
 
 
 def offered(door: str) -> set[str]:
@@ -96,7 +97,7 @@ class More(options.RunOptions):
 options.RunOptions = More
 
 import typer.main
-from harness.cli.main import app
+from harness.cli.command_tree import whole
 from harness.repro.recorded_run import RunRequest
 from harness.run.operation import Quiesce
 from harness.run.plan import Plan
@@ -104,7 +105,7 @@ from harness.run.run import Run
 from harness.lab.matrix import decode_matrix
 from harness.testing.settings import SETTINGS
 
-commands = typer.main.get_command(app).commands
+commands = typer.main.get_command(whole()).commands
 text = 'shiny = "very"\\n[[plan]]\\nplan = "veto"\\n'
 lab = decode_matrix(text, name="lab.toml", base=Path())
 here = Path(sys.argv[1])

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 from cli.started import Ended, Starter, Stream
 
-from harness.cli.main import app
+from harness.cli.command_tree import whole
 from harness.contract.notation import trace
 from harness.errors import ExitCode
 from harness.history.evidence import EvidenceIndex
@@ -93,7 +93,7 @@ def leaves(command: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield from leaves(one, f"{name} {word}".strip())
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
+COMMANDS = dict(leaves(typer.main.get_command(whole())))
 
 
 @pytest.fixture(scope="module")

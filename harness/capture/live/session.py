@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from harness.capture.dbgprint.channel import DebuggerChannel
 from harness.capture.live.budget import RunBudget
 from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.live.console import ConsoleWatch
 from harness.capture.live.debugcon import DebugPortDecoder
-from harness.capture.live.event_lines import EventLines
 from harness.capture.live.follower import Follower
-from harness.capture.mapping.driver_map import DriverMap
 from harness.deadline import Deadline
 from harness.history.driver import DriverRecord, Hello
 from harness.history.record import Channel, Clock, Console, Stage
 from harness.history.writer import HistoryWriter
+
+if TYPE_CHECKING:
+    from harness.capture.live.event_lines import EventLines
+    from harness.capture.mapping.driver_map import DriverMap
 
 
 class Capture:
@@ -46,9 +48,11 @@ class Capture:
         log: Path | None = None,
     ) -> None:
         self.console = ConsoleWatch()
-        self.debug_port: DebugPortDecoder | EventLines = (
-            DebugPortDecoder() if mapped is None else EventLines(mapped, resumed=resumed)
-        )
+        self.debug_port: DebugPortDecoder | EventLines = DebugPortDecoder()
+        if mapped is not None:
+            from harness.capture.live.event_lines import EventLines
+
+            self.debug_port = EventLines(mapped, resumed=resumed)
         self._writer = writer
         self._clocks: set[str] = set()
         self._follower = Follower()

@@ -129,13 +129,11 @@ class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
         return {kind: sorted(names) for kind, names in found.items()}
 
 
-def keep(kept: DriverMap | None, directory: Path) -> None:
+def keep(kept: DriverMap, directory: Path) -> None:
     """Copy the map and its manifest to a run directory, so that the run's logs can be read without the driver's folder.
 
     Raises InfrastructureError.
     """
-    if kept is None:
-        return
     try:
         place = directory / DRIVER_MAP
         place.parent.mkdir(mode=0o700)

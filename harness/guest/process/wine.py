@@ -3,6 +3,8 @@
 
 A double of the framework's loader and the project's own double of the NT kernel stand in for what Wine lacks. The guest
 shows what a compiler, a linker or the binary interface could have got wrong, and nothing about Windows.
+
+The table of guests imports this module in every run, so the driver's build is imported where it is used.
 """
 
 from __future__ import annotations
@@ -13,15 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.driver import build as cross
-from harness.driver import manifest
 from harness.driver.source import digest_of_folders, driver_folder, makefile
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.process.guest import NOT_WINDOWS, ProcessType
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
-from harness.guest.signed_driver import signed_driver
 from harness.history.writer import HistoryWriter
 from harness.invocation import invocation
 from harness.machine.machine import Machine, MachineSpec
@@ -131,6 +130,8 @@ class WineType(ProcessType):
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Build driver, double and prefix, or take them from the cache. Raises MissingPart, which names the package."""
+        from harness.driver import manifest
+
         missing = [need for need in part("wine").missing() if need.package not in UNUSED]
         if missing:
             raise MissingPart(
@@ -179,6 +180,10 @@ def _driver(
     wanted: Path | None, cache: Cache, deadline: Deadline, progress: Callable[[str], None]
 ) -> tuple[Path, str]:
     """Return the driver's file, with its client next to it, and a description of it."""
+    from harness.driver import build as cross
+    from harness.driver import manifest
+    from harness.guest.signed_driver import signed_driver
+
     path = signed_driver(cache, deadline, progress) if wanted is None else wanted
     if path.is_dir():
         path = path / cross.DRIVER
@@ -215,6 +220,8 @@ def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -
 
 def _install(prefix: WinePrefix, double: Path, driver: Path) -> None:
     """Copy the files to where Wine finds them, with an empty transcript. Raises InfrastructureError."""
+    from harness.driver import build as cross
+
     place = prefix.drive / "hpn"
     system = prefix.drive / "windows" / "system32" / "drivers"
     try:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The tree of commands: which module has which command, and the command to execute, with nothing else loaded.
+
+Typer reads the signature of each command that it is given, which takes longer than most commands. So a command line gets a tree
+with the one command that it names, and help at the top gets the commands' names and summaries only.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+import typer.main
+
+import harness
+from harness.cli.output import say
+
+COMMANDS = {
+    "demo": "run", "run": "run", "show": "show", "check": "check", "report": "report", "diff": "diff", "repro": "repro",
+    "attach": "attach", "evidence": "evidence", "nightly": "nightly", "history": "history", "store": "store",
+    "accept": "accept", "rules": "rules", "doctor": "doctor", "setup": "setup", "ps": "ps", "reserve": "reserve", "gc": "gc",
+    "import": "importing", "observe": "observe", "plan": "plan", "etl": "etl", "driver": "driver", "template": "template",
+    "completion": "completion",
+}  # fmt: skip
+"""The module of this room that registers each command."""
+
+HELP = ("--help", "-h")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pathlib import Path
+
+        from harness.cli.revision import revision
+
+        at = revision(Path(harness.__file__).parent)
+        say(f"harness {harness.__version__}" + (f" ({at})" if at else ""))
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print version and revision and exit.", callback=_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def application(modules: Sequence[str]) -> typer.Typer:
+    """Return the application with the commands of ``modules``."""
+    app = typer.Typer(
+        name="harness",
+        help="Hot-add vCPUs and DIMMs to guests under QEMU, and judge whether a driver was notified as Windows documents.",
+        epilog="Exit codes: 0 holds, 1 violated, 3 unknown, 64 usage and plan, 69 infrastructure, 128 + N signal N.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        no_args_is_help=True,
+        context_settings={"max_content_width": 100, "help_option_names": [*HELP]},
+    )
+    app.callback()(_options)
+    for module in modules:
+        importlib.import_module(f"harness.cli.{module}").register(app)
+    return app
+
+
+@functools.cache
+def whole() -> typer.Typer:
+    """Return the application with every command."""
+    return application(list(dict.fromkeys(COMMANDS.values())))
+
+
+@functools.cache
+def command_tree(module: str = "") -> Any:
+    """Return the command of the application with the commands of ``module``, of every module without one."""
+    command = typer.main.get_command(application([module]) if module else whole())
+    _take_as_they_are(command)
+    return command
+
+
+def command_for(words: Sequence[str]) -> Any:
+    """Return a command that executes the command line ``words`` as the whole tree would."""
+    if not words or words[0] in HELP:
+        return _summaries()
+    return command_tree(COMMANDS.get(words[0], ""))
+
+
+@functools.cache
+def _summaries() -> Any:
+    """Return the application with commands that have a summary and no parameters."""
+    shown = application([])
+    for info in whole().registered_commands:
+        shown.command(info.name, help=info.help or (info.callback.__doc__ if info.callback else ""))(_nothing)
+    for group in whole().registered_groups:
+        inner = group.typer_instance
+        text = next((one for one in (group.help, inner.info.help if inner else "") if isinstance(one, str)), "")
+        shown.command(group.name or (inner.info.name if inner else ""), help=text)(_nothing)
+    return typer.main.get_command(shown)
+
+
+def _nothing() -> None:
+    """Do nothing: only the summary of this command is displayed."""
+
+
+class _AsItIs:
+    """Converts a parameter's value only if it does not have the parameter's type yet.
+
+    Typer's conversion loads pydantic, which takes longer than all other imports of a run together.
+    """
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the converted value. Raises what Typer's own conversion raises."""
+        kind = param.type_descriptor.annotation
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        if not several and kind in (str, int, float) and type(value) is kind:
+            return value
+        if several and kind == list[str] and isinstance(value, list | tuple):
+            if all(type(one) is str for one in value):
+                return list(value)
+        return self._whole(param).coerce(value, param=param, ctx=ctx)
+
+
+def _take_as_they_are(command: Any) -> None:
+    """Set the conversion of each parameter of ``command`` and its subcommands, where this Typer converts by pydantic."""
+    try:
+        from typer._coercion import build_runtime_param
+    except ImportError:
+        return
+
+    def whole(param: Any) -> Any:
+        return build_runtime_param(param.type_descriptor)
+
+    # Typer makes the help option on first use, and converts its absence too.
+    shown = command.get_help_option(typer.Context(command, help_option_names=[*HELP]))
+    for parameter in [*command.params, *([shown] if shown is not None else [])]:
+        descriptor = getattr(parameter, "type_descriptor", None)
+        info = getattr(descriptor, "parameter_info", None)
+        # What has a parser or bounds is converted, or checked, in any case.
+        if info is not None and not any((info.parser, info.min is not None, info.max is not None)):
+            parameter._runtime_param = _AsItIs(whole)  # noqa: SLF001 - there is no public way; without it Typer is only slower
+    for inner in getattr(command, "commands", {}).values():
+        _take_as_they_are(inner)
