@@ -99,7 +99,9 @@ def _summaries() -> Any:
         shown.command(info.name, help=info.help or (info.callback.__doc__ if info.callback else ""))(_nothing)
     for group in whole().registered_groups:
         inner = group.typer_instance
-        text = next((one for one in (group.help, inner.info.help if inner else "") if isinstance(one, str)), "")
+        text = next(
+            (one for one in (group.help, inner.info.help if inner else "") if isinstance(one, str)), ""
+        )
         shown.command(group.name or (inner.info.name if inner else ""), help=text)(_nothing)
     return typer.main.get_command(shown)
 
@@ -125,9 +127,8 @@ class _AsItIs:
             return () if several else None
         if not several and kind in (str, int, float) and type(value) is kind:
             return value
-        if several and kind == list[str] and isinstance(value, list | tuple):
-            if all(type(one) is str for one in value):
-                return list(value)
+        if several and kind == list[str] and isinstance(value, list | tuple) and {str} >= {*map(type, value)}:
+            return list(value)
         return self._whole(param).coerce(value, param=param, ctx=ctx)
 
 

@@ -31,6 +31,7 @@ from harness.lab.nightly_state import CellOutcome
 from harness.report.observations import AnswerComparison, QuestionAnswer
 from harness.report.operations import OperationOutcome
 from harness.report.pack import PackManifest
+from harness.report.timing import TimedStage
 from harness.report.transcript_comparison import TranscriptDifference
 from harness.repro.recorded_run import Signature
 from harness.repro.repetition import Repetition, RunContrast
@@ -119,6 +120,13 @@ class ShowDocument(TypedDict):
     verdict: RunVerdict
     operations: list[OperationOutcome]
     timeline: list[str]
+
+
+class TimingDocument(TypedDict):
+    """The stages of a recorded run, with their times in milliseconds."""
+
+    path: str
+    stages: list[TimedStage]
 
 
 class ReportDocument(TypedDict):
@@ -525,7 +533,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "demo": [RunDocument],
     "run": [RunDocument],
     "check": [CheckDocument],
-    "show": [ShowDocument],
+    "show": [ShowDocument, TimingDocument],
     "report": [ReportDocument],
     "diff": [DiffDocument, FindingsDiff],
     "repro": [ReproDocument, SessionDocument, RepetitionsDocument],

@@ -12,7 +12,8 @@ from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
-    from harness.cli.documents import ShowDocument
+    from harness.cli.documents import ShowDocument, TimingDocument
+    from harness.history.reader import History
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +30,9 @@ def show(
     ],
     everything: Annotated[
         bool, typer.Option("--all", help="Every record of the history, one line each.")
+    ] = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Only how long each stage took, and each consequence of an add.")
     ] = False,
     json: Json = False,
 ) -> int:
@@ -51,6 +55,8 @@ def show(
             hint=f"To judge all runs in a directory: {invocation('check', path)}",
         )
     history = open_history(path)
+    if timing:
+        return _say_timing(str(path), history, json=json)
     verdict = judge_history(history)
     note = getattr(history, "note", "")
     if json:
@@ -64,4 +70,18 @@ def show(
         return ExitCode.HOLDS
     say_details(verdict, history, everything=everything)
     say_summary(verdict, history, path=path, notes=[note] if note else [], detailed=True)
+    return ExitCode.HOLDS
+
+
+def _say_timing(path: str, history: History, *, json: bool) -> int:
+    """Print the stages of a run with their times."""
+    from harness.cli.output import say, say_json
+    from harness.report.timing import HEADING, stages
+
+    found = stages(history)
+    if json:
+        document: TimingDocument = {"path": path, "stages": found}
+        say_json(document)
+    else:
+        say([HEADING, *(one.line for one in found)])
     return ExitCode.HOLDS

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from harness.cli.completion import SHELLS, source_of
 from harness.cli.command_tree import whole
+from harness.cli.completion import SHELLS, source_of
 from harness.cli.main import main
 from harness.errors import ExitCode
 from harness.guest.guest_types import GUEST_TYPES

@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from cli.test_check import record
 from report.records import hot_add
@@ -15,6 +16,8 @@ from harness.errors import ExitCode
 from harness.history.reader import History
 from harness.report.run_summary import summary_lines
 from harness.report.timeline import HEADING, timeline
+from harness.report.timing import HEADING as TIMING_HEADING
+from harness.report.timing import stages
 from harness.report.verdict_text import verdict_lines
 
 Caught = pytest.CaptureFixture[str]
@@ -94,3 +97,14 @@ def test_json_has_what_is_shown(run: Path, capsys: Caught) -> None:
         "operations": [],
         "timeline": [*timeline(History(run))],
     } == {**document, "verdict": document["verdict"]["verdict"]}
+
+
+def test_timing_is_the_stages_alone(run: Path, capsys: Caught) -> None:
+    """--timing prints one line per stage; with --json the same stages are one document."""
+    expected = stages(History(run))
+    assert ExitCode.HOLDS == main(["show", "--timing", str(run)])
+    assert [TIMING_HEADING, *(one.line for one in expected)] == capsys.readouterr().out.splitlines()
+    assert ExitCode.HOLDS == main(["show", "--timing", "--json", str(run)])
+    document = json.loads(capsys.readouterr().out)
+    assert [msgspec.to_builtins(one) for one in expected] == document["stages"]
+    assert expected

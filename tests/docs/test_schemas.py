@@ -14,8 +14,8 @@ import typer.main
 from json_schema import check_schema, validate
 
 from docs.schemas import FOLDER, schemas, text
-from harness.cli.documents import DOCUMENTS
 from harness.cli.command_tree import whole
+from harness.cli.documents import DOCUMENTS
 from harness.cli.main import main
 from harness.cli.output import JSON_VERSION
 from harness.contract.notation import trace

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""The loop of a user: one processor added to the twin, by the harness and by two peers, stage by stage. Prints JSON.
+
+The peers are a bare script (``bare_loop.py``, the standard library only) and labgrid (``labgrid_loop.py``), with the harness's own
+QEMU arguments, kernel, initrd, driver and processor. The harness is started as ``harness``, as ``./lab harness`` and under
+pytest. Booted and restored, each round takes one of each, in turn. The times of the harness's stages are those of its records
+(``harness show RUN --timing`` prints them for any run); only the start and the exit of the process are taken from outside.
+
+labgrid is installed from the package index into an environment in the cache directory; where it cannot be had, its column is
+empty. ``--markdown`` prints the table of docs/benchmarks.md instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+from benchmarks.bench_restore import at
+from harness.history.driver import START, SyncEnter
+from harness.history.reader import History
+from harness.history.record import Add, End, GuestEvent, OperationProgress, Ost, Qmp, Record, Stage
+from harness.history.run_directory import RunDirectory
+from harness.setup.cache import cache_directory
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+LABGRID = "labgrid==26.0.1"
+LONGEST = 300
+
+PLAN = 'name = "one-processor"\n\n[[do]]\nop = "add-cpu"\n'
+
+TEST = """\
+def test_one_processor(hotplug):
+    hotplug.add_cpu()
+"""
+
+STAGES = {
+    "start of Python to start of QEMU": ("python", "qemu"),
+    "start of QEMU to ready": ("qemu", "ready"),
+    "ready to `device_add`": ("ready", "add"),
+    "loading the driver, of that": ("ready", "loaded"),
+    "`device_add` to `_OST`": ("add", "ost"),
+    "`device_add` to Start": ("add", "start"),
+    "`device_add` to the guest says online": ("add", "online"),
+    "online to settled": ("online", "settled"),
+    "end to exit": ("end", "exit"),
+    "whole process": ("begin", "exit"),
+}
+"""The rows of the table: the moments at which each stage begins and ends."""
+
+Moments = dict[str, int]
+Environment = dict[str, str]
+
+
+def variables() -> Environment:
+    """Return the environment of every process: bytecode is written, or each start compiles the modules again."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**own, "PYTHONPATH": str(ROOT)}
+
+
+def timed(command: list[str], *, cwd: Path, fed: str = "") -> tuple[Moments, str]:
+    """Execute a command; return when it began and exited, and its output."""
+    began = time.monotonic_ns()
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=variables(),
+        input=fed,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
+        check=False,
+    )
+    exited = time.monotonic_ns()
+    if done.returncode:
+        sys.exit(f"{command}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return {"begin": began, "exit": exited}, done.stdout
+
+
+def moments(records: list[Record]) -> Moments:
+    """Return the moments of a run of the harness from its records."""
+    found: Moments = {}
+
+    def note(moment: str, record: Record) -> None:
+        found.setdefault(moment, record.host_ns)
+
+    for record in records:
+        match record:
+            case Stage(name="qemu", phase="begin"):
+                note("qemu", record)
+            case GuestEvent(event="ready") if "qemu" in found:
+                note("ready", record)
+            case Stage(name="boot", phase="end"):
+                note("ready", record)
+            case Stage(name="driver", phase="end"):
+                note("loaded", record)
+            case Qmp(direction="out", message={"execute": "device_add"}):
+                note("add", record)
+            case Ost() if "add" in found:
+                note("ost", record)
+            case SyncEnter(state=state) if "add" in found and state == START:
+                note("start", record)
+            case GuestEvent(event="online") if "add" in found:
+                note("online", record)
+            case Add(phase="settled"):
+                note("settled", record)
+            case OperationProgress(phase="end"):
+                found["end"] = record.host_ns
+            case End():
+                pass
+    return found
+
+
+class Loop:
+    """The participants: each makes one loop in a new folder and returns its moments."""
+
+    def __init__(self, top: Path, labgrid: Path | None) -> None:
+        self.top = top
+        self.labgrid = labgrid
+        self.made = 0
+        self.command: dict[bool, list[str]] = {}
+        self.memory = ""
+        (top / "one-processor.toml").write_text(PLAN)
+        (top / "test_loop.py").write_text(TEST)
+        (top / "pytest.ini").write_text("[pytest]\n")
+
+    def place(self) -> Path:
+        """Make a folder."""
+        self.made += 1
+        found = self.top / str(self.made)
+        found.mkdir()
+        return found
+
+    def run(self, words: list[str], *, restored: bool) -> Moments:
+        """Run the plan with the harness; remember QEMU's command for the peers."""
+        place = self.place()
+        way = ["--restore"] if restored else ["--cold"]
+        plan = str(self.top / "one-processor.toml")
+        outside, _ = timed([*words, "run", plan, "--accel", "tcg", *way, "--runs", str(place)], cwd=self.top)
+        return {**self.inside(place / "latest", restored=restored), **outside, "python": outside["begin"]}
+
+    def inside(self, run: Path, *, restored: bool) -> Moments:
+        """Return the moments that a run recorded; a bare script's arguments are those of its QEMU."""
+        facts = RunDirectory(run.resolve()).facts()
+        self.command[restored] = list(facts.qemu_argv)
+        if restored and not self.memory:
+            self.memory = str(cache_directory(os.environ) / "states" / facts.state[:16] / "memory")
+        return moments(list(History(run)))
+
+    def harness(self, *, restored: bool) -> Moments:
+        """``harness run``."""
+        return self.run([sys.executable, "-m", "harness"], restored=restored)
+
+    def lab(self, *, restored: bool) -> Moments:
+        """``./lab harness run``."""
+        return self.run([str(ROOT / "lab"), "harness"], restored=restored)
+
+    def pytest(self, *, restored: bool) -> Moments:
+        """The same in a test of a user's suite; its end is that of its last operation, and its exit pytest's."""
+        place = self.place()
+        outside, _ = timed(
+            [
+                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hotplug-accel", "tcg",
+                "--hotplug-boot", "restore" if restored else "cold", "--hotplug-runs", str(place), "test_loop.py",
+            ],
+            cwd=self.top,
+        )  # fmt: skip
+        (run,) = [one for one in place.iterdir() if one.is_dir() and not one.is_symlink()]
+        return {**self.inside(run, restored=restored), **outside, "python": outside["begin"]}
+
+    def bare(self, *, restored: bool) -> Moments:
+        """The bare script."""
+        place = self.place()
+        words = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(HERE / "bare_loop.py"),
+            str(place),
+            self.memory if restored else "",
+        ]
+        outside, said = timed(words, cwd=self.top, fed=json.dumps(at(self.command[restored], place)))
+        return {**json.loads(said), **outside, "python": outside["begin"]}
+
+    def grid(self) -> Moments:
+        """labgrid, which has no restored machines."""
+        place = self.place()
+        words = [str(self.labgrid), str(HERE / "labgrid_loop.py"), str(place)]
+        outside, said = timed(words, cwd=self.top, fed=json.dumps(at(self.command[False], place)))
+        return {**json.loads(said), **outside, "python": outside["begin"]}
+
+
+def labgrid_python() -> Path | None:
+    """Return the Python of an environment with labgrid, None if it cannot be installed here."""
+    place = cache_directory(os.environ) / "labgrid" / LABGRID.partition("==")[2]
+    python = place / "bin" / "python"
+    if not (place / "complete").exists():
+        venv.create(place, with_pip=True, clear=True)
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "-q", LABGRID], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.stderr.write(f"labgrid cannot be installed: {done.stderr.strip().splitlines()[-1:]}\n")
+            return None
+        (place / "complete").touch()
+    return python
+
+
+def measure(rounds: int, *, with_labgrid: bool) -> dict[str, dict[str, list[float]]]:
+    """Return the milliseconds of each stage of each participant."""
+    python = labgrid_python() if with_labgrid else None
+    with tempfile.TemporaryDirectory(prefix="loop-") as name:
+        loop = Loop(Path(name), python)
+        participants = {
+            "ours, booted": lambda: loop.harness(restored=False),
+            "bare, booted": lambda: loop.bare(restored=False),
+            **({"labgrid": loop.grid} if python is not None else {}),
+            "`./lab`, booted": lambda: loop.lab(restored=False),
+            "pytest, booted": lambda: loop.pytest(restored=False),
+            "ours, restored": lambda: loop.harness(restored=True),
+            "bare, restored": lambda: loop.bare(restored=True),
+            "`./lab`, restored": lambda: loop.lab(restored=True),
+            "pytest, restored": lambda: loop.pytest(restored=True),
+        }
+        found: dict[str, dict[str, list[float]]] = {
+            one: {stage: [] for stage in STAGES} for one in participants
+        }
+        for number in range(rounds + 1):
+            for participant, work in participants.items():
+                seen = work()
+                # The first round makes the snapshot and warms every cache; it does not count.
+                for stage, (begin, end) in STAGES.items():
+                    if number and begin in seen and end in seen:
+                        found[participant][stage].append((seen[end] - seen[begin]) / 1e6)
+    return found
+
+
+def text(samples: list[float]) -> str:
+    """Return the median with its range, in milliseconds."""
+    if not samples:
+        return "-"
+    return f"{statistics.median(samples):.0f} ({min(samples):.0f} to {max(samples):.0f})"
+
+
+def markdown(found: dict[str, dict[str, list[float]]]) -> str:
+    """Return the table of docs/benchmarks.md."""
+    said = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False
+    )
+    rounds = len(next(iter(found.values()))["whole process"])
+    lines = [
+        f"From {time.strftime('%Y-%m-%d')}, revision {said.stdout.strip()}, {os.cpu_count()} cores,",
+        f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; medians and ranges of {rounds} interleaved rounds, in ms:",
+        "",
+        f"| stage | {' | '.join(found)} |",
+        f"| --- |{' --- |' * len(found)}",
+        *(f"| {stage} | {' | '.join(text(found[one][stage]) for one in found)} |" for stage in STAGES),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without-labgrid", action="store_true")
+    parser.add_argument("--markdown", action="store_true", help="print the table of docs/benchmarks.md")
+    arguments = parser.parse_args()
+    found = measure(arguments.rounds, with_labgrid=not arguments.without_labgrid)
+    if arguments.markdown:
+        print(markdown(found))
+        return 0
+    medians = {
+        one: {stage: round(statistics.median(samples), 1) for stage, samples in stages.items() if samples}
+        for one, stages in found.items()
+    }
+    for way in ("booted", "restored"):
+        whole = {one: stages["whole process"] for one, stages in medians.items() if one.endswith(way)}
+        medians[f"ours to bare, {way}"] = {
+            "whole process": round(whole[f"ours, {way}"] / whole[f"bare, {way}"], 2)
+        }
+    print(json.dumps({"what": "the loop, in ms", "rounds": arguments.rounds, **medians}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
