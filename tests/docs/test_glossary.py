@@ -66,5 +66,6 @@ def test_former_phrases_are_said_nowhere() -> None:
     assert {} == {
         path.name: found
         for path in texts
-        if path not in (PAGE, ROOT / "docs" / "writing.md") and (found := said.findall(" ".join(path.read_text(encoding="utf-8").split())))
+        if path not in (PAGE, ROOT / "docs" / "writing.md")
+        and (found := said.findall(" ".join(path.read_text(encoding="utf-8").split())))
     }
