@@ -29,6 +29,7 @@ import enum
 import inspect
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def plain_difference(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return type(value)(() if value else ["different"])
     if isinstance(value, types.GeneratorType):
-        return iter(())
+        return iter([] if list(value) else ["different"])
     return value
 
 
@@ -159,9 +160,15 @@ def is_literal(node: ast.AST) -> bool:
 
 
 def holds_something(node: ast.expr) -> bool:
-    """Whether ``node`` is written out with its elements, or is the range of a number: it cannot be empty."""
-    if isinstance(node, ast.Call) and "range" == ast.unparse(node.func):
-        return is_literal(node.args[-1])
+    """Whether ``node`` is written out with its elements, or made of such by ``enumerate`` and the like: it is not empty."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+        "enumerate",
+        "product",
+        "range",
+        "sorted",
+        "zip",
+    ):
+        return all(holds_something(each) or is_literal(each) for each in node.args)
     return isinstance(node, (ast.List, ast.Tuple, ast.Set)) and bool(node.elts)
 
 
@@ -251,11 +258,39 @@ def mutants(function: ast.FunctionDef, known: dict[str, Any]) -> Iterator[Mutant
                 if is_raises(item):
                     yield mutant("any error", item.context_expr, [node])
     called: dict[str, list[Any]] = {}
-    for node in nodes:
-        if isinstance(node, ast.Call) and of_the_harness(node.func, known):
-            called.setdefault(ast.unparse(node.func), []).append(node)
+    for each in observed(nodes, set(seen), known):
+        called.setdefault(ast.unparse(each.func), []).append(each)
     for found in called.values():
         yield mutant("result", found[0], found)
+
+
+def observed(nodes: list[ast.AST], seen: set[str], known: dict[str, Any]) -> Iterator[ast.Call]:
+    """Yield the calls of the harness whose results assertions look at, there or by the name that they are given.
+
+    What is only the argument of another call is the test's input.
+    """
+    names = {re.split(r"\W", text)[0] for text in seen}
+    for node in nodes:
+        if isinstance(node, ast.Assert):
+            for each in outermost_calls(node.test, known):
+                if of_the_harness(each.func, known):
+                    yield each
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            given = {each.id for each in ast.walk(node.targets[0]) if isinstance(each, ast.Name)}
+            if given & names and of_the_harness(node.value.func, known):
+                yield node.value
+
+
+def outermost_calls(node: ast.AST, known: dict[str, Any]) -> Iterator[ast.Call]:
+    """Yield the calls in an expression that are not arguments of others, those of built-in functions aside."""
+    if isinstance(node, ast.Call) and not (
+        isinstance(node.func, ast.Name) and hasattr(builtins, node.func.id)
+    ):
+        yield node
+        if not (isinstance(node.func, ast.Attribute) and node.func.attr in NO_SUBJECT):
+            return
+    for child in ast.iter_child_nodes(node):
+        yield from outermost_calls(child, known)
 
 
 class Change(ast.NodeTransformer):
@@ -463,7 +498,9 @@ class Sampler:
 
 def blank(kind: Any) -> BaseException:
     """Return an error of a class, or of the first of several, of which nothing is set."""
-    made = (kind[0] if isinstance(kind, tuple) else kind).__new__(kind[0] if isinstance(kind, tuple) else kind)
+    made = (kind[0] if isinstance(kind, tuple) else kind).__new__(
+        kind[0] if isinstance(kind, tuple) else kind
+    )
     assert isinstance(made, BaseException)
     return made
 
@@ -471,7 +508,10 @@ def blank(kind: Any) -> BaseException:
 def table(sampler: Sampler) -> str:
     """Return how many mutants of each kind there were, and which passed, as Markdown."""
     kinds = sorted({kind for kind, _ in sampler.outcomes})
-    lines = ["| mutant | tried | failed, as it must | no other value known | passed |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| mutant | tried | failed, as it must | no other value known | passed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for kind in kinds:
         row = [sampler.outcomes[kind, outcome] for outcome in ("failed", "no other value", "passed")]
         lines.append(f"| {kind} | {sum(row)} | {' | '.join(map(str, row))} |")
@@ -482,13 +522,18 @@ def table(sampler: Sampler) -> str:
 
 def main(words: list[str]) -> int:
     """Draw the sample, execute its mutants and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m tests.assertion_sample", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.assertion_sample", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--seed", type=int, default=1, help="what the sample is drawn with")
     parser.add_argument("--count", type=int, default=100, help="how many test functions")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="these instead of a sample: FILE::FUNCTION")
     given = parser.parse_args(words)
     config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    parts = {line.strip().strip('"').partition(":")[0] for line in config.partition("markers = [")[2].splitlines()[1:]}
+    parts = {
+        line.strip().strip('"').partition(":")[0]
+        for line in config.partition("markers = [")[2].splitlines()[1:]
+    }
     names = population(parts - {"]", ""})
     # Some are skipped here, such as those for another version of QEMU.
     chosen = given.tests or random.Random(given.seed).sample(names, min(len(names), given.count * 6 // 5))

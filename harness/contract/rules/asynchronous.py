@@ -176,12 +176,7 @@ def _arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) ->
             return None
         judged, until = [registration], "it was unregistered"
     else:
-        judged = [
-            known
-            for stream in model.streams.values()
-            for known in (*stream.registrations.values(), *stream.earlier.values())
-            if known.leave is None
-        ]
+        judged = [known for known in model.registrations(earlier=True) if known.leave is None]
         until = "the guest booted again" if subject.ended_by == "boot" else "the history ended"
     outcome: RuleOutcome = None
     for registration in judged:
@@ -238,10 +233,9 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
         return None
     if arrival.times <= 2:
         return HOLDS
-    span = arrival.registration.span
-    shown = (*((span.enter,) if span is not None else ()), arrival.enter)
     return Broken(
-        f"an existing interface was reported {arrival.times} times, and at most 2 are allowed", shown,
+        f"an existing interface was reported {arrival.times} times, and at most 2 are allowed",
+        (*arrival.registration.made, arrival.enter),
         absent=(arrival.registration.driver, 0, model.at),
     )  # fmt: skip
 
@@ -341,12 +335,11 @@ def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def interface_count(end: Epoch, model: Model) -> RuleOutcome:
     """One interface per logical processor or per device: no page says."""
-    for stream in model.streams.values():
-        for registration in stream.registrations.values():
-            if not registration.sync and registration.base >= 0 and registration.cls == "cpu":
-                existing = f"{len(registration.known_links)} existing for {registration.base} active, "
-                owed, _ = unanswered(registration)
-                return Observed(existing + f"{len(registration.new_links)} new for {owed} added")
+    for registration in model.registrations():
+        if not registration.sync and registration.base >= 0 and registration.cls == "cpu":
+            existing = f"{len(registration.known_links)} existing for {registration.base} active, "
+            owed, _ = unanswered(registration)
+            return Observed(existing + f"{len(registration.new_links)} new for {owed} added")
     return None
 
 
@@ -433,7 +426,5 @@ def registers_once(span: CallSpan, model: Model) -> RuleOutcome:
         return Broken(said, (stopped[-1], span.enter), absent=(stream.driver, 0, model.at))
     if not mine and len(others) < max(1, len(stream.devices)):
         return HOLDS
-    first = (mine or others)[0].span
     said = f"registration number {len(others) + 1} for class {cls[:64]} was made, and {some(max(1, len(stream.devices)), 'device')} had been seen"
-    shown = (*((first.enter,) if first is not None else ()), span.enter)
-    return Broken(said, shown, absent=(stream.driver, 0, model.at))
+    return Broken(said, (*(mine or others)[0].made, span.enter), absent=(stream.driver, 0, model.at))

@@ -111,7 +111,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
     if attempt.overwritten:
         return Exempt(CLEARED)
     veto = next(call for call in attempt.events if call.refused)
-    shown = (veto.exit or veto.enter, completes[0].enter)
+    shown = (veto.last, completes[0].enter)
     said = f"{attempt.name} was vetoed by {veto.registration} and yet completed"
     lost = model.touched(attempt)
     if lost:
@@ -153,7 +153,7 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
             judged = Unclear(f"{said}, but {reason}", (start.enter,), attempt.name)
             continue
         veto = next(call for call in attempt.events if call.refused)
-        shown = (start.enter, veto.exit or veto.enter, *(call.enter for call in failures[:2]))
+        shown = (start.enter, veto.last, *(call.enter for call in failures[:2]))
         cause = ("veto", attempt) if attempt.completes else ("end", registration, attempt)
         return Broken(said, shown, (), attempt.name, absent=attempt.stretch, cause=cause)
     return judged

@@ -110,7 +110,7 @@ def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
         return None
     listening = any(
         known.sync and known.handle and known.done_at < host.at and known.leave is None and not known.open
-        for stream in model.streams.values() for known in stream.registrations.values()
+        for known in model.registrations()
     )  # fmt: skip
     if not listening:
         return None

@@ -45,11 +45,6 @@ def _state(registration: Registration, state: int) -> list[Callback]:
     return [call for call in registration.existing if call.enter.state == state]
 
 
-def _left(call: Callback) -> int:
-    """Return the number of the last record of a callback."""
-    return (call.exit or call.enter).seq
-
-
 def _veto(registration: Registration) -> Callback | None:
     return next((call for call in registration.existing if call.refused), None)
 
@@ -95,11 +90,9 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
     registration = subject.registration
     if subject.attempt is None or subject.enter.nt not in registration.existing_processors:
         return None
-    span = registration.span
-    shown = (span.exit,) if span is not None and span.exit is not None else ()
     return Broken(
         f"processor {subject.enter.nt} existed at registration and {registration} was called for it after "
-        "the registration had returned", (*shown, subject.enter), (), subject.attempt.name,
+        "the registration had returned", (*registration.returned, subject.enter), (), subject.attempt.name,
         absent=(registration.driver, 0, model.at), cause=("hot", registration, subject.enter.nt),
     )  # fmt: skip
 
@@ -153,10 +146,10 @@ def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
     starts, completes = _state(registration, START), _state(registration, COMPLETE)
     if not starts or not completes:
         return None
-    last = max(starts, key=_left)
-    if _left(last) < completes[0].enter.seq:
+    last = max(starts, key=lambda call: call.last.seq)
+    if last.last.seq < completes[0].enter.seq:
         return HOLDS
-    done = last.exit or last.enter
+    done = last.last
     return Broken(
         f"Complete of processor {completes[0].enter.nt} came before Start of processor {last.enter.nt} was done",
         (completes[0].enter, last.enter, done), contradiction(done, completes[0].enter, (last.enter,)),
@@ -207,12 +200,12 @@ def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
         if call.at > veto.at and call.enter.state in (START, COMPLETE):
             return Broken(
                 f"Start of processor {veto.enter.nt} reported an error and a call for processor "
-                f"{call.enter.nt} followed", (veto.exit or veto.enter, call.enter), cause=("existing", registration),
+                f"{call.enter.nt} followed", (veto.last, call.enter), cause=("existing", registration),
             )  # fmt: skip
     completes = _state(registration, COMPLETE)
     if completes:
         said = "a Complete came although a Start reported an error"
-        return Broken(said, (completes[0].enter, veto.exit or veto.enter))
+        return Broken(said, (completes[0].enter, veto.last))
     return HOLDS
 
 
@@ -236,7 +229,7 @@ def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
     if early:
         return Broken(
             f"Failure of processor {early[0].enter.nt} came before the Start with the error had returned",
-            (early[0].enter, veto.exit or veto.enter), cause=("existing", registration),
+            (early[0].enter, veto.last), cause=("existing", registration),
         )  # fmt: skip
     if Counter(call.enter.nt for call in failures) == expected:
         return HOLDS if not _gate(registration) else Unclear(_gate(registration))
@@ -244,9 +237,7 @@ def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
         f"after the error of processor {veto.enter.nt} Failure came for {_numbers(failures)}, "
         f"expected for {', '.join(map(str, sorted(expected))) or 'none'}"
     )
-    return _judge(
-        registration, model, said, (veto.exit or veto.enter, *(call.enter for call in failures[:3]))
-    )
+    return _judge(registration, model, said, (veto.last, *(call.enter for call in failures[:3])))
 
 
 @rule(
@@ -264,7 +255,7 @@ def veto_null(span: CallSpan | None, model: Model) -> RuleOutcome:
         return HOLDS
     return Broken(
         "a Start reported an error and the registration returned a handle",
-        (veto.exit or veto.enter, span.exit),
+        (veto.last, span.exit),
     )
 
 
@@ -281,8 +272,7 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
     registration = subject.registration
     if registration.handle or registration.open or registration.span is None:
         return None
-    shown = (registration.span.exit,) if registration.span.exit is not None else ()
-    return Broken(f"{registration} had returned NULL and was called", (*shown, subject.enter))
+    return Broken(f"{registration} had returned NULL and was called", (*registration.returned, subject.enter))
 
 
 @rule(
@@ -301,8 +291,8 @@ def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
         if not registration.sync or registration.handle or call is None or call.at < span.at:
             continue
         if nt_success(span.exit.result):
-            shown = (*((call.exit,) if call.exit is not None else ()), span.exit)
-            return Broken(f"{registration} returned NULL and DriverEntry succeeded", shown)
+            said = f"{registration} returned NULL and DriverEntry succeeded"
+            return Broken(said, (*registration.returned, span.exit))
         return HOLDS
     return None
 
@@ -379,9 +369,7 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         if registration is None or registration.races_add:
             return None
         others = any(
-            known.sync and known.alive and known is not registration
-            for stream in model.streams.values()
-            for known in stream.registrations.values()
+            known.sync and known.alive and known is not registration for known in model.registrations()
         )
         return HOLDS if others else None
     if subject.attempt is None or subject.enter.state != START:
@@ -395,12 +383,8 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         return None
     for other in model.open_registrations:
         if other is not subject.registration and other.add_existing and not other.races_add:
-            shown = (*((other.span.enter,) if other.span is not None else ()), subject.enter)
-            return Broken(
-                f"{subject.registration} was called while {other} was being made",
-                shown,
-                absent=("", 0, model.at),
-            )
+            said = f"{subject.registration} was called while {other} was being made"
+            return Broken(said, (*other.made, subject.enter), absent=("", 0, model.at))
     return None
 
 
@@ -463,8 +447,9 @@ def left_at_unload(span: CallSpan, record: Record, model: Model, *, sync: bool, 
             judged = judged or HOLDS
             continue
         said = f"{registration} was still registered when {when}"
-        made = () if registration.span is None else (registration.span.enter,)
-        return Broken(said, (*made, record), absent=(registration.driver, model.epoch_at, model.at))
+        return Broken(
+            said, (*registration.made, record), absent=(registration.driver, model.epoch_at, model.at)
+        )
     return judged
 
 

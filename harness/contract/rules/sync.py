@@ -319,56 +319,51 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
     if attempt.refused:
         return None
     judged: RuleOutcome = None
-    for stream in model.streams.values():
-        for registration in stream.registrations.values():
-            if not registration.sync or registration.open or not _alive_throughout(registration, attempt):
-                continue
-            if registration.done_at > attempt.first or registration.uncertain:
-                continue
-            view = attempt.views.get(registration)
-            if view is not None and view.starts and view.terminals:
-                judged = judged or HOLDS
-                continue
-            reason = model.touched(attempt)
-            if not reason and registration.done_at > attempt.since:
-                reason = "it may have been registered while the attempt was already under way"
-            if not reason and not attempt.quiet:
-                reason = "the guest was not seen to be alive and quiet after it"
-            what = "Start" if view is None or not view.starts else "Complete or Failure"
-            shown = tuple(call.enter for call in attempt.events[:2])
-            made = () if registration.span is None else (registration.span.enter,)
-            if reason:
-                judged = Unclear(
-                    f"{registration} got no {what} for {attempt.name}, but {reason}", shown, attempt.name
-                )
-                continue
-            begin = min(attempt.since, registration.done_at)
-            return Broken(
-                f"{registration} got no {what} for {attempt.name}", (*made, *shown), (), attempt.name,
-                absent=("", begin, attempt.over), cause=("end" if what != "Start" else "start", registration, attempt),
-            )  # fmt: skip
+    for registration in model.registrations():
+        if not registration.sync or registration.open or not _alive_throughout(registration, attempt):
+            continue
+        if registration.done_at > attempt.first or registration.uncertain:
+            continue
+        view = attempt.views.get(registration)
+        if view is not None and view.starts and view.terminals:
+            judged = judged or HOLDS
+            continue
+        reason = model.touched(attempt)
+        if not reason and registration.done_at > attempt.since:
+            reason = "it may have been registered while the attempt was already under way"
+        if not reason and not attempt.quiet:
+            reason = "the guest was not seen to be alive and quiet after it"
+        what = "Start" if view is None or not view.starts else "Complete or Failure"
+        shown = tuple(call.enter for call in attempt.events[:2])
+        if reason:
+            judged = Unclear(
+                f"{registration} got no {what} for {attempt.name}, but {reason}", shown, attempt.name
+            )
+            continue
+        begin = min(attempt.since, registration.done_at)
+        return Broken(
+            f"{registration} got no {what} for {attempt.name}", (*registration.made, *shown), (), attempt.name,
+            absent=("", begin, attempt.over), cause=("end" if what != "Start" else "start", registration, attempt),
+        )  # fmt: skip
     return judged
 
 
 def _grown(growth: Growth, model: Model) -> RuleOutcome:
-    for stream in model.streams.values():
-        for registration in (*stream.registrations.values(), *stream.earlier.values()):
-            leave = registration.leave
-            seen = leave is None or leave.at >= model.counted_at
-            made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
-            if registration.sync and made and seen and not registration.uncertain:
-                told = growth.told - growth.refused
-                said = (
-                    f"{some(growth.grown, 'processor')} became active while {registration} was in force, and "
-                    f"{told} {'was' if told == 1 else 'were'} announced"
-                )
-                last = model.processors.counted
-                shown = (*((last,) if last is not None else ()), growth.proof)
-                if growth.grown <= growth.told:
-                    return Unclear(
-                        f"{said}, but one that was refused may have been added all the same", shown
-                    )
-                return Broken(said, shown, absent=("", growth.since, model.at))
+    for registration in model.registrations(earlier=True):
+        leave = registration.leave
+        seen = leave is None or leave.at >= model.counted_at
+        made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
+        if registration.sync and made and seen and not registration.uncertain:
+            told = growth.told - growth.refused
+            said = (
+                f"{some(growth.grown, 'processor')} became active while {registration} was in force, and "
+                f"{told} {'was' if told == 1 else 'were'} announced"
+            )
+            last = model.processors.counted
+            shown = (*((last,) if last is not None else ()), growth.proof)
+            if growth.grown <= growth.told:
+                return Unclear(f"{said}, but one that was refused may have been added all the same", shown)
+            return Broken(said, shown, absent=("", growth.since, model.at))
     return None
 
 
@@ -418,7 +413,7 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
     clock &= not model.migrated(attempt.first, model.at)
     for complete in completes:
         for start in starts:
-            last = start.exit or start.enter
+            last = start.last
             if edge(last, complete.enter, clock=clock) is not None and start.exit is not None:
                 continue
             chain = contradiction(last, complete.enter, (start.enter,), clock=clock)
@@ -735,21 +730,20 @@ def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:
 
     The place in the stream does not suffice: a driver's last record may be received long after it was made.
     """
-    for stream in model.streams.values():
-        for registration in stream.registrations.values():
-            span = registration.span
-            if (
-                registration.sync
-                and attempt.first < registration.done_at < attempt.last
-                and not registration.implied
-                and span is not None
-                and span.exit is not None
-                and any(edge(span.exit, call.exit or call.enter) for call in attempt.events)
-            ):
-                view = attempt.views.get(registration)
-                if view is None:
-                    return noted("nothing of the attempt")
-                return noted("Start and terminal" if view.starts else "a terminal without a Start")
+    for registration in model.registrations():
+        span = registration.span
+        if (
+            registration.sync
+            and attempt.first < registration.done_at < attempt.last
+            and not registration.implied
+            and span is not None
+            and span.exit is not None
+            and any(edge(span.exit, call.last) for call in attempt.events)
+        ):
+            view = attempt.views.get(registration)
+            if view is None:
+                return noted("nothing of the attempt")
+            return noted("Start and terminal" if view.starts else "a terminal without a Start")
     return None
 
 

@@ -122,6 +122,16 @@ class Registration:
         return self.stream.driver
 
     @property
+    def made(self) -> tuple[CallEnter, ...]:
+        """The record of the registering call, as a witness; empty if the history does not hold it."""
+        return () if self.span is None else (self.span.enter,)
+
+    @property
+    def returned(self) -> tuple[CallExit, ...]:
+        """The record of the registering call's return, as a witness; empty if the history does not hold it."""
+        return () if self.span is None or self.span.exit is None else (self.span.exit,)
+
+    @property
     def uncertain(self) -> bool:
         """Whether it is not known when it comes into force and when it ends.
 
@@ -185,6 +195,11 @@ class Callback(Entity):
     refused: bool = False
     overwrites: bool = False
     altered: bool = False
+
+    @property
+    def last(self) -> SyncEnter | SyncExit:
+        """The last record of the call so far."""
+        return self.exit or self.enter
 
     def returned(self, leave: SyncExit, at: int) -> None:
         """Record that the callback returned."""

@@ -10,7 +10,7 @@ processors by :mod:`harness.contract.state.processors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -274,6 +274,13 @@ class Model:
             self.evidence.lose("", self._last_driver_at(), FOREVER, why)
         self._end_epoch("cut" if damage or self.ended is None else "end", last=True)
 
+    def registrations(self, *, earlier: bool = False) -> Iterator[Registration]:
+        """Yield the registrations of all drivers, with ``earlier`` also those of a driver's former loads in this boot."""
+        for stream in self.streams.values():
+            yield from stream.registrations.values()
+            if earlier:
+                yield from stream.earlier.values()
+
     def _last_driver_at(self) -> int:
         return max((stream.last_at for stream in self.streams.values()), default=self.epoch_at)
 
@@ -409,10 +416,9 @@ class Model:
                 )
             return
         at = host.at
-        for stream in self.streams.values():
-            for registration in stream.registrations.values():
-                if (at, 1) in registration.owed[-1:] and registration.cls == "memory":
-                    registration.owed.pop()
+        for registration in self.registrations():
+            if (at, 1) in registration.owed[-1:] and registration.cls == "memory":
+                registration.owed.pop()
 
     def _forget(self, host: HostAdd) -> None:
         if host.agreed and host.settled_at:
@@ -491,10 +497,9 @@ class Model:
             return
         window.closed_at = self.at
         window.grown = max(window.grown, self.active)
-        for stream in self.streams.values():
-            for registration in stream.registrations.values():
-                if registration.alive:
-                    self.owe(registration, window)
+        for registration in self.registrations():
+            if registration.alive:
+                self.owe(registration, window)
         self.emit(AddWindow, window)
 
     def owe(self, registration: Registration, window: AddWindow) -> None:
@@ -508,14 +513,13 @@ class Model:
     def _owe_memory(self, add: Add) -> None:
         if add.expected != "added":
             return
-        for stream in self.streams.values():
-            for registration in stream.registrations.values():
-                if (
-                    not registration.sync and registration.alive and registration.cls == "memory"
-                    and registration.base_at > 0 and len(registration.owed) < MOST_LINKS
-                ):  # fmt: skip
-                    registration.owed.append((self.at, 1))
-                    self.facts.add("hot-add of a DIMM with a memory registration")
+        for registration in self.registrations():
+            if (
+                not registration.sync and registration.alive and registration.cls == "memory"
+                and registration.base_at > 0 and len(registration.owed) < MOST_LINKS
+            ):  # fmt: skip
+                registration.owed.append((self.at, 1))
+                self.facts.add("hot-add of a DIMM with a memory registration")
 
     def _close_window(self) -> None:
         window, self.window = self.window, None
@@ -639,12 +643,11 @@ class Model:
         return quiesced
 
     def _baselines(self) -> None:
-        for stream in self.streams.values():
-            for registration in stream.registrations.values():
-                if registration.base < 0 and registration.alive:
-                    registration.base = self._counted()
-                    registration.base_at = self.at
-                    registration.completes_at_base = stream.completes
+        for registration in self.registrations():
+            if registration.base < 0 and registration.alive:
+                registration.base = self._counted()
+                registration.base_at = self.at
+                registration.completes_at_base = registration.stream.completes
 
     def _grown(self, quiesced: Quiesced) -> None:
         """Compare the processors that became active between two quiet points with those that were announced."""
@@ -887,7 +890,7 @@ class Model:
             self.facts.add(
                 "registration with ADD_EXISTING" if existing else "registration without ADD_EXISTING"
             )
-            if any(known.sync for stream in self.streams.values() for known in stream.registrations.values()):
+            if any(known.sync for known in self.registrations()):
                 self.facts.add("second synchronous registration")
         elif kind == "reg_async":
             existing = bool(call.flags & INCLUDE_EXISTING)
