@@ -37,7 +37,7 @@ import types
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import msgspec
@@ -65,8 +65,7 @@ class Hung(BaseException):
     """A case took longer than :data:`LIMIT`."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Mutant:
+class Mutant(NamedTuple):
     """One change of one function: ``node`` is the number of the node, or of all nodes, that ``kind`` changes."""
 
     kind: str
@@ -348,9 +347,12 @@ def functions_of(path: Path, parts: set[str]) -> list[str]:
     """Return the names of the test functions of a module that need none of ``parts``."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.Assign) and "pytestmark" == ast.unparse(node.targets[0]):
-            if own_marks(node) & parts:
-                return []
+        if (
+            isinstance(node, ast.Assign)
+            and "pytestmark" == ast.unparse(node.targets[0])
+            and own_marks(node) & parts
+        ):
+            return []
     return [
         node.name
         for node in tree.body
@@ -432,12 +434,16 @@ class Sampler:
         names = [test.__name__]
         for name in names:
             for node in ast.walk(defined[name]):
-                called = node.func if isinstance(node, ast.Call) else None
-                if isinstance(called, ast.Name) and called.id in defined and called.id not in names:
-                    if self._asserting(defined[called.id]) and isinstance(
-                        known.get(called.id), types.FunctionType
-                    ):
-                        names.append(called.id)
+                called = (
+                    node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+                )
+                if (
+                    called in defined
+                    and called not in names
+                    and self._asserting(defined[called])
+                    and isinstance(known.get(called), types.FunctionType)
+                ):
+                    names.append(called)
         for name in names:
             numbered(defined[name])
         return [(defined[name], test if name == names[0] else known[name]) for name in names]

@@ -140,6 +140,8 @@ def test_the_code_is_the_command_s_own(name: str, starter: Starter) -> None:
         ended = starter.run(*words, stdin=stdin, stdout=stdout, stderr=stderr)  # type: ignore[arg-type]
         assert (stdout, stderr, expected(ordinary, stdout, stderr)) == (stdout, stderr, ended.code)  # type: ignore[arg-type]
         assert "Traceback" not in ended.out + ended.err
+        if stdout == "file":
+            assert bool(ordinary.out) == bool(ended.out)
         if stdout == "full" and stderr == "file" and ordinary.out:
             assert "harness: cannot write to standard output: No space left on device" in ended.err
         if stdout == "closed" and stderr == "file":

@@ -99,7 +99,7 @@ def test_strings_of_the_guest_are_made_printable() -> None:
     assert 201 == len(printable("a" * 5000))
     record = next(record for record in trace("S2 C2 V") if record.__struct_config__.tag == "async.enter")
     text = describe(msgspec.structs.replace(record, link="\x1b]0;x\x07" * 100, cls="\n"))
-    assert text.isprintable()
+    assert (True, 200 // 6) == (text.isprintable(), text.count("\\x1b]0;x"))
 
 
 def test_the_command_that_recorded_a_run_is_taken_from_its_facts(tmp_path: Path) -> None:

@@ -49,8 +49,11 @@ def test_what_may_be(tmp_path: Path, body: str) -> None:
 
 
 def test_libvirt_keeps_files_elsewhere(tmp_path: Path) -> None:
-    """The room beside the run directory says nothing of them."""
-    check_host(plan('backend = "file"\nprealloc = true\n'), tmp_path, backend="libvirt")
+    """The room beside the run directory does not limit them: the plan that QEMU has no room for is accepted."""
+    large = plan('backend = "file"\nprealloc = true\n')
+    check_host(large, tmp_path, backend="libvirt")
+    with pytest.raises(UsageError, match="preallocated DIMMs"):
+        check_host(large, tmp_path, backend="qemu")
 
 
 def test_only_a_plan_that_asks_is_looked_at() -> None:

@@ -111,6 +111,7 @@ def test_last_good_and_first_bad_of_a_rule(made: Database) -> None:
     assert past.last_good is not None
     assert tuple(map(stamp, expected)) == (past.first_bad.at, past.last_good.at)
     for place, kind in enumerate(("guest_build", "qemu_build", "driver_digest"), 1):
+        assert kind in {one.kind for one in past.builds}
         for one in (one for one in past.builds if one.kind == kind):
             of_it = [run for run in bad if build(run)[place] == one.value]
             begun = of_it[0].at if of_it else NOW
