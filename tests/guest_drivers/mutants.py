@@ -27,6 +27,10 @@ from queue import SimpleQueue
 
 import msgspec
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from guest_drivers.lock_discipline import unguarded
+
 DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
 HERE = Path(__file__).parent
 TESTS = (str(HERE / "test_host_process.py"), str(HERE / "test_plug_and_play.py"))
@@ -83,6 +87,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("memory.c", "drop", "Buffer->Bytes = 0;"): ZEROED,
     ("memory.c", "drop", "KeInitializeSpinLock(&Buffer->Lock);"): ZEROED,
     ("async.c", "drop", "Copy->MaximumLength = Copy->Length + sizeof(WCHAR);"): UNREAD,
+    ("sync.c", "compare >= to >", "if (Change->NtNumber >= Sync->ProcessorCount) {"): LAYER + " (no number is that large)",
+    ("sync.c", "drop", "Sync->Processors = NULL;"): "its count is 0, so nobody reads it",
+    ("log.c", "drop", "KeInitializeSpinLock(&log->Lock);"): ZEROED,
+    ("log.c", "drop", "log->BootKey = NULL;"): UNREAD,
+    ("line.c", "compare < to <=", "if (Line->Length < Line->Capacity) {"):
+        LAYER + " (no record reaches the end of its line)",
     ("worker.c", "drop", "Worker->Number.Reserved = 0;"): LAYER + " (Reserved is always 0)",
     ("sync.c", "drop", "asked.Reserved = 0;"): LAYER + " (Reserved is always 0)",
     ("memory.c", "drop", "loser = memory;"): LAYER + " (arrivals come one at a time)",
@@ -254,7 +264,7 @@ class Bench:
             return False
 
     def try_out(self, mutant: Mutant) -> str:
-        """Return who caught the mistake: ``compiler``, ``tests``, ``schedules``, ``threads``, or "" if nobody did."""
+        """Return what caught the mutation: ``locks``, ``compiler``, ``tests``, ``threads``, ``schedules``, or "" for nothing."""
         path = self.tree / "src" / mutant.file
         original = path.read_text()
         lines = original.splitlines()
@@ -262,6 +272,8 @@ class Bench:
             lines[number - 1] = text
         path.write_text("\n".join(lines) + "\n")
         try:
+            if any(unguarded(path.read_text())):
+                return "locks"
             if not self._build("address,undefined", "hpnotify-host", "hpnotify-schedules"):
                 return "compiler"
             if not self._passes("address,undefined", *TESTS, "-m", "not qemu"):
@@ -313,7 +325,8 @@ class Log:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self.caught: dict[str, str] = {}
-        sources = [*sorted((DRIVER / "src").glob("*.c")), *map(Path, TESTS), HERE / "test_schedules.py"]
+        tests = [*map(Path, TESTS), HERE / "test_schedules.py", HERE / "lock_discipline.py"]
+        sources = [*sorted((DRIVER / "src").glob("*.[ch]")), *tests]
         state = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
         if path is not None and path.exists():
             first, *lines = path.read_text().splitlines()

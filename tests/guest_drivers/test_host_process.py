@@ -232,6 +232,45 @@ def test_an_older_system_tells_its_memory_too(host: Path) -> None:
     assert [] == seen.trouble
 
 
+def test_an_arrival_of_unknown_memory_doubles_the_buffer(host: Path) -> None:
+    """Without an amount the buffer doubles at a memory arrival, and at no arrival or removal of anything else."""
+
+    def each(change: str) -> list[str]:
+        return [step for nth in range(1, 5) for step in (f"break {nth}", change)]
+
+    # Of two registrations only the first would find a call that fails.
+    seen = run(
+        host, "start hpnotify", *each("interface 0 0"), request("DEREGISTER", 2, 0), *each("interface 0 1"),
+        *each("interface 1 1"), "break 0", "stop hpnotify",
+    )  # fmt: skip
+    unknown = [
+        (record.cls, record.event, record.seq)
+        for record in seen.records
+        if isinstance(record, AsyncEnter) and not record.memory
+    ]
+    assert {("cpu", "arrival"), ("memory", "arrival"), ("memory", "removal")} == {
+        (cls, event) for cls, event, _ in unknown
+    }
+    first, *doubled = [
+        (record.seq, record.before, record.after) for record in seen.records if isinstance(record, Grow)
+    ]
+    size = first[-1]
+    arrivals = [seq for cls, event, seq in unknown if (cls, event) == ("memory", "arrival")]
+    assert [(seq + 1, size << n, size << n + 1) for n, seq in enumerate(arrivals)] == doubled
+
+
+def test_each_control_device_has_its_own_name(host: Path) -> None:
+    """Two services whose names differ in one character have two names in both folders; a name has one device."""
+    names = ["abcde", "xbcde", "axcde", "abxde", "abcxe", "abcdx"]
+    seen = run(host, *[f"start {name}" for name in names], *[f"stop {name}" for name in names])
+    assert statuses(*[SUCCESS] * 2 * len(names)) == seen.answers
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+    # A record, and so the device's name, has the first sixteen characters of the service's.
+    long = "n" * 16
+    seen = run(host, f"start {long}a", f"start {long}b", f"stop {long}a")
+    assert statuses(SUCCESS, 0xC0000035, SUCCESS) == seen.answers
+
+
 def test_each_driver_counts_for_itself(host: Path) -> None:
     """A driver that was never loaded before begins at one, whatever another's count came to."""
     seen = run(host, "start a", "stop a", "start b", "stop b", "start a", "stop a")
@@ -554,6 +593,7 @@ def test_requests_that_take_nothing(host: Path) -> None:
         (request("DEREGISTER", 0xFFFFFFFF, 0), INVALID_PARAMETER),
         (request("DEREGISTER", 1, 0), SUCCESS),
         (request("WORK", 100001), INVALID_PARAMETER),
+        (request("WORK", 100000), SUCCESS),
         (request("WORK", 0), SUCCESS),
         (mark(""), INVALID_PARAMETER),
         (mark("a b"), INVALID_PARAMETER),

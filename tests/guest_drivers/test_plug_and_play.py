@@ -97,6 +97,22 @@ def test_survives_a_rebalance_in_another_order(
 
 
 @pytest.mark.host
+def test_the_exit_of_a_callback_says_what_it_returned(hosts: dict[str, Path]) -> None:
+    """The error of the registration is in the exit of the callback that registers; the others say success."""
+    transcript = run(hosts["address,undefined"], "start hpnotify PlugAndPlay=1 Veto=1", "stop hpnotify")
+    failed = {
+        (record.minor, record.ret)
+        for record in transcript.records
+        if isinstance(record, PnpExit) and record.ret
+    }
+    assert ("SelfManagedIoInit", 0xC000009A) in failed
+    succeeded = {
+        record.minor for record in transcript.records if isinstance(record, PnpExit) and not record.ret
+    }
+    assert {"AddDevice", "PrepareHardware", "D0Entry", "SelfManagedIoCleanup"} <= succeeded
+
+
+@pytest.mark.host
 def test_devices_that_opted_out_are_not_asked(hosts: dict[str, Path]) -> None:
     """Neither the device with resources nor the one without gets a request when a processor is added."""
     transcript = run(

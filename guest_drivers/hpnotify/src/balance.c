@@ -5,7 +5,7 @@
  */
 #include "hpnotify.h"
 
-/* Under the lock of the slots. */
+_Requires_lock_held_(Sync->Lock)
 static
 PHPN_WORKER
 HpnWorkerOf(
@@ -18,10 +18,8 @@ HpnWorkerOf(
     return processor != NULL && processor->Running ? &processor->Worker : NULL;
 }
 
-/*
- * Returns the worker with the fewest waiting items; of several, the first from index From on. Called under the slots'
- * lock.
- */
+/* Returns the worker with the fewest waiting items; of several, the first from index From on. */
+_Requires_lock_held_(Sync->Lock)
 static
 PHPN_WORKER
 HpnLeastLoaded(

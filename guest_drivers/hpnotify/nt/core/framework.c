@@ -359,14 +359,49 @@ lies_below(PCUNICODE_STRING name, const char *folder)
     return index * sizeof(WCHAR) < name->Length;
 }
 
+static void
+name_copy(PWSTR buffer, PCUNICODE_STRING name)
+{
+    ULONG length = name->Length / sizeof(WCHAR);
+
+    if (length > LAYER_NAME_CHARACTERS - 1) {
+        length = LAYER_NAME_CHARACTERS - 1;
+    }
+    RtlCopyMemory(buffer, name->Buffer, length * sizeof(WCHAR));
+    buffer[length] = 0;
+}
+
 NTSTATUS
 WdfDeviceInitAssignName(PWDFDEVICE_INIT DeviceInit, PCUNICODE_STRING DeviceName)
 {
     if (machine_fails()) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    DeviceInit->named = DeviceName != NULL && lies_below(DeviceName, "\\Device\\");
-    return DeviceInit->named ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
+    if (DeviceName == NULL || !lies_below(DeviceName, "\\Device\\")) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    name_copy(DeviceInit->name, DeviceName);
+    return STATUS_SUCCESS;
+}
+
+/* Whether a device, or a link to one, has the name. */
+static BOOLEAN
+name_is_taken(PCWSTR name)
+{
+    struct object *driver;
+    struct object *each;
+    BOOLEAN taken = FALSE;
+    KIRQL irql;
+
+    KeAcquireSpinLock(&tree, &irql);
+    for (driver = drivers; driver != NULL; driver = driver->next) {
+        for (each = driver->children; each != NULL; each = each->next) {
+            taken = taken || (each->kind == OBJECT_DEVICE &&
+                              (wide_equal(each->device.name, name) || wide_equal(each->device.link, name)));
+        }
+    }
+    KeReleaseSpinLock(&tree, irql);
+    return taken;
 }
 
 NTSTATUS
@@ -379,12 +414,16 @@ WdfDeviceCreate(PWDFDEVICE_INIT *DeviceInit, PWDF_OBJECT_ATTRIBUTES DeviceAttrib
     if (!initialize->plug_and_play && driver->driver.device != NULL) {
         return STATUS_OBJECT_NAME_COLLISION;
     }
+    if (initialize->name[0] != 0 && name_is_taken(initialize->name)) {
+        return STATUS_OBJECT_NAME_COLLISION;
+    }
 
     device = object_create(OBJECT_DEVICE, driver, DeviceAttributes, 0);
     if (device == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     device->device.driver = driver;
+    RtlCopyMemory(device->device.name, initialize->name, sizeof(initialize->name));
     *DeviceInit = NULL;
     *Device = (WDFDEVICE)device;
     if (initialize->plug_and_play) {
@@ -399,11 +438,24 @@ WdfDeviceCreate(PWDFDEVICE_INIT *DeviceInit, PWDF_OBJECT_ATTRIBUTES DeviceAttrib
 NTSTATUS
 WdfDeviceCreateSymbolicLink(WDFDEVICE Device, PCUNICODE_STRING SymbolicLinkName)
 {
+    struct object *device = (struct object *)Device;
+    WCHAR link[LAYER_NAME_CHARACTERS];
+
     if (machine_fails()) {
         return STATUS_OBJECT_NAME_COLLISION;
     }
-    ((struct object *)Device)->device.linked = lies_below(SymbolicLinkName, "\\DosDevices\\");
-    return ((struct object *)Device)->device.linked ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
+    if (!lies_below(SymbolicLinkName, "\\DosDevices\\")) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    if (device->device.name[0] == 0) {
+        layer_trouble("a symbolic link to a device without a name");
+    }
+    name_copy(link, SymbolicLinkName);
+    if (name_is_taken(link)) {
+        return STATUS_OBJECT_NAME_COLLISION;
+    }
+    RtlCopyMemory(device->device.link, link, sizeof(link));
+    return STATUS_SUCCESS;
 }
 
 /* From here on the device can be opened. */
@@ -412,7 +464,7 @@ WdfControlFinishInitializing(WDFDEVICE Device)
 {
     struct object *device = (struct object *)Device;
 
-    if (!device->device.linked) {
+    if (device->device.link[0] == 0) {
         layer_trouble("a control device that no name of user mode leads to");
     }
     device->device.finished = TRUE;

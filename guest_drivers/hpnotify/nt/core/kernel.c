@@ -121,6 +121,16 @@ wide_length(PCWSTR text)
     return length;
 }
 
+BOOLEAN
+wide_equal(PCWSTR one, PCWSTR other)
+{
+    while (*one != 0 && *one == *other) {
+        one += 1;
+        other += 1;
+    }
+    return *one == *other;
+}
+
 void
 wide_append(PWSTR buffer, ULONG capacity, PCWSTR text)
 {

@@ -168,6 +168,7 @@ BOOLEAN registry_close(HANDLE handle);
 ULONG pool_outstanding(void);
 void layer_trouble(const char *format, ...) __attribute__((format(printf, 1, 2)));
 ULONG wide_length(PCWSTR text);
+BOOLEAN wide_equal(PCWSTR one, PCWSTR other);
 void wide_append(PWSTR buffer, ULONG capacity, PCWSTR text);
 void wide_append_ascii(PWSTR buffer, ULONG capacity, const char *text);
 

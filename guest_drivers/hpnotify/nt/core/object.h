@@ -28,7 +28,9 @@ struct object {
         struct {
             struct object *driver;
             struct object *queue;
-            BOOLEAN linked;
+            /* Empty: it has none. */
+            WCHAR name[LAYER_NAME_CHARACTERS];
+            WCHAR link[LAYER_NAME_CHARACTERS];
             BOOLEAN finished;
             /* NULL for a control device. */
             struct WDFDEVICE_INIT *node;
@@ -53,7 +55,8 @@ struct object {
 /* The definition of a device and, for one of a Plug and Play driver, its node in the device tree. */
 struct WDFDEVICE_INIT {
     struct object *driver;
-    BOOLEAN named;
+    /* Empty: it has none. */
+    WCHAR name[LAYER_NAME_CHARACTERS];
     BOOLEAN plug_and_play;
     /* A device with hardware resources takes part in a rebalance as a whole. */
     BOOLEAN resources;

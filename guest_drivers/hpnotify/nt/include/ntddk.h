@@ -36,6 +36,8 @@
 #define _IRQL_restores_
 #define _Acquires_lock_(Lock)
 #define _Releases_lock_(Lock)
+#define _Requires_lock_held_(Lock)
+#define _Guarded_by_(Lock)
 #define _Function_class_(Class)
 #define _When_(Condition, Annotation)
 
