@@ -28,11 +28,7 @@ HELD = re.compile(r"_Requires_lock_held_\((?P<lock>[\w>.-]+)\)\n(?:[^\n;{}]+\n){
 
 def _same(lock: str) -> str:
     """Return a lock's name without the difference between a parameter and a variable."""
-    return (
-        lock.replace("Driver->Buffer.", "Buffer->")
-        .replace("sync->", "Sync->")
-        .replace("buffer->", "Buffer->")
-    )
+    return lock.replace("sync->", "Sync->")
 
 
 def unguarded(text: str) -> Iterator[str]:

@@ -89,8 +89,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("async.c", "drop", "Copy->MaximumLength = Copy->Length + sizeof(WCHAR);"): UNREAD,
     ("sync.c", "compare >= to >", "if (Change->NtNumber >= Sync->ProcessorCount) {"): LAYER + " (no number is that large)",
     ("sync.c", "drop", "Sync->Processors = NULL;"): "its count is 0, so nobody reads it",
-    ("log.c", "drop", "KeInitializeSpinLock(&log->Lock);"): ZEROED,
-    ("log.c", "drop", "log->BootKey = NULL;"): UNREAD,
+    ("log.c", "drop", "KeInitializeSpinLock(&Log->Lock);"): ZEROED,
+    ("log.c", "drop", "Log->BootKey = NULL;"): UNREAD,
     ("line.c", "compare < to <=", "if (Line->Length < Line->Capacity) {"):
         LAYER + " (no record reaches the end of its line)",
     ("worker.c", "drop", "Worker->Number.Reserved = 0;"): LAYER + " (Reserved is always 0)",
@@ -120,33 +120,30 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("device.c", "off by one + 1 to + 2", "CHAR name[HPN_DEVICE_CHARACTERS + 1];"): LARGER,
     ("driver.c", "drop", "config.DriverPoolTag = HPN_POOL_TAG;"): LAYER + " (tags are for people)",
     ("driver.c", "drop", "HpnVetoInitialize(&driver->Veto);"): ZEROED,
-    ("driver.c", "drop", "HpnBufferInitialize(&driver->Buffer);"): ZEROED,
     ("line.c", "compare > to >=", "if (Limit > room) {"): SAME,
     ("line.c", "drop", "Limit = room;"): LAYER + " (no record reaches the end of its line)",
     ("line.c", "compare > to >=",
      "if (Encoder->Cut || Encoder->Line->Length + (plain ? 1 : 3) > Encoder->End) {"): "a text is cut one character earlier",
-    ("log.c", "compare > to >=", "room = room > HPN_TAIL_BYTES ? room - HPN_TAIL_BYTES : 0;"): SAME,
+    ("format.c", "compare > to >=", "room = room > HPN_TAIL_BYTES ? room - HPN_TAIL_BYTES : 0;"): SAME,
     ("log.c", "connect && to ||",
      "if ((point >= L'a' && point <= L'z') || (point >= L'A' && point <= L'Z') || (point >= L'0' && point <= L'9') ||"):
         LAYER + " (names of services have no other characters)",
     ("log.c", "drop", "KeQuerySystemTime(&time);"): OTHERWISE,
     ("log.c", "drop", "value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL;"): OTHERWISE,
-    ("log.c", "drop", "attributes.ParentObject = Driver->Framework;"): "it is closed in any case",
-    ("log.c", "drop", "WdfRegistryClose(log->BootKey);"): PARENT,
-    ("memory.c", "no lock", "KeAcquireSpinLock(&buffer->Lock, &irql);"): LAYER + " (arrivals come one at a time)",
+    ("log.c", "drop", "attributes.ParentObject = Config->Framework;"): "it is closed in any case",
+    ("log.c", "drop", "WdfRegistryClose(Log->BootKey);"): PARENT,
     ("memory.c", "compare < to <=", "if (bytes < HPN_SMALLEST_BUFFER) {"): SAME,
     ("memory.c", "compare <= to <", "if (bytes <= before ||"): "a buffer of the same size is given back at once",
-    ("memory.c", "drop", "loser = buffer->Memory;"): "nobody writes into the buffer",
+    ("memory.c", "drop", "loser = Buffer->Memory;"): "nobody writes into the buffer",
     ("parameters.c", "drop", "Parameters->IncludeExisting = 0;"): ZEROED,
     ("parameters.c", "drop", "Parameters->SecondRegistration = 0;"): ZEROED,
     ("parameters.c", "drop", "Parameters->Veto = 0;"): ZEROED,
     ("parameters.c", "drop", "WdfRegistryClose(key);"): PARENT,
     ("request.c", "off by one + 1 to + 2", "CHAR nonce[HPNOTIFY_NONCE_CHARACTERS + 1];"): LARGER,
-    ("request.c", "compare > to >=", "if (room > Driver->Sync[0].ProcessorCount) {"): SAME,
-    ("request.c", "drop", "room = Driver->Sync[0].ProcessorCount;"): "no more are told of than there are",
+    ("request.c", "compare > to >=", "if (room > sync->ProcessorCount) {"): SAME,
+    ("request.c", "drop", "room = sync->ProcessorCount;"): "no more are told of than there are",
     ("sync.c", "compare >= to >", "if (NtNumber >= Sync->ProcessorCount) {"): LAYER + " (no number is that large)",
-    ("sync.c", "drop", "attributes.ParentObject = Sync->Driver->Framework;"): "it is deleted in any case",
-    ("sync.c", "drop", "attributes.ParentObject = Driver->Framework;"): "it is deleted in any case",
+    ("sync.c", "drop", "attributes.ParentObject = Sync->Log->Framework;"): "it is deleted in any case",
     ("sync.c", "drop", "Sync->ProcessorsMemory = NULL;"): LAYER + " (a call that fails writes nothing)",
     ("sync.c", "drop", "KeInitializeSpinLock(&Sync->Lock);"): ZEROED,
     ("sync.c", "drop", "ExWaitForRundownProtectionRelease(&Sync->Callbacks);"): LAYER + " (deregistration waits itself)",
@@ -171,7 +168,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("line.c", "connect && to ||", "if (Text != NULL && Text->Buffer != NULL) {"): LAYER + " (a text always has a buffer)",
     ("worker.c", "drop", "NT_ASSERT(NT_SUCCESS(status));"): "an assertion that holds",
     ("log.c", "drop", "Log->Driver[index] = '\\0';"): ZEROED,
-    ("memory.c", "compare > to >=", "if (bytes > buffer->Bytes) {"): LAYER + " (arrivals come one at a time)",
+    ("memory.c", "compare > to >=", "if (bytes > Buffer->Bytes) {"): LAYER + " (arrivals come one at a time)",
     ("line.c", "drop", "HpnEncoderEnd(&encoder);"): LAYER + " (no text but a link is too long)",
     ("line.c", "compare < to <=", "if (count < Digits) {"): SAME,
     ("control.c", "drop", "attributes.ExecutionLevel = WdfExecutionLevelPassive;"): LAYER + " (requests come at PASSIVE_LEVEL)",
@@ -194,7 +191,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
     for number, line in enumerate(lines, start=1):
         inside = (inside or line == "{") and line != "}"
         text = line.strip()
-        if not inside or text.startswith(("/*", "*", "#", "UNREFERENCED")):
+        if not inside or text.startswith(("/*", "*", "#", "UNREFERENCED", "PAGED_CODE")):
             continue
 
         def made(operator: str, changes: dict[int, str], line: int = number, text: str = text) -> Mutant:

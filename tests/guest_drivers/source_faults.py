@@ -25,9 +25,9 @@ LIFE = ("start hpnotify", "add 2", DETACH, "stop hpnotify")
 SOURCE_FAULTS = {
     "OB-NULL-FAILS-ENTRY": SourceFault(
         does="goes on with DriverEntry although its registration returned NULL",
-        file="driver.c",
-        before="    status = HpnSyncRegister(Driver, &Driver->Sync[0], syncFlags);\n    if (!NT_SUCCESS(status)) {",
-        after="    status = HpnSyncRegister(Driver, &Driver->Sync[0], syncFlags);\n    if (FALSE) {",
+        file="registrations.c",
+        before="    status = HpnSyncRegister(&Driver->Sync[0], syncFlags);\n    if (!NT_SUCCESS(status)) {",
+        after="    status = HpnSyncRegister(&Driver->Sync[0], syncFlags);\n    if (FALSE) {",
         script=("start hpnotify Veto=1",),
     ),
     "OB-DEREG-BEFORE-UNLOAD": SourceFault(
@@ -49,7 +49,7 @@ SOURCE_FAULTS = {
         file="device.c",
         before='    return HpnDeviceReport(Device, "SelfManagedIoRestart");\n',
         after="    PHPN_DRIVER driver = HpnDeviceOf(Device)->Driver;\n\n    driver->ProcessorArrival.Entry = NULL;\n"
-        "    return HpnAsyncRegister(driver, &driver->ProcessorArrival, HpnAsyncProcessor, 0);\n",
+        "    return HpnAsyncRegister(&driver->ProcessorArrival, 0);\n",
         script=("start hpnotify PlugAndPlay=1", "add 2", "deferred", "stop hpnotify"),
     ),
 }

@@ -5,13 +5,19 @@
  * The callback must not block, must act only on arrival, and must return STATUS_SUCCESS whatever happens. An interface
  * that exists at registration may be reported twice.
  */
-#include "hpnotify.h"
+#include "async.h"
 
 #include <initguid.h>
 #include <poclass.h>
 #include <wdmguid.h>
 
 static DRIVER_NOTIFICATION_CALLBACK_ROUTINE HpnInterfaceChange;
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnInterfaceChange)
+#pragma alloc_text(PAGE, HpnAsyncRegister)
+#pragma alloc_text(PAGE, HpnAsyncUnregister)
+#endif
 
 /* Characters of a link name that are used; a longer name is cut. */
 #define HPN_LINK_CHARACTERS 256
@@ -74,6 +80,16 @@ HpnLinkCopy(
     Copy->MaximumLength = Copy->Length + sizeof(WCHAR);
 }
 
+/*
+ * Reports the arrival of a device, and grows the buffer when it is memory.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     NotificationStructure: a DEVICE_INTERFACE_CHANGE_NOTIFICATION, in paged memory.
+ *     Context: the registration, an HPN_ASYNC.
+ * Returns: STATUS_SUCCESS, whatever happens.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-ioregisterplugplaynotification
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -90,6 +106,8 @@ HpnInterfaceChange(
     UNICODE_STRING link;
     CHAR eventText[39];
     CHAR classText[39];
+
+    PAGED_CODE();
 
     HpnLinkCopy(change->SymbolicLinkName, linkText, &link);
     enter.Registration = async->Id;
@@ -113,53 +131,64 @@ HpnInterfaceChange(
         enter.Class = classText;
     }
 
-    exit.Enter = HpnLogRecord(&async->Driver->Log, HpnRecordAsyncEnter, &enter);
+    exit.Enter = HpnLogRecord(async->Log, HpnRecordAsyncEnter, &enter);
 
     /* Anything but an arrival is only recorded. Processors are acted on in their Complete callback. */
-    if (async->ClassGuid == &GUID_DEVICE_MEMORY && IsEqualGUID(&change->Event, &GUID_DEVICE_INTERFACE_ARRIVAL)) {
-        HpnBufferGrow(async->Driver, enter.Memory);
+    if (async->Buffer != NULL && IsEqualGUID(&change->Event, &GUID_DEVICE_INTERFACE_ARRIVAL)) {
+        HpnBufferGrow(async->Buffer, enter.Memory);
     }
 
     exit.Registration = async->Id;
     exit.Returned = STATUS_SUCCESS;
-    HpnLogRecord(&async->Driver->Log, HpnRecordAsyncExit, &exit);
+    HpnLogRecord(async->Log, HpnRecordAsyncExit, &exit);
     return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
+VOID
+HpnAsyncInitialize(
+    PHPN_ASYNC Async,
+    PHPN_LOG Log,
+    HPN_ASYNC_CLASS Class,
+    PHPN_BUFFER Buffer
+    )
+{
+    Async->Log = Log;
+    Async->Buffer = Buffer;
+    Async->ClassGuid = Class == HpnAsyncProcessor ? &GUID_DEVICE_PROCESSOR : &GUID_DEVICE_MEMORY;
+    Async->Class = Class == HpnAsyncProcessor ? "cpu" : "memory";
 }
 
 _Use_decl_annotations_
 NTSTATUS
 HpnAsyncRegister(
-    PHPN_DRIVER Driver,
     PHPN_ASYNC Async,
-    HPN_ASYNC_CLASS Class,
     ULONG Flags
     )
 {
     NTSTATUS status;
     ULONG64 enter;
 
+    PAGED_CODE();
+
     if (Async->Entry != NULL) {
         return STATUS_INVALID_DEVICE_STATE;
     }
 
-    Async->Driver = Driver;
-    Async->Id = (ULONG)InterlockedIncrement(&Driver->Registrations);
-    Async->ClassGuid = Class == HpnAsyncProcessor ? &GUID_DEVICE_PROCESSOR : &GUID_DEVICE_MEMORY;
-    Async->Class = Class == HpnAsyncProcessor ? "cpu" : "memory";
-
-    enter = HpnLogCallEnter(&Driver->Log, "reg_async", Async->Id, Flags, Async->Class, Async);
+    Async->Id = HpnLogRegistration(Async->Log);
+    enter = HpnLogCallEnter(Async->Log, "reg_async", Async->Id, Flags, Async->Class, Async);
     status = IoRegisterPlugPlayNotification(
         EventCategoryDeviceInterfaceChange,
         Flags,
         (PVOID)Async->ClassGuid,
-        WdfDriverWdmGetDriverObject(Driver->Framework),
+        WdfDriverWdmGetDriverObject(Async->Log->Framework),
         HpnInterfaceChange,
         Async,
         &Async->Entry);
     if (!NT_SUCCESS(status)) {
         Async->Entry = NULL;
     }
-    HpnLogCallExit(&Driver->Log, enter, "reg_async", status, Async->Id, Async->Entry);
+    HpnLogCallExit(Async->Log, enter, "reg_async", status, Async->Id, Async->Entry);
 
     return status;
 }
@@ -175,12 +204,14 @@ HpnAsyncUnregister(
     ULONG64 enter;
     PVOID entry;
 
+    PAGED_CODE();
+
     entry = InterlockedExchangePointer(&Async->Entry, NULL);
     if (entry == NULL) {
         return;
     }
 
-    enter = HpnLogCallEnter(&Async->Driver->Log, "unreg_ex", Async->Id, 0, Async->Class, NULL);
+    enter = HpnLogCallEnter(Async->Log, "unreg_ex", Async->Id, 0, Async->Class, NULL);
     status = IoUnregisterPlugPlayNotificationEx(entry);
-    HpnLogCallExit(&Async->Driver->Log, enter, "unreg_ex", status, Async->Id, NULL);
+    HpnLogCallExit(Async->Log, enter, "unreg_ex", status, Async->Id, NULL);
 }

@@ -3,7 +3,7 @@
  * Distributes work over the processors, and accounts for it. A worker is used under the lock of the slots: a processor
  * that fails is removed from its slot under this lock before its memory is freed.
  */
-#include "hpnotify.h"
+#include "balance.h"
 
 _Requires_lock_held_(Sync->Lock)
 static
@@ -52,26 +52,25 @@ HpnLeastLoaded(
 _Use_decl_annotations_
 NTSTATUS
 HpnBalance(
-    PHPN_DRIVER Driver,
+    PHPN_SYNC Sync,
     ULONG Items
     )
 {
-    PHPN_SYNC sync = &Driver->Sync[0];
     PHPN_WORKER worker;
     ULONG from = 0;
     KIRQL irql;
 
     for (; Items != 0; Items -= 1) {
-        KeAcquireSpinLock(&sync->Lock, &irql);
-        worker = HpnLeastLoaded(sync, from);
+        KeAcquireSpinLock(&Sync->Lock, &irql);
+        worker = HpnLeastLoaded(Sync, from);
         if (worker != NULL) {
             HpnWorkerGive(worker, 1);
             from = worker->NtNumber + 1;
         }
-        KeReleaseSpinLock(&sync->Lock, irql);
+        KeReleaseSpinLock(&Sync->Lock, irql);
 
         if (worker == NULL) {
-            InterlockedAdd64(&Driver->WorkRefused, Items);
+            InterlockedAdd64(&Sync->WorkRefused, Items);
             return STATUS_DEVICE_NOT_READY;
         }
     }
@@ -79,46 +78,29 @@ HpnBalance(
     return STATUS_SUCCESS;
 }
 
-/* Fills in as many processors as fit and returns their number. */
 _Use_decl_annotations_
 ULONG
-HpnStatistics(
-    PHPN_DRIVER Driver,
+HpnBalanceAccount(
+    PHPN_SYNC Sync,
     HPNOTIFY_STATISTICS *Statistics,
     HPNOTIFY_PROCESSOR *Processors,
     ULONG Room
     )
 {
-    PHPN_SYNC sync = &Driver->Sync[0];
-    PHPN_LOG log = &Driver->Log;
     HPNOTIFY_PROCESSOR *entry;
     PHPN_WORKER worker;
     ULONG written = 0;
     ULONG index;
     KIRQL irql;
 
-    RtlZeroMemory(Statistics, sizeof(*Statistics));
-    KeAcquireSpinLock(&log->Lock, &irql);
-    Statistics->Records = log->Sample.Sequence;
-    Statistics->RingUnread = log->Ring.Written - log->Ring.Read;
-    Statistics->RingOverrun = log->Ring.Overrun;
-    Statistics->TraceFailures = log->TraceFailures;
-    KeReleaseSpinLock(&log->Lock, irql);
-
-    KeAcquireSpinLock(&Driver->Buffer.Lock, &irql);
-    Statistics->BufferBytes = Driver->Buffer.Bytes;
-    KeReleaseSpinLock(&Driver->Buffer.Lock, irql);
-
-    Statistics->WorkRefused = (ULONG64)ReadNoFence64(&Driver->WorkRefused);
-    Statistics->RingCapacity = log->Ring.Capacity;
-    Statistics->DebugPort = (ULONG)(ULONG_PTR)log->DebugPort;
+    Statistics->WorkRefused = (ULONG64)ReadNoFence64(&Sync->WorkRefused);
     Statistics->ActiveProcessors = KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS);
     Statistics->MaximumProcessors = KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS);
     Statistics->Groups = KeQueryActiveGroupCount();
 
-    KeAcquireSpinLock(&sync->Lock, &irql);
-    for (index = 0; index < sync->ProcessorCount; index += 1) {
-        worker = HpnWorkerOf(sync, index);
+    KeAcquireSpinLock(&Sync->Lock, &irql);
+    for (index = 0; index < Sync->ProcessorCount; index += 1) {
+        worker = HpnWorkerOf(Sync, index);
         if (worker == NULL) {
             continue;
         }
@@ -136,7 +118,7 @@ HpnStatistics(
             written += 1;
         }
     }
-    KeReleaseSpinLock(&sync->Lock, irql);
+    KeReleaseSpinLock(&Sync->Lock, irql);
 
     return written;
 }

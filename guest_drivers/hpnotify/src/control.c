@@ -2,9 +2,16 @@
 /*
  * The control device: \Device\<service>, reachable as \\.\<service> by SYSTEM and Administrators.
  */
-#include "hpnotify.h"
+#include "control.h"
+#include "request.h"
 
 static EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL HpnEvtIoDeviceControl;
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnEvtIoDeviceControl)
+#pragma alloc_text(PAGE, HpnControlCreate)
+#pragma alloc_text(PAGE, HpnControlDelete)
+#endif
 
 /* The control device's context: leads from a request to the driver. */
 typedef struct _HPN_CONTROL {
@@ -13,6 +20,19 @@ typedef struct _HPN_CONTROL {
 
 WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_CONTROL, HpnControlOf)
 
+/*
+ * Executes a request of user mode and completes it.
+ *
+ * IRQL: PASSIVE_LEVEL, because the device's ExecutionLevel is WdfExecutionLevelPassive; otherwise <= DISPATCH_LEVEL.
+ * Arguments:
+ *     Queue: the control device's only queue, which presents one request at a time.
+ *     Request: the request.
+ *     OutputBufferLength: the bytes of its output buffer.
+ *     InputBufferLength: the bytes of its input buffer.
+ *     IoControlCode: one of the codes of public.h, or any other.
+ * Returns: nothing; the request's status goes to its sender.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfio/nc-wdfio-evt_wdf_io_queue_io_device_control
+ */
 _Use_decl_annotations_
 static
 VOID
@@ -28,9 +48,14 @@ HpnEvtIoDeviceControl(
     ULONG_PTR information = 0;
     NTSTATUS status;
 
+    PAGED_CODE();
+
     status = HpnRequest(driver, Request, IoControlCode, InputBufferLength, OutputBufferLength, &information);
     WdfRequestCompleteWithInformation(Request, status, NT_SUCCESS(status) ? information : 0);
 }
+
+/* "\DosDevices\", the service name and the end of the string. */
+#define HPN_CONTROL_NAME_CHARACTERS (12 + HPN_DRIVER_CHARACTERS + 1)
 
 /* Builds "<prefix><service>" in Buffer. */
 static
@@ -76,6 +101,8 @@ HpnControlCreate(
     UNICODE_STRING name;
     WCHAR buffer[HPN_CONTROL_NAME_CHARACTERS];
     NTSTATUS status;
+
+    PAGED_CODE();
 
     initialize = WdfControlDeviceInitAllocate(Driver->Framework, &sddl);
     if (initialize == NULL) {
@@ -128,6 +155,8 @@ HpnControlDelete(
     PHPN_DRIVER Driver
     )
 {
+    PAGED_CODE();
+
     if (Driver->Control != NULL) {
         WdfObjectDelete(Driver->Control);
         Driver->Control = NULL;

@@ -8,7 +8,10 @@
  * ever refuses to stop, which would take the device out of the rebalance (WD:
  * kernel/introduction-to-driver-notification.md); everything is reported.
  */
-#include "hpnotify.h"
+#include "control.h"
+#include "device.h"
+#include "line.h"
+#include "registrations.h"
 
 /* Characters of the hardware ID in a device's name, and the length of "#" and its number. */
 #define HPN_HARDWARE_CHARACTERS 48
@@ -46,6 +49,14 @@ static EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT HpnEvtSelfManagedIoInit;
 static EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND HpnEvtSelfManagedIoSuspend;
 static EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART HpnEvtSelfManagedIoRestart;
 static EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP HpnEvtSelfManagedIoCleanup;
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnEvtDriverDeviceAdd)
+#pragma alloc_text(PAGE, HpnEvtPrepareHardware)
+#pragma alloc_text(PAGE, HpnEvtReleaseHardware)
+#pragma alloc_text(PAGE, HpnEvtSelfManagedIoInit)
+#pragma alloc_text(PAGE, HpnEvtSelfManagedIoCleanup)
+#endif
 
 static
 ULONG64
@@ -129,6 +140,16 @@ HpnDeviceName(
     Name[line.Length] = '\0';
 }
 
+/*
+ * Creates a device for one that the Plug and Play manager found.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     Driver: the framework's driver object.
+ *     DeviceInit: the definition of the device, to be completed.
+ * Returns: STATUS_SUCCESS, or the error of the step that failed; there is then no device.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdriver/nc-wdfdriver-evt_wdf_driver_device_add
+ */
 _Use_decl_annotations_
 NTSTATUS
 HpnEvtDriverDeviceAdd(
@@ -144,6 +165,8 @@ HpnEvtDriverDeviceAdd(
     WDFDEVICE device;
     NTSTATUS status;
     ULONG64 enter;
+
+    PAGED_CODE();
 
     HpnDeviceName(driver, DeviceInit, name);
     enter = HpnDeviceEnter(driver, name, "AddDevice");
@@ -200,6 +223,13 @@ HpnMinorName(
  * Reports a Plug and Play request around the framework's handling of it. The exit of a request that the framework
  * completes later says STATUS_PENDING. After a removal the device and its context are gone, the driver is not: it is
  * unloaded only when the request came back.
+ *
+ * IRQL: <= DISPATCH_LEVEL: the level of the thread that sends the request. Not pageable for that reason.
+ * Arguments:
+ *     Device: the device that the request is for.
+ *     Irp: the request, with a stack location of its own for this routine.
+ * Returns: what WdfDeviceWdmDispatchPreprocessedIrp returns.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdfdevice_wdm_irp_preprocess
  */
 _Use_decl_annotations_
 static
@@ -223,6 +253,17 @@ HpnEvtPlugAndPlay(
     return status;
 }
 
+/*
+ * Reports that the device has its resources; called at every start, so nothing is registered here.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     Device: the device.
+ *     ResourcesRaw: its resources as the bus sees them; unused.
+ *     ResourcesTranslated: its resources as the processor sees them; unused.
+ * Returns: STATUS_SUCCESS.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_prepare_hardware
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -232,11 +273,23 @@ HpnEvtPrepareHardware(
     WDFCMRESLIST ResourcesTranslated
     )
 {
+    PAGED_CODE();
+
     UNREFERENCED_PARAMETER(ResourcesRaw);
     UNREFERENCED_PARAMETER(ResourcesTranslated);
     return HpnDeviceReport(Device, "PrepareHardware");
 }
 
+/*
+ * Reports that the device gives its resources up.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     Device: the device.
+ *     ResourcesTranslated: the resources; unused.
+ * Returns: STATUS_SUCCESS.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_release_hardware
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -245,10 +298,22 @@ HpnEvtReleaseHardware(
     WDFCMRESLIST ResourcesTranslated
     )
 {
+    PAGED_CODE();
+
     UNREFERENCED_PARAMETER(ResourcesTranslated);
     return HpnDeviceReport(Device, "ReleaseHardware");
 }
 
+/*
+ * Reports that the device enters its working state.
+ *
+ * IRQL: PASSIVE_LEVEL. Not pageable: the page says so.
+ * Arguments:
+ *     Device: the device.
+ *     PreviousState: the state that it leaves; unused.
+ * Returns: STATUS_SUCCESS.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_d0_entry
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -261,6 +326,16 @@ HpnEvtD0Entry(
     return HpnDeviceReport(Device, "D0Entry");
 }
 
+/*
+ * Reports that the device leaves its working state.
+ *
+ * IRQL: PASSIVE_LEVEL. Not pageable: it is called while the system changes its power state.
+ * Arguments:
+ *     Device: the device.
+ *     TargetState: the state that it enters; unused.
+ * Returns: STATUS_SUCCESS.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_d0_exit
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -273,6 +348,15 @@ HpnEvtD0Exit(
     return HpnDeviceReport(Device, "D0Exit");
 }
 
+/*
+ * Reports that the device is about to stop.
+ *
+ * IRQL: PASSIVE_LEVEL. Not pageable: it is called while the system changes its power state.
+ * Arguments:
+ *     Device: the device.
+ * Returns: STATUS_SUCCESS.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_self_managed_io_suspend
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -283,6 +367,15 @@ HpnEvtSelfManagedIoSuspend(
     return HpnDeviceReport(Device, "SelfManagedIoSuspend");
 }
 
+/*
+ * Reports that the device works again. The registrations still exist, so none is made.
+ *
+ * IRQL: PASSIVE_LEVEL. Not pageable: it is called while the system changes its power state.
+ * Arguments:
+ *     Device: the device.
+ * Returns: STATUS_SUCCESS.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_self_managed_io_restart
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -293,7 +386,16 @@ HpnEvtSelfManagedIoRestart(
     return HpnDeviceReport(Device, "SelfManagedIoRestart");
 }
 
-/* If this fails, the framework calls EvtDeviceSelfManagedIoCleanup, which undoes the completed steps. */
+/*
+ * Begins the driver's service in its first device. If this fails, the framework calls EvtDeviceSelfManagedIoCleanup,
+ * which undoes the completed steps.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     Device: the device; this is called once in its life.
+ * Returns: STATUS_SUCCESS, or the error of the registration that failed; the device is then not started.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_self_managed_io_init
+ */
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -305,10 +407,12 @@ HpnEvtSelfManagedIoInit(
     NTSTATUS status = STATUS_SUCCESS;
     ULONG64 enter;
 
+    PAGED_CODE();
+
     enter = HpnDeviceEnter(device->Driver, device->Name, "SelfManagedIoInit");
     if (InterlockedExchange(&device->Driver->HasRegistrar, 1) == 0) {
         device->Registers = TRUE;
-        status = HpnDriverBegin(device->Driver);
+        status = HpnRegistrationsBegin(device->Driver);
     }
 
     HpnDeviceExit(device->Driver, enter, device->Name, "SelfManagedIoInit", status);
@@ -316,8 +420,15 @@ HpnEvtSelfManagedIoInit(
 }
 
 /*
- * Another device does not take over: to restore the registrations, start a device again. The control device is deleted
- * first, so that no request is in progress any more; the driver cannot be unloaded while it exists.
+ * Ends the driver's service if this device began it. Another device does not take over: to restore the
+ * registrations, start a device again. The control device is deleted first, so that no request is in progress any
+ * more; the driver cannot be unloaded while it exists.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     Device: the device, which is about to go.
+ * Returns: nothing.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdevice/nc-wdfdevice-evt_wdf_device_self_managed_io_cleanup
  */
 _Use_decl_annotations_
 static
@@ -329,10 +440,12 @@ HpnEvtSelfManagedIoCleanup(
     PHPN_DEVICE device = HpnDeviceOf(Device);
     ULONG64 enter;
 
+    PAGED_CODE();
+
     enter = HpnDeviceEnter(device->Driver, device->Name, "SelfManagedIoCleanup");
     if (device->Registers) {
         HpnControlDelete(device->Driver);
-        HpnDriverEnd(device->Driver);
+        HpnRegistrationsEnd(device->Driver);
         InterlockedExchange(&device->Driver->HasRegistrar, 0);
     }
 

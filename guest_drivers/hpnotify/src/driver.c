@@ -7,11 +7,30 @@
  * Play driver, when a device initializes its self-managed I/O (device.c). The framework does not call EvtDriverUnload
  * when DriverEntry fails, so one teardown serves both.
  */
+#include "device.h"
 #include "hpnotify.h"
+#include "pool.h"
+#include "registrations.h"
 
 DRIVER_INITIALIZE DriverEntry;
 EVT_WDF_DRIVER_UNLOAD HpnEvtDriverUnload;
 
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(INIT, DriverEntry)
+#pragma alloc_text(PAGE, HpnEvtDriverUnload)
+#endif
+
+/*
+ * The driver's first routine: creates the framework's driver object, opens the log and, unless the driver is
+ * installed as a Plug and Play driver, begins its service.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     DriverObject: the driver object that the I/O manager allocated.
+ *     RegistryPath: the path of the service's registry key.
+ * Returns: STATUS_SUCCESS, or the error of the step that failed; the driver is then not loaded.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nc-wdm-driver_initialize
+ */
 _Use_decl_annotations_
 NTSTATUS
 DriverEntry(
@@ -22,10 +41,13 @@ DriverEntry(
     NTSTATUS status;
     WDF_DRIVER_CONFIG config;
     WDF_OBJECT_ATTRIBUTES attributes;
+    HPN_LOG_CONFIG log;
     WDFDRIVER framework;
     PHPN_DRIVER driver;
     BOOLEAN plugAndPlay;
     ULONG64 enter;
+
+    PAGED_CODE();
 
     plugAndPlay = HpnParametersPlugAndPlay(RegistryPath);
     WDF_DRIVER_CONFIG_INIT(&config, plugAndPlay ? HpnEvtDriverDeviceAdd : WDF_NO_EVENT_CALLBACK);
@@ -45,13 +67,20 @@ DriverEntry(
     driver = HpnDriverOf(framework);
     driver->Framework = framework;
     driver->PlugAndPlay = plugAndPlay;
-    HpnVetoInitialize(&driver->Veto);
-    HpnBufferInitialize(&driver->Buffer);
-    driver->Sync[0].Works = TRUE;
     HpnParametersRead(framework, &driver->Parameters);
+    HpnVetoInitialize(&driver->Veto);
+    HpnBufferInitialize(&driver->Buffer, &driver->Log);
+    HpnSyncInitialize(&driver->Sync[0], &driver->Log, &driver->Veto, TRUE);
+    HpnSyncInitialize(&driver->Sync[1], &driver->Log, &driver->Veto, FALSE);
+    HpnAsyncInitialize(&driver->ProcessorArrival, &driver->Log, HpnAsyncProcessor, NULL);
+    HpnAsyncInitialize(&driver->MemoryArrival, &driver->Log, HpnAsyncMemory, &driver->Buffer);
     HpnVetoSet(&driver->Veto, STATUS_INSUFFICIENT_RESOURCES, driver->Parameters.Veto);
 
-    status = HpnLogOpen(driver);
+    log.Framework = framework;
+    log.DebugPort = driver->Parameters.DebugPort;
+    log.RingRecords = driver->Parameters.RingRecords;
+    log.Mode = plugAndPlay ? "pnp" : "nonpnp";
+    status = HpnLogOpen(&driver->Log, &log);
     if (!NT_SUCCESS(status)) {
         return status;
     }
@@ -59,20 +88,29 @@ DriverEntry(
     enter = HpnLogCallEnter(&driver->Log, "driver_entry", 0, 0, "", NULL);
 
     if (!plugAndPlay) {
-        status = HpnDriverBegin(driver);
+        status = HpnRegistrationsBegin(driver);
         if (!NT_SUCCESS(status)) {
-            HpnDriverEnd(driver);
+            HpnRegistrationsEnd(driver);
         }
     }
 
     HpnLogCallExit(&driver->Log, enter, "driver_entry", status, 0, NULL);
     if (!NT_SUCCESS(status)) {
-        HpnLogClose(driver);
+        HpnLogClose(&driver->Log);
     }
 
     return status;
 }
 
+/*
+ * Ends whatever DriverEntry began. The framework does not call this when DriverEntry failed.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     Framework: the framework's driver object.
+ * Returns: nothing.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfdriver/nc-wdfdriver-evt_wdf_driver_unload
+ */
 _Use_decl_annotations_
 VOID
 HpnEvtDriverUnload(
@@ -82,72 +120,10 @@ HpnEvtDriverUnload(
     PHPN_DRIVER driver = HpnDriverOf(Framework);
     ULONG64 enter;
 
+    PAGED_CODE();
+
     enter = HpnLogCallEnter(&driver->Log, "unload", 0, 0, "", NULL);
-    HpnDriverEnd(driver);
+    HpnRegistrationsEnd(driver);
     HpnLogCallExit(&driver->Log, enter, "unload", STATUS_SUCCESS, 0, NULL);
-    HpnLogClose(driver);
-}
-
-_Use_decl_annotations_
-NTSTATUS
-HpnDriverBegin(
-    PHPN_DRIVER Driver
-    )
-{
-    NTSTATUS status;
-    ULONG syncFlags;
-    ULONG asyncFlags;
-
-    status = HpnControlCreate(Driver);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    HpnBufferGrow(Driver, HpnPhysicalMemory());
-
-    syncFlags = Driver->Parameters.AddExisting ? KE_PROCESSOR_CHANGE_ADD_EXISTING : 0;
-    asyncFlags = Driver->Parameters.IncludeExisting ? PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES : 0;
-
-    status = HpnSyncRegister(Driver, &Driver->Sync[0], syncFlags);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    if (Driver->Parameters.SecondRegistration) {
-        status = HpnSyncRegister(Driver, &Driver->Sync[1], syncFlags);
-        if (!NT_SUCCESS(status)) {
-            return status;
-        }
-    }
-
-    status = HpnAsyncRegister(Driver, &Driver->ProcessorArrival, HpnAsyncProcessor, asyncFlags);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    status = HpnAsyncRegister(Driver, &Driver->MemoryArrival, HpnAsyncMemory, asyncFlags);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    /* Requests may arrive only now: everything that they use exists. */
-    WdfControlFinishInitializing(Driver->Control);
-    return STATUS_SUCCESS;
-}
-
-/*
- * Undoes the completed steps of HpnDriverBegin, in reverse order. The Plug and Play registrations are normally gone by
- * the time the driver is unloaded (IOCTL_HPNOTIFY_DETACH, or its devices were removed), because they hold a reference
- * on the driver object. The framework deletes the control device of a non-PnP driver itself after EvtDriverUnload.
- */
-_Use_decl_annotations_
-VOID
-HpnDriverEnd(
-    PHPN_DRIVER Driver
-    )
-{
-    HpnAsyncUnregister(&Driver->MemoryArrival);
-    HpnAsyncUnregister(&Driver->ProcessorArrival);
-    HpnSyncDeregister(&Driver->Sync[1]);
-    HpnSyncDeregister(&Driver->Sync[0]);
+    HpnLogClose(&driver->Log);
 }

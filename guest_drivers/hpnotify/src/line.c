@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes text into a line of bounded length. What does not fit is omitted; nothing here fails or allocates. */
-#include "hpnotify.h"
+#include "line.h"
 
 static const CHAR HpnDigits[] = "0123456789abcdef";
 

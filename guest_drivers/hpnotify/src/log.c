@@ -3,108 +3,12 @@
  * Records: sampled, numbered, stamped and written to every sink under one spin lock, so that the order of the lines
  * on a channel is the order of their sequence numbers. A string of port writes is not atomic across processors.
  */
-#include "hpnotify.h"
+#include "log.h"
 
-#define HPN_DESCRIBE(Type, Member, Wire, Format) { " " #Wire "=", HpnFormat##Format, FIELD_OFFSET(Type, Member) },
-#define HPN_END_OF_FIELDS { NULL, HpnFormatDecimal, 0 }
-
-const HPN_FIELD HpnHeadFields[] = { HPN_RECORD_HEAD(HPN_DESCRIBE, HPN_SAMPLE) HPN_END_OF_FIELDS };
-const HPN_FIELD HpnSampleFields[] = { HPN_RECORD_SAMPLE(HPN_DESCRIBE, HPN_SAMPLE) HPN_END_OF_FIELDS };
-
-#define HPN_FIELDS_OF(Kind, Tag, Fields) \
-    static const HPN_FIELD Hpn##Kind##Fields[] = { Fields(HPN_DESCRIBE, HPN_##Kind) HPN_END_OF_FIELDS };
-
-HPN_RECORDS(HPN_FIELDS_OF)
-
-#define HPN_LAYOUT_OF(Kind, Tag, Fields) { Tag, Hpn##Kind##Fields },
-
-static const HPN_LAYOUT HpnLayouts[HpnRecordKinds] = { HPN_RECORDS(HPN_LAYOUT_OF) };
-
-/* Bytes reserved after a text for the fields that follow it, the checksum and the newline. */
-#define HPN_TAIL_BYTES 64
-
-static
-VOID
-HpnLineFields(
-    _Inout_ PHPN_LINE Line,
-    _In_ const HPN_FIELD *Fields,
-    _In_ const VOID *Record
-    )
-{
-    const HPN_FIELD *field;
-    const UCHAR *value;
-    ULONG room;
-
-    for (field = Fields; field->Key != NULL; field += 1) {
-        value = (const UCHAR *)Record + field->Offset;
-        HpnLineText(Line, field->Key);
-        room = Line->Capacity - Line->Length;
-        room = room > HPN_TAIL_BYTES ? room - HPN_TAIL_BYTES : 0;
-
-        switch (field->Format) {
-        case HpnFormatDecimal:
-            HpnLineDecimal(Line, *(const ULONG64 *)value);
-            break;
-
-        case HpnFormatSigned:
-            if (*(const LONG64 *)value < 0) {
-                HpnLineText(Line, "-");
-                HpnLineDecimal(Line, 0 - *(const ULONG64 *)value);
-            } else {
-                HpnLineDecimal(Line, *(const ULONG64 *)value);
-            }
-            break;
-
-        case HpnFormatHexadecimal:
-            HpnLineText(Line, "0x");
-            HpnLineHexadecimal(Line, *(const ULONG64 *)value, 0);
-            break;
-
-        case HpnFormatNonce:
-            HpnLineHexadecimal(Line, *(const ULONG64 *)value, 16);
-            break;
-
-        case HpnFormatText:
-            HpnLineEncoded(Line, *(const PCSTR *)value, room);
-            break;
-
-        case HpnFormatWideText:
-            HpnLineWide(Line, *(const PCUNICODE_STRING *)value, room);
-            break;
-        }
-    }
-}
-
-/* Writes the whole line of one record into the log's buffer and returns its length, newline included. */
-static
-ULONG
-HpnLogFormat(
-    _Inout_ PHPN_LOG Log,
-    _In_ HPN_RECORD_KIND Kind,
-    _In_ const VOID *Fields
-    )
-{
-    HPN_LINE line;
-    ULONG crc;
-
-    line.Buffer = Log->Line;
-    line.Capacity = HPN_LINE_BYTES;
-    line.Length = 0;
-
-    HpnLineText(&line, "HPN1");
-    HpnLineFields(&line, HpnHeadFields, &Log->Sample);
-    HpnLineText(&line, " ev=");
-    HpnLineText(&line, HpnLayouts[Kind].Tag);
-    HpnLineFields(&line, HpnSampleFields, &Log->Sample);
-    HpnLineFields(&line, HpnLayouts[Kind].Fields, Fields);
-
-    crc = HpnCrc32(0, line.Buffer, line.Length);
-    HpnLineText(&line, " crc=");
-    HpnLineHexadecimal(&line, crc, 8);
-    HpnLineText(&line, "\n");
-    line.Buffer[line.Length] = '\0';
-    return line.Length;
-}
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnLogOpen)
+#pragma alloc_text(PAGE, HpnLogClose)
+#endif
 
 _Use_decl_annotations_
 ULONG64
@@ -135,12 +39,12 @@ HpnLogRecord(
     Log->Sample.Maximum = KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS);
     Log->Sample.Groups = KeQueryActiveGroupCount();
 
-    length = HpnLogFormat(Log, Kind, Fields);
+    length = HpnFormatRecord(Log->Line, &Log->Sample, Kind, Fields);
     if (Log->DebugPort != NULL) {
         WRITE_PORT_BUFFER_UCHAR(Log->DebugPort, (PUCHAR)Log->Line, length);
     }
     DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_INFO_LEVEL, "%s", Log->Line);
-    HpnTraceRecord(Log, Kind, &HpnLayouts[Kind], Fields);
+    HpnTraceRecord(&Log->Trace, &Log->Sample, Kind, Fields);
     HpnRingWrite(&Log->Ring, Log->Line, length);
 
     KeReleaseSpinLock(&Log->Lock, irql);
@@ -187,6 +91,35 @@ HpnLogCallExit(
     record.Registration = Registration;
     record.Handle = Handle != NULL;
     HpnLogRecord(Log, HpnRecordCallExit, &record);
+}
+
+_Use_decl_annotations_
+ULONG
+HpnLogRegistration(
+    PHPN_LOG Log
+    )
+{
+    return (ULONG)InterlockedIncrement(&Log->Registrations);
+}
+
+_Use_decl_annotations_
+VOID
+HpnLogAccount(
+    PHPN_LOG Log,
+    HPNOTIFY_STATISTICS *Statistics
+    )
+{
+    KIRQL irql;
+
+    KeAcquireSpinLock(&Log->Lock, &irql);
+    Statistics->Records = Log->Sample.Sequence;
+    Statistics->RingUnread = Log->Ring.Written - Log->Ring.Read;
+    Statistics->RingOverrun = Log->Ring.Overrun;
+    Statistics->TraceFailures = Log->Trace.Failures;
+    KeReleaseSpinLock(&Log->Lock, irql);
+
+    Statistics->RingCapacity = Log->Ring.Capacity;
+    Statistics->DebugPort = (ULONG)(ULONG_PTR)Log->DebugPort;
 }
 
 /* The lock is released between lines, so that reading a long ring does not delay other processors. */
@@ -314,6 +247,43 @@ HpnCountName(
     RtlInitUnicodeString(Name, Buffer);
 }
 
+/* Registers the trace's provider. Without it the other channels still have all records. */
+static
+VOID
+HpnLogTraceBegin(
+    _Inout_ PHPN_LOG Log
+    )
+{
+    REGHANDLE provider = 0;
+    NTSTATUS status;
+    ULONG64 enter;
+
+    enter = HpnLogCallEnter(Log, "etw_reg", 0, 0, "", NULL);
+    status = HpnTraceRegister(&provider);
+    HpnLogCallExit(Log, enter, "etw_reg", status, 0, NULL);
+    if (NT_SUCCESS(status)) {
+        Log->Trace.Provider = provider;
+    }
+}
+
+static
+VOID
+HpnLogTraceEnd(
+    _Inout_ PHPN_LOG Log
+    )
+{
+    NTSTATUS status;
+    ULONG64 enter;
+
+    if (Log->Trace.Provider == 0) {
+        return;
+    }
+
+    enter = HpnLogCallEnter(Log, "etw_unreg", 0, 0, "", NULL);
+    status = HpnTraceUnregister(&Log->Trace);
+    HpnLogCallExit(Log, enter, "etw_unreg", status, 0, NULL);
+}
+
 /*
  * Opens the log and reports the first record.
  *
@@ -324,13 +294,13 @@ HpnCountName(
 _Use_decl_annotations_
 NTSTATUS
 HpnLogOpen(
-    PHPN_DRIVER Driver
+    PHPN_LOG Log,
+    const HPN_LOG_CONFIG *Config
     )
 {
     DECLARE_CONST_UNICODE_STRING(path, L"\\Registry\\Machine\\Software\\HotplugHarness");
     DECLARE_CONST_UNICODE_STRING(nonceName, L"Nonce");
     WDF_OBJECT_ATTRIBUTES attributes;
-    PHPN_LOG log = &Driver->Log;
     HPN_Hello hello = { 0 };
     LARGE_INTEGER frequency;
     UNICODE_STRING name;
@@ -338,56 +308,59 @@ HpnLogOpen(
     ULONG64 registrations;
     NTSTATUS status;
 
-    KeInitializeSpinLock(&log->Lock);
-    status = HpnRingCreate(Driver->Framework, &log->Ring, Driver->Parameters.RingRecords);
+    PAGED_CODE();
+
+    Log->Framework = Config->Framework;
+    KeInitializeSpinLock(&Log->Lock);
+    status = HpnRingCreate(Config->Framework, &Log->Ring, Config->RingRecords);
     if (!NT_SUCCESS(status)) {
         return status;
     }
 
-    HpnLogNameDriver(log, WdfDriverGetRegistryPath(Driver->Framework));
-    log->Sample.Driver = log->Driver;
+    HpnLogNameDriver(Log, WdfDriverGetRegistryPath(Config->Framework));
+    Log->Sample.Driver = Log->Driver;
 
     WDF_OBJECT_ATTRIBUTES_INIT(&attributes);
-    attributes.ParentObject = Driver->Framework;
+    attributes.ParentObject = Config->Framework;
     status = WdfRegistryCreateKey(
-        NULL, &path, KEY_READ | KEY_WRITE, REG_OPTION_VOLATILE, NULL, &attributes, &log->BootKey);
+        NULL, &path, KEY_READ | KEY_WRITE, REG_OPTION_VOLATILE, NULL, &attributes, &Log->BootKey);
     if (!NT_SUCCESS(status)) {
         return status;
     }
 
-    if (!NT_SUCCESS(HpnBootValue(log->BootKey, &nonceName, &log->Sample.BootNonce))) {
-        log->Sample.BootNonce = HpnMakeNonce();
+    if (!NT_SUCCESS(HpnBootValue(Log->BootKey, &nonceName, &Log->Sample.BootNonce))) {
+        Log->Sample.BootNonce = HpnMakeNonce();
         status = WdfRegistryAssignValue(
-            log->BootKey, &nonceName, REG_BINARY, sizeof(log->Sample.BootNonce), &log->Sample.BootNonce);
+            Log->BootKey, &nonceName, REG_BINARY, sizeof(Log->Sample.BootNonce), &Log->Sample.BootNonce);
         if (!NT_SUCCESS(status)) {
-            WdfRegistryClose(log->BootKey);
+            WdfRegistryClose(Log->BootKey);
             return status;
         }
     }
 
-    HpnCountName(log, L'S', buffer, &name);
-    if (!NT_SUCCESS(HpnBootValue(log->BootKey, &name, &log->Sample.Sequence))) {
-        log->Sample.Sequence = 0;
+    HpnCountName(Log, L'S', buffer, &name);
+    if (!NT_SUCCESS(HpnBootValue(Log->BootKey, &name, &Log->Sample.Sequence))) {
+        Log->Sample.Sequence = 0;
     }
 
-    HpnCountName(log, L'R', buffer, &name);
-    if (NT_SUCCESS(HpnBootValue(log->BootKey, &name, &registrations))) {
-        Driver->Registrations = (LONG)registrations;
+    HpnCountName(Log, L'R', buffer, &name);
+    if (NT_SUCCESS(HpnBootValue(Log->BootKey, &name, &registrations))) {
+        Log->Registrations = (LONG)registrations;
     }
 
     /* QEMU's isa-debugcon returns 0xE9 when read; no other device at this port is written to. */
-    log->DebugPort = (PUCHAR)(ULONG_PTR)Driver->Parameters.DebugPort;
-    if (log->DebugPort != NULL && READ_PORT_UCHAR(log->DebugPort) != 0xE9) {
-        log->DebugPort = NULL;
+    Log->DebugPort = (PUCHAR)(ULONG_PTR)Config->DebugPort;
+    if (Log->DebugPort != NULL && READ_PORT_UCHAR(Log->DebugPort) != 0xE9) {
+        Log->DebugPort = NULL;
     }
 
     KeQueryPerformanceCounter(&frequency);
     hello.Version = HPN_VERSION;
     hello.Frequency = (ULONG64)frequency.QuadPart;
-    hello.RingCapacity = log->Ring.Capacity;
-    hello.Mode = Driver->PlugAndPlay ? "pnp" : "nonpnp";
-    HpnLogRecord(log, HpnRecordHello, &hello);
-    HpnTraceRegister(log);
+    hello.RingCapacity = Log->Ring.Capacity;
+    hello.Mode = Config->Mode;
+    HpnLogRecord(Log, HpnRecordHello, &hello);
+    HpnLogTraceBegin(Log);
     return STATUS_SUCCESS;
 }
 
@@ -395,27 +368,28 @@ HpnLogOpen(
 _Use_decl_annotations_
 VOID
 HpnLogClose(
-    PHPN_DRIVER Driver
+    PHPN_LOG Log
     )
 {
-    PHPN_LOG log = &Driver->Log;
     UNICODE_STRING name;
     WCHAR buffer[HPN_DRIVER_CHARACTERS + 2];
-    ULONG64 registrations = (ULONG64)Driver->Registrations;
+    ULONG64 registrations = (ULONG64)Log->Registrations;
     NTSTATUS status;
 
-    HpnTraceUnregister(log);
+    PAGED_CODE();
 
-    HpnCountName(log, L'S', buffer, &name);
+    HpnLogTraceEnd(Log);
+
+    HpnCountName(Log, L'S', buffer, &name);
     status = WdfRegistryAssignValue(
-        log->BootKey, &name, REG_BINARY, sizeof(log->Sample.Sequence), &log->Sample.Sequence);
+        Log->BootKey, &name, REG_BINARY, sizeof(Log->Sample.Sequence), &Log->Sample.Sequence);
 
     /* A count that cannot be saved is harmless unless the driver is loaded again in this boot: then it shows there. */
     if (NT_SUCCESS(status)) {
-        HpnCountName(log, L'R', buffer, &name);
-        (VOID)WdfRegistryAssignValue(log->BootKey, &name, REG_BINARY, sizeof(registrations), &registrations);
+        HpnCountName(Log, L'R', buffer, &name);
+        (VOID)WdfRegistryAssignValue(Log->BootKey, &name, REG_BINARY, sizeof(registrations), &registrations);
     }
 
-    WdfRegistryClose(log->BootKey);
-    log->BootKey = NULL;
+    WdfRegistryClose(Log->BootKey);
+    Log->BootKey = NULL;
 }

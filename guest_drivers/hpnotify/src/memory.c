@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The amount of memory, and a buffer that grows with it. */
-#include "hpnotify.h"
+#include "memory.h"
+#include "pool.h"
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnPhysicalMemory)
+#endif
 
 /* The buffer is this fraction of physical memory, between the limits. */
 #define HPN_BUFFER_SHARE 4096
@@ -47,17 +52,19 @@ HpnGetPhysicalMemoryRanges(
     return getRanges != NULL ? getRanges() : NULL;
 }
 
-/* Total physical memory in bytes, or 0 if it is unknown. */
 _Use_decl_annotations_
 ULONG64
 HpnPhysicalMemory(
     VOID
     )
 {
-    PPHYSICAL_MEMORY_RANGE ranges = HpnGetPhysicalMemoryRanges();
+    PPHYSICAL_MEMORY_RANGE ranges;
     ULONG64 total = 0;
     ULONG index;
 
+    PAGED_CODE();
+
+    ranges = HpnGetPhysicalMemoryRanges();
     if (ranges == NULL) {
         return 0;
     }
@@ -73,12 +80,29 @@ HpnPhysicalMemory(
 _Use_decl_annotations_
 VOID
 HpnBufferInitialize(
-    PHPN_BUFFER Buffer
+    PHPN_BUFFER Buffer,
+    PHPN_LOG Log
     )
 {
+    Buffer->Log = Log;
     KeInitializeSpinLock(&Buffer->Lock);
     Buffer->Memory = NULL;
     Buffer->Bytes = 0;
+}
+
+_Use_decl_annotations_
+SIZE_T
+HpnBufferBytes(
+    PHPN_BUFFER Buffer
+    )
+{
+    SIZE_T bytes;
+    KIRQL irql;
+
+    KeAcquireSpinLock(&Buffer->Lock, &irql);
+    bytes = Buffer->Bytes;
+    KeReleaseSpinLock(&Buffer->Lock, irql);
+    return bytes;
 }
 
 /*
@@ -88,11 +112,10 @@ HpnBufferInitialize(
 _Use_decl_annotations_
 VOID
 HpnBufferGrow(
-    PHPN_DRIVER Driver,
+    PHPN_BUFFER Buffer,
     ULONG64 Total
     )
 {
-    PHPN_BUFFER buffer = &Driver->Buffer;
     WDF_OBJECT_ATTRIBUTES attributes;
     HPN_Grow record = { 0 };
     WDFMEMORY memory;
@@ -102,10 +125,7 @@ HpnBufferGrow(
     PVOID unused;
     KIRQL irql;
 
-    KeAcquireSpinLock(&buffer->Lock, &irql);
-    before = buffer->Bytes;
-    KeReleaseSpinLock(&buffer->Lock, irql);
-
+    before = HpnBufferBytes(Buffer);
     bytes = Total != 0 ? (SIZE_T)(Total / HPN_BUFFER_SHARE) & ~(SIZE_T)(HPN_BUFFER_STEP - 1) : before * 2;
     if (bytes < HPN_SMALLEST_BUFFER) {
         bytes = HPN_SMALLEST_BUFFER;
@@ -114,7 +134,7 @@ HpnBufferGrow(
     }
 
     WDF_OBJECT_ATTRIBUTES_INIT(&attributes);
-    attributes.ParentObject = Driver->Framework;
+    attributes.ParentObject = Buffer->Log->Framework;
     if (bytes <= before ||
         !NT_SUCCESS(WdfMemoryCreate(&attributes, PagedPool, HPN_POOL_TAG, bytes, &memory, &unused))) {
         return;
@@ -122,20 +142,20 @@ HpnBufferGrow(
 
     /* Another arrival may have grown it meanwhile. */
     loser = memory;
-    KeAcquireSpinLock(&buffer->Lock, &irql);
-    if (bytes > buffer->Bytes) {
-        loser = buffer->Memory;
-        record.Before = buffer->Bytes;
+    KeAcquireSpinLock(&Buffer->Lock, &irql);
+    if (bytes > Buffer->Bytes) {
+        loser = Buffer->Memory;
+        record.Before = Buffer->Bytes;
         record.After = bytes;
-        buffer->Memory = memory;
-        buffer->Bytes = bytes;
+        Buffer->Memory = memory;
+        Buffer->Bytes = bytes;
     }
-    KeReleaseSpinLock(&buffer->Lock, irql);
+    KeReleaseSpinLock(&Buffer->Lock, irql);
 
     if (loser != NULL) {
         WdfObjectDelete(loser);
     }
     if (record.After != 0) {
-        HpnLogRecord(&Driver->Log, HpnRecordGrow, &record);
+        HpnLogRecord(Buffer->Log, HpnRecordGrow, &record);
     }
 }

@@ -3,7 +3,12 @@
  * The Parameters key of the service: REG_DWORD values. One that is missing or out of range has its default. PlugAndPlay,
  * which the INF file sets, decides how the framework's driver object is created, so it is read without the framework.
  */
-#include "hpnotify.h"
+#include "parameters.h"
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnParametersRead)
+#pragma alloc_text(PAGE, HpnParametersPlugAndPlay)
+#endif
 
 static
 ULONG
@@ -38,6 +43,8 @@ HpnParametersRead(
     DECLARE_CONST_UNICODE_STRING(ringRecords, L"RingRecords");
     DECLARE_CONST_UNICODE_STRING(veto, L"Veto");
     WDFKEY key;
+
+    PAGED_CODE();
 
     Parameters->AddExisting = 1;
     Parameters->IncludeExisting = 0;
@@ -91,6 +98,8 @@ HpnParametersPlugAndPlay(
     HANDLE key;
     ULONG length;
     ULONG value;
+
+    PAGED_CODE();
 
     if (!NT_SUCCESS(HpnOpenKey(NULL, RegistryPath, &service))) {
         return FALSE;

@@ -4,7 +4,7 @@
  *
  * Self-contained: it uses only CTL_CODE and the fixed-size types that its includer has (winioctl.h and windows.h in a
  * Windows program). All buffers are METHOD_BUFFERED. An input buffer has exactly the size of its structure; a request
- * without one has none.
+ * has an input or output buffer only where one is named.
  */
 #ifndef HPNOTIFY_PUBLIC_H
 #define HPNOTIFY_PUBLIC_H

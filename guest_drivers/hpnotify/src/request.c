@@ -1,70 +1,109 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests to the control device. Input from user mode is not trusted: every length is checked here, an input buffer
- * must have exactly its structure's size, and a request without input must not have a buffer.
+ * Requests to the control device, as a table: the code, the size of its buffers and the routine that executes it.
+ *
+ * Input from user mode is not trusted. Every length is checked in one place, HpnRequest, before a routine runs: an input
+ * buffer must have exactly its structure's size, an output buffer at least its structure's size, and a request without
+ * one of them must not have it. So a routine checks only the values.
  */
-#include "hpnotify.h"
+#include "balance.h"
+#include "request.h"
 
-static
-_Must_inspect_result_
+/* A request whose buffers were checked. No request has both: they are the same memory (METHOD_BUFFERED). */
+typedef struct _HPN_REQUEST {
+    PHPN_DRIVER Driver;
+    PVOID Input;
+    PVOID Output;
+    size_t OutputLength;
+    /* The bytes written to Output. */
+    ULONG_PTR Information;
+} HPN_REQUEST, *PHPN_REQUEST;
+
+typedef
+_IRQL_requires_(PASSIVE_LEVEL)
 NTSTATUS
-HpnInput(
-    _In_ WDFREQUEST Request,
-    _In_ size_t Given,
-    _In_ size_t Exact,
-    _Outptr_ PVOID *Buffer
-    )
-{
-    if (Given != Exact) {
-        return STATUS_INVALID_BUFFER_SIZE;
-    }
+HPN_REQUEST_ROUTINE(
+    _Inout_ PHPN_REQUEST Request
+    );
 
-    return WdfRequestRetrieveInputBuffer(Request, Exact, Buffer, NULL);
-}
+typedef struct _HPN_REQUEST_ENTRY {
+    ULONG Code;
+    ULONG InputLength;
+    ULONG SmallestOutput;
+    HPN_REQUEST_ROUTINE *Routine;
+} HPN_REQUEST_ENTRY;
 
+static HPN_REQUEST_ROUTINE HpnRequestVeto;
+static HPN_REQUEST_ROUTINE HpnRequestMark;
+static HPN_REQUEST_ROUTINE HpnRequestDetach;
+static HPN_REQUEST_ROUTINE HpnRequestReadRing;
+static HPN_REQUEST_ROUTINE HpnRequestStatistics;
+static HPN_REQUEST_ROUTINE HpnRequestDelay;
+static HPN_REQUEST_ROUTINE HpnRequestRegister;
+static HPN_REQUEST_ROUTINE HpnRequestDeregister;
+static HPN_REQUEST_ROUTINE HpnRequestFlush;
+static HPN_REQUEST_ROUTINE HpnRequestWork;
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnRequestVeto)
+#pragma alloc_text(PAGE, HpnRequestMark)
+#pragma alloc_text(PAGE, HpnRequestDetach)
+#pragma alloc_text(PAGE, HpnRequestReadRing)
+#pragma alloc_text(PAGE, HpnRequestStatistics)
+#pragma alloc_text(PAGE, HpnRequestDelay)
+#pragma alloc_text(PAGE, HpnRequestRegister)
+#pragma alloc_text(PAGE, HpnRequestDeregister)
+#pragma alloc_text(PAGE, HpnRequestFlush)
+#pragma alloc_text(PAGE, HpnRequestWork)
+#pragma alloc_text(PAGE, HpnRequest)
+#endif
+
+static const HPN_REQUEST_ENTRY HpnRequests[] = {
+    { IOCTL_HPNOTIFY_VETO, sizeof(HPNOTIFY_VETO), 0, HpnRequestVeto },
+    { IOCTL_HPNOTIFY_MARK, sizeof(HPNOTIFY_MARK), 0, HpnRequestMark },
+    { IOCTL_HPNOTIFY_DETACH, 0, 0, HpnRequestDetach },
+    { IOCTL_HPNOTIFY_READ_RING, 0, HPN_LINE_BYTES, HpnRequestReadRing },
+    { IOCTL_HPNOTIFY_STATISTICS, 0, sizeof(HPNOTIFY_STATISTICS), HpnRequestStatistics },
+    { IOCTL_HPNOTIFY_DELAY, sizeof(HPNOTIFY_DELAY), 0, HpnRequestDelay },
+    { IOCTL_HPNOTIFY_REGISTER, sizeof(HPNOTIFY_REGISTRATION), 0, HpnRequestRegister },
+    { IOCTL_HPNOTIFY_DEREGISTER, sizeof(HPNOTIFY_REGISTRATION), 0, HpnRequestDeregister },
+    { IOCTL_HPNOTIFY_FLUSH, 0, 0, HpnRequestFlush },
+    { IOCTL_HPNOTIFY_WORK, sizeof(HPNOTIFY_WORK), 0, HpnRequestWork },
+};
+
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestVeto(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
+    PHPN_REQUEST Request
     )
 {
-    HPNOTIFY_VETO *veto;
-    NTSTATUS status;
+    const HPNOTIFY_VETO *veto = Request->Input;
 
-    status = HpnInput(Request, InputLength, sizeof(*veto), (PVOID *)&veto);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
+    PAGED_CODE();
 
     if (veto->Nth == 0) {
         return STATUS_INVALID_PARAMETER;
     }
 
-    HpnVetoSet(&Driver->Veto, (NTSTATUS)veto->Status, veto->Nth);
+    HpnVetoSet(&Request->Driver->Veto, (NTSTATUS)veto->Status, veto->Nth);
     return STATUS_SUCCESS;
 }
 
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestMark(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
+    PHPN_REQUEST Request
     )
 {
-    HPNOTIFY_MARK *mark;
+    const HPNOTIFY_MARK *mark = Request->Input;
     CHAR nonce[HPNOTIFY_NONCE_CHARACTERS + 1];
     HPN_Mark record;
-    NTSTATUS status;
     ULONG index;
     CHAR byte;
 
-    status = HpnInput(Request, InputLength, sizeof(*mark), (PVOID *)&mark);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
+    PAGED_CODE();
 
     for (index = 0; index < HPNOTIFY_NONCE_CHARACTERS && mark->Nonce[index] != '\0'; index += 1) {
         byte = mark->Nonce[index];
@@ -80,125 +119,96 @@ HpnRequestMark(
 
     nonce[index] = '\0';
     record.Nonce = nonce;
-    HpnLogRecord(&Driver->Log, HpnRecordMark, &record);
+    HpnLogRecord(&Request->Driver->Log, HpnRecordMark, &record);
     return STATUS_SUCCESS;
 }
 
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestDetach(
-    _In_ PHPN_DRIVER Driver,
-    _In_ size_t InputLength,
-    _In_ size_t OutputLength
+    PHPN_REQUEST Request
     )
 {
-    if (InputLength != 0 || OutputLength != 0) {
-        return STATUS_INVALID_BUFFER_SIZE;
-    }
+    PAGED_CODE();
 
-    HpnAsyncUnregister(&Driver->MemoryArrival);
-    HpnAsyncUnregister(&Driver->ProcessorArrival);
+    HpnAsyncUnregister(&Request->Driver->MemoryArrival);
+    HpnAsyncUnregister(&Request->Driver->ProcessorArrival);
     return STATUS_SUCCESS;
 }
 
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestReadRing(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength,
-    _Out_ ULONG_PTR *Information
+    PHPN_REQUEST Request
     )
 {
-    NTSTATUS status;
-    PVOID buffer;
-    size_t length;
+    PAGED_CODE();
 
-    if (InputLength != 0) {
-        return STATUS_INVALID_BUFFER_SIZE;
-    }
-
-    status = WdfRequestRetrieveOutputBuffer(Request, HPN_LINE_BYTES, &buffer, &length);
-    if (NT_SUCCESS(status)) {
-        *Information = HpnLogRead(&Driver->Log, buffer, length);
-    }
-
-    return status;
-}
-
-static
-NTSTATUS
-HpnRequestStatistics(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength,
-    _Out_ ULONG_PTR *Information
-    )
-{
-    HPNOTIFY_STATISTICS *statistics;
-    NTSTATUS status;
-    size_t length;
-    size_t room;
-    ULONG count;
-
-    if (InputLength != 0) {
-        return STATUS_INVALID_BUFFER_SIZE;
-    }
-
-    status = WdfRequestRetrieveOutputBuffer(Request, sizeof(*statistics), (PVOID *)&statistics, &length);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    room = (length - sizeof(*statistics)) / sizeof(HPNOTIFY_PROCESSOR);
-    if (room > Driver->Sync[0].ProcessorCount) {
-        room = Driver->Sync[0].ProcessorCount;
-    }
-
-    count = HpnStatistics(Driver, statistics, (HPNOTIFY_PROCESSOR *)(statistics + 1), (ULONG)room);
-    *Information = sizeof(*statistics) + count * sizeof(HPNOTIFY_PROCESSOR);
+    Request->Information = HpnLogRead(&Request->Driver->Log, Request->Output, Request->OutputLength);
     return STATUS_SUCCESS;
 }
 
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnRequestStatistics(
+    PHPN_REQUEST Request
+    )
+{
+    HPNOTIFY_STATISTICS *statistics = Request->Output;
+    PHPN_SYNC sync = &Request->Driver->Sync[0];
+    size_t room;
+    ULONG count;
+
+    PAGED_CODE();
+
+    room = (Request->OutputLength - sizeof(*statistics)) / sizeof(HPNOTIFY_PROCESSOR);
+    if (room > sync->ProcessorCount) {
+        room = sync->ProcessorCount;
+    }
+
+    RtlZeroMemory(statistics, sizeof(*statistics));
+    HpnLogAccount(&Request->Driver->Log, statistics);
+    statistics->BufferBytes = HpnBufferBytes(&Request->Driver->Buffer);
+    count = HpnBalanceAccount(sync, statistics, (HPNOTIFY_PROCESSOR *)(statistics + 1), (ULONG)room);
+    Request->Information = sizeof(*statistics) + count * sizeof(HPNOTIFY_PROCESSOR);
+    return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestDelay(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
+    PHPN_REQUEST Request
     )
 {
-    HPNOTIFY_DELAY *delay;
-    NTSTATUS status;
+    const HPNOTIFY_DELAY *delay = Request->Input;
+    ULONG index;
 
-    status = HpnInput(Request, InputLength, sizeof(*delay), (PVOID *)&delay);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
+    PAGED_CODE();
 
     if (delay->Milliseconds > HPNOTIFY_MOST_DELAY) {
         return STATUS_INVALID_PARAMETER;
     }
 
-    InterlockedExchange(&Driver->StartDelay, (LONG)delay->Milliseconds);
+    for (index = 0; index < HPN_SYNC_REGISTRATIONS; index += 1) {
+        InterlockedExchange(&Request->Driver->Sync[index].StartDelay, (LONG)delay->Milliseconds);
+    }
     return STATUS_SUCCESS;
 }
 
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestRegister(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
+    PHPN_REQUEST Request
     )
 {
-    HPNOTIFY_REGISTRATION *registration;
-    NTSTATUS status;
+    const HPNOTIFY_REGISTRATION *registration = Request->Input;
 
-    status = HpnInput(Request, InputLength, sizeof(*registration), (PVOID *)&registration);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
+    PAGED_CODE();
 
     if (registration->Flags > 1) {
         return STATUS_INVALID_PARAMETER;
@@ -207,47 +217,42 @@ HpnRequestRegister(
     switch (registration->Which) {
     case HPNOTIFY_FIRST_SYNC:
     case HPNOTIFY_SECOND_SYNC:
-        return HpnSyncRegister(Driver, &Driver->Sync[registration->Which], registration->Flags);
+        return HpnSyncRegister(&Request->Driver->Sync[registration->Which], registration->Flags);
 
     case HPNOTIFY_PROCESSOR_ARRIVAL:
-        return HpnAsyncRegister(Driver, &Driver->ProcessorArrival, HpnAsyncProcessor, registration->Flags);
+        return HpnAsyncRegister(&Request->Driver->ProcessorArrival, registration->Flags);
 
     case HPNOTIFY_MEMORY_ARRIVAL:
-        return HpnAsyncRegister(Driver, &Driver->MemoryArrival, HpnAsyncMemory, registration->Flags);
+        return HpnAsyncRegister(&Request->Driver->MemoryArrival, registration->Flags);
 
     default:
         return STATUS_INVALID_PARAMETER;
     }
 }
 
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestDeregister(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
+    PHPN_REQUEST Request
     )
 {
-    HPNOTIFY_REGISTRATION *registration;
-    NTSTATUS status;
+    const HPNOTIFY_REGISTRATION *registration = Request->Input;
 
-    status = HpnInput(Request, InputLength, sizeof(*registration), (PVOID *)&registration);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
+    PAGED_CODE();
 
     switch (registration->Which) {
     case HPNOTIFY_FIRST_SYNC:
     case HPNOTIFY_SECOND_SYNC:
-        HpnSyncDeregister(&Driver->Sync[registration->Which]);
+        HpnSyncDeregister(&Request->Driver->Sync[registration->Which]);
         return STATUS_SUCCESS;
 
     case HPNOTIFY_PROCESSOR_ARRIVAL:
-        HpnAsyncUnregister(&Driver->ProcessorArrival);
+        HpnAsyncUnregister(&Request->Driver->ProcessorArrival);
         return STATUS_SUCCESS;
 
     case HPNOTIFY_MEMORY_ARRIVAL:
-        HpnAsyncUnregister(&Driver->MemoryArrival);
+        HpnAsyncUnregister(&Request->Driver->MemoryArrival);
         return STATUS_SUCCESS;
 
     default:
@@ -255,43 +260,52 @@ HpnRequestDeregister(
     }
 }
 
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnRequestFlush(
+    PHPN_REQUEST Request
+    )
+{
+    PAGED_CODE();
+
+    HpnLogFlush(&Request->Driver->Log);
+    return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
 static
 NTSTATUS
 HpnRequestWork(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
+    PHPN_REQUEST Request
     )
 {
-    HPNOTIFY_WORK *work;
-    NTSTATUS status;
+    const HPNOTIFY_WORK *work = Request->Input;
 
-    status = HpnInput(Request, InputLength, sizeof(*work), (PVOID *)&work);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
+    PAGED_CODE();
 
     if (work->Items > HPNOTIFY_MOST_WORK) {
         return STATUS_INVALID_PARAMETER;
     }
 
-    return HpnBalance(Driver, work->Items);
+    return HpnBalance(&Request->Driver->Sync[0], work->Items);
 }
 
 static
-NTSTATUS
-HpnRequestFlush(
-    _In_ PHPN_DRIVER Driver,
-    _In_ size_t InputLength,
-    _In_ size_t OutputLength
+const HPN_REQUEST_ENTRY *
+HpnRequestFind(
+    _In_ ULONG Code
     )
 {
-    if (InputLength != 0 || OutputLength != 0) {
-        return STATUS_INVALID_BUFFER_SIZE;
+    ULONG index;
+
+    for (index = 0; index < RTL_NUMBER_OF(HpnRequests); index += 1) {
+        if (HpnRequests[index].Code == Code) {
+            return &HpnRequests[index];
+        }
     }
 
-    HpnLogFlush(&Driver->Log);
-    return STATUS_SUCCESS;
+    return NULL;
 }
 
 _Use_decl_annotations_
@@ -305,40 +319,38 @@ HpnRequest(
     ULONG_PTR *Information
     )
 {
+    const HPN_REQUEST_ENTRY *entry = HpnRequestFind(Code);
+    HPN_REQUEST request = { 0 };
+    NTSTATUS status;
+
+    PAGED_CODE();
+
     *Information = 0;
-
-    switch (Code) {
-    case IOCTL_HPNOTIFY_VETO:
-        return HpnRequestVeto(Driver, Request, InputLength);
-
-    case IOCTL_HPNOTIFY_MARK:
-        return HpnRequestMark(Driver, Request, InputLength);
-
-    case IOCTL_HPNOTIFY_DETACH:
-        return HpnRequestDetach(Driver, InputLength, OutputLength);
-
-    case IOCTL_HPNOTIFY_READ_RING:
-        return HpnRequestReadRing(Driver, Request, InputLength, Information);
-
-    case IOCTL_HPNOTIFY_STATISTICS:
-        return HpnRequestStatistics(Driver, Request, InputLength, Information);
-
-    case IOCTL_HPNOTIFY_DELAY:
-        return HpnRequestDelay(Driver, Request, InputLength);
-
-    case IOCTL_HPNOTIFY_REGISTER:
-        return HpnRequestRegister(Driver, Request, InputLength);
-
-    case IOCTL_HPNOTIFY_DEREGISTER:
-        return HpnRequestDeregister(Driver, Request, InputLength);
-
-    case IOCTL_HPNOTIFY_FLUSH:
-        return HpnRequestFlush(Driver, InputLength, OutputLength);
-
-    case IOCTL_HPNOTIFY_WORK:
-        return HpnRequestWork(Driver, Request, InputLength);
-
-    default:
+    if (entry == NULL) {
         return STATUS_INVALID_DEVICE_REQUEST;
     }
+
+    if (InputLength != entry->InputLength || (OutputLength != 0 && entry->SmallestOutput == 0)) {
+        return STATUS_INVALID_BUFFER_SIZE;
+    }
+
+    request.Driver = Driver;
+    if (entry->InputLength != 0) {
+        status = WdfRequestRetrieveInputBuffer(Request, entry->InputLength, &request.Input, NULL);
+        if (!NT_SUCCESS(status)) {
+            return status;
+        }
+    }
+
+    if (entry->SmallestOutput != 0) {
+        status = WdfRequestRetrieveOutputBuffer(
+            Request, entry->SmallestOutput, &request.Output, &request.OutputLength);
+        if (!NT_SUCCESS(status)) {
+            return status;
+        }
+    }
+
+    status = entry->Routine(&request);
+    *Information = request.Information;
+    return status;
 }

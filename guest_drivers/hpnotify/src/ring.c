@@ -3,7 +3,12 @@
  * The ring: the last records, in nonpaged memory, for reading by request. Writing happens under the log's lock. A
  * record that was not read in time is overwritten and counted.
  */
-#include "hpnotify.h"
+#include "pool.h"
+#include "ring.h"
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnRingCreate)
+#endif
 
 _Use_decl_annotations_
 NTSTATUS
@@ -15,6 +20,8 @@ HpnRingCreate(
 {
     WDF_OBJECT_ATTRIBUTES attributes;
     WDFMEMORY memory;
+
+    PAGED_CODE();
 
     WDF_OBJECT_ATTRIBUTES_INIT(&attributes);
     attributes.ParentObject = Framework;

@@ -9,9 +9,16 @@
  * There is no documentation about concurrent callbacks, nor about a callback that runs while its registration is being
  * ended. So the slots have a lock, and run-down protection keeps their content valid during a callback.
  */
-#include "hpnotify.h"
+#include "pool.h"
+#include "sync.h"
 
 static PROCESSOR_CALLBACK_FUNCTION HpnProcessorChange;
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnProcessorChange)
+#pragma alloc_text(PAGE, HpnSyncRegister)
+#pragma alloc_text(PAGE, HpnSyncDeregister)
+#endif
 
 static
 VOID
@@ -43,7 +50,7 @@ HpnProcessorFree(
     memory = processor->Memory;
     HpnWorkerStop(&processor->Worker);
     WdfObjectDelete(memory);
-    HpnLogRecord(&Sync->Driver->Log, HpnRecordFree, &record);
+    HpnLogRecord(Sync->Log, HpnRecordFree, &record);
 }
 
 /* The work of Start: allocate for the new processor, or return the error for a veto, with nothing allocated. */
@@ -68,7 +75,7 @@ HpnProcessorStart(
     }
 
     WDF_OBJECT_ATTRIBUTES_INIT(&attributes);
-    attributes.ParentObject = Sync->Driver->Framework;
+    attributes.ParentObject = Sync->Log->Framework;
     status = WdfMemoryCreate(
         &attributes, NonPagedPoolNx, HPN_POOL_TAG, sizeof(*processor), &memory, (PVOID *)&processor);
     if (!NT_SUCCESS(status)) {
@@ -95,9 +102,9 @@ HpnProcessorStart(
     record.NtNumber = Change->NtNumber;
     record.Object = (ULONG_PTR)processor;
     record.Size = sizeof(*processor);
-    HpnLogRecord(&Sync->Driver->Log, HpnRecordAlloc, &record);
+    HpnLogRecord(Sync->Log, HpnRecordAlloc, &record);
 
-    status = HpnVetoTake(&Sync->Driver->Veto);
+    status = HpnVetoTake(Sync->Veto);
     if (!NT_SUCCESS(status)) {
         HpnProcessorFree(Sync, Change->NtNumber);
     }
@@ -129,7 +136,7 @@ HpnProcessorComplete(
     }
 
     /* A processor without a worker gets no work; nothing else depends on it. */
-    if (NT_SUCCESS(HpnWorkerStart(Sync->Driver, &processor->Worker, Change->NtNumber, Change->ProcNumber))) {
+    if (NT_SUCCESS(HpnWorkerStart(Sync->Log, &processor->Worker, Change->NtNumber, Change->ProcNumber))) {
         KeAcquireSpinLock(&Sync->Lock, &irql);
         processor->Running = TRUE;
         KeReleaseSpinLock(&Sync->Lock, irql);
@@ -140,11 +147,11 @@ HpnProcessorComplete(
 static
 VOID
 HpnStartDelay(
-    _In_ PHPN_DRIVER Driver
+    _In_ const HPN_SYNC *Sync
     )
 {
     LARGE_INTEGER interval;
-    LONG milliseconds = ReadNoFence(&Driver->StartDelay);
+    LONG milliseconds = ReadNoFence(&Sync->StartDelay);
 
     if (milliseconds != 0) {
         interval.QuadPart = -10000LL * milliseconds;
@@ -185,7 +192,7 @@ HpnSyncEnterRecord(
     record.IndexGroup = NT_SUCCESS(status) ? known.Group : 0;
     record.IndexNumber = NT_SUCCESS(status) ? known.Number : 0;
     record.BackIndex = index == INVALID_PROCESSOR_INDEX ? -1 : (LONG64)index;
-    return HpnLogRecord(&Sync->Driver->Log, HpnRecordSyncEnter, &record);
+    return HpnLogRecord(Sync->Log, HpnRecordSyncEnter, &record);
 }
 
 /* The fields are read again at the exit, to show a change of the context. */
@@ -208,9 +215,20 @@ HpnSyncExitRecord(
     record.Number = Change->ProcNumber.Number;
     record.Status = (ULONG)Change->Status;
     record.OperationStatus = (ULONG)OperationStatus;
-    HpnLogRecord(&Sync->Driver->Log, HpnRecordSyncExit, &record);
+    HpnLogRecord(Sync->Log, HpnRecordSyncExit, &record);
 }
 
+/*
+ * Takes part in the addition of a processor. Start allocates, Complete puts the processor to work, Failure frees.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     CallbackContext: the registration, an HPN_SYNC.
+ *     ChangeContext: the processor and the state of its addition.
+ *     OperationStatus: of the addition so far; only a Start may change it, to an error, which vetoes the addition.
+ * Returns: nothing; see OperationStatus.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-keregisterprocessorchangecallback
+ */
 _Use_decl_annotations_
 static
 VOID
@@ -224,6 +242,8 @@ HpnProcessorChange(
     NTSTATUS status;
     ULONG64 enter;
 
+    PAGED_CODE();
+
     enter = HpnSyncEnterRecord(sync, ChangeContext, *OperationStatus);
 
     /* A callback after the end of its registration is only recorded: its data is freed. */
@@ -234,7 +254,7 @@ HpnProcessorChange(
 
     switch (ChangeContext->State) {
     case KeProcessorAddStartNotify:
-        HpnStartDelay(sync->Driver);
+        HpnStartDelay(sync);
 
         /* An earlier client's error already ends this addition and must not be overwritten. */
         if (NT_SUCCESS(*OperationStatus)) {
@@ -262,6 +282,20 @@ HpnProcessorChange(
     HpnSyncExitRecord(sync, enter, ChangeContext, *OperationStatus);
 }
 
+_Use_decl_annotations_
+VOID
+HpnSyncInitialize(
+    PHPN_SYNC Sync,
+    PHPN_LOG Log,
+    PHPN_VETO Veto,
+    BOOLEAN Works
+    )
+{
+    Sync->Log = Log;
+    Sync->Veto = Veto;
+    Sync->Works = Works;
+}
+
 /*
  * Registers the callback. NULL from the system becomes the error that the callback vetoed with, or
  * STATUS_UNSUCCESSFUL. The pages disagree on the result after a veto, so a returned handle is deregistered too.
@@ -269,7 +303,6 @@ HpnProcessorChange(
 _Use_decl_annotations_
 NTSTATUS
 HpnSyncRegister(
-    PHPN_DRIVER Driver,
     PHPN_SYNC Sync,
     ULONG Flags
     )
@@ -279,18 +312,19 @@ HpnSyncRegister(
     SIZE_T bytes;
     ULONG64 enter;
 
+    PAGED_CODE();
+
     if (Sync->Handle != NULL) {
         return STATUS_INVALID_DEVICE_STATE;
     }
 
-    Sync->Driver = Driver;
     Sync->Status = STATUS_SUCCESS;
-    Sync->Id = (ULONG)InterlockedIncrement(&Driver->Registrations);
+    Sync->Id = HpnLogRegistration(Sync->Log);
     Sync->ProcessorCount = KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS);
     bytes = Sync->ProcessorCount * sizeof(Sync->Processors[0]);
 
     WDF_OBJECT_ATTRIBUTES_INIT(&attributes);
-    attributes.ParentObject = Driver->Framework;
+    attributes.ParentObject = Sync->Log->Framework;
     status = WdfMemoryCreate(
         &attributes, NonPagedPoolNx, HPN_POOL_TAG, bytes, &Sync->ProcessorsMemory, (PVOID *)&Sync->Processors);
     if (!NT_SUCCESS(status)) {
@@ -303,13 +337,13 @@ HpnSyncRegister(
     KeInitializeSpinLock(&Sync->Lock);
     ExInitializeRundownProtection(&Sync->Callbacks);
 
-    enter = HpnLogCallEnter(&Driver->Log, "reg_sync", Sync->Id, Flags, "", Sync);
+    enter = HpnLogCallEnter(Sync->Log, "reg_sync", Sync->Id, Flags, "", Sync);
     Sync->Handle = KeRegisterProcessorChangeCallback(HpnProcessorChange, Sync, Flags);
     status = Sync->Status;
     if (Sync->Handle == NULL && NT_SUCCESS(status)) {
         status = STATUS_UNSUCCESSFUL;
     }
-    HpnLogCallExit(&Driver->Log, enter, "reg_sync", status, Sync->Id, Sync->Handle);
+    HpnLogCallExit(Sync->Log, enter, "reg_sync", status, Sync->Id, Sync->Handle);
 
     if (!NT_SUCCESS(status)) {
         HpnSyncDeregister(Sync);
@@ -328,10 +362,12 @@ HpnSyncDeregister(
     ULONG64 enter;
     ULONG index;
 
+    PAGED_CODE();
+
     if (Sync->Handle != NULL) {
-        enter = HpnLogCallEnter(&Sync->Driver->Log, "dereg_sync", Sync->Id, 0, "", NULL);
+        enter = HpnLogCallEnter(Sync->Log, "dereg_sync", Sync->Id, 0, "", NULL);
         KeDeregisterProcessorChangeCallback(Sync->Handle);
-        HpnLogCallExit(&Sync->Driver->Log, enter, "dereg_sync", STATUS_SUCCESS, Sync->Id, NULL);
+        HpnLogCallExit(Sync->Log, enter, "dereg_sync", STATUS_SUCCESS, Sync->Id, NULL);
         Sync->Handle = NULL;
     }
 

@@ -6,7 +6,12 @@
  * EtwWrite may be called at any IRQL, but above APC_LEVEL its data must be nonpageable: everything written here is in
  * the log, on the stack, or in the driver's image.
  */
-#include "hpnotify.h"
+#include "trace.h"
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnTraceRegister)
+#pragma alloc_text(PAGE, HpnTraceUnregister)
+#endif
 
 /* {6F1B0E52-9C3D-4E57-8A64-2D5C8A1E7B90} */
 static const GUID HpnProvider = {
@@ -16,43 +21,28 @@ static const GUID HpnProvider = {
 #define HPN_INFORMATION_LEVEL 4
 
 _Use_decl_annotations_
-VOID
+NTSTATUS
 HpnTraceRegister(
-    PHPN_LOG Log
+    PREGHANDLE Provider
     )
 {
-    REGHANDLE handle = 0;
-    NTSTATUS status;
-    ULONG64 enter;
+    PAGED_CODE();
 
-    enter = HpnLogCallEnter(Log, "etw_reg", 0, 0, "", NULL);
-    status = EtwRegister(&HpnProvider, NULL, NULL, &handle);
-    HpnLogCallExit(Log, enter, "etw_reg", status, 0, NULL);
-
-    /* Without a provider the other channels still have all records. */
-    if (NT_SUCCESS(status)) {
-        Log->Trace = handle;
-    }
+    return EtwRegister(&HpnProvider, NULL, NULL, Provider);
 }
 
 _Use_decl_annotations_
-VOID
+NTSTATUS
 HpnTraceUnregister(
-    PHPN_LOG Log
+    PHPN_TRACE Trace
     )
 {
-    REGHANDLE handle = Log->Trace;
-    NTSTATUS status;
-    ULONG64 enter;
+    REGHANDLE provider = Trace->Provider;
 
-    if (handle == 0) {
-        return;
-    }
+    PAGED_CODE();
 
-    enter = HpnLogCallEnter(Log, "etw_unreg", 0, 0, "", NULL);
-    Log->Trace = 0;
-    status = EtwUnregister(handle);
-    HpnLogCallExit(Log, enter, "etw_unreg", status, 0, NULL);
+    Trace->Provider = 0;
+    return EtwUnregister(provider);
 }
 
 static
@@ -99,25 +89,25 @@ HpnTraceFields(
 _Use_decl_annotations_
 VOID
 HpnTraceRecord(
-    PHPN_LOG Log,
+    PHPN_TRACE Trace,
+    const HPN_SAMPLE *Sample,
     HPN_RECORD_KIND Kind,
-    const HPN_LAYOUT *Layout,
     const VOID *Fields
     )
 {
     EVENT_DESCRIPTOR descriptor = { 0 };
     ULONG count;
 
-    if (Log->Trace == 0) {
+    if (Trace->Provider == 0) {
         return;
     }
 
     descriptor.Id = (USHORT)(Kind + 1);
     descriptor.Level = HPN_INFORMATION_LEVEL;
-    count = HpnTraceFields(Log->TraceData, HpnHeadFields, &Log->Sample);
-    count += HpnTraceFields(&Log->TraceData[count], HpnSampleFields, &Log->Sample);
-    count += HpnTraceFields(&Log->TraceData[count], Layout->Fields, Fields);
-    if (!NT_SUCCESS(EtwWrite(Log->Trace, &descriptor, NULL, count, Log->TraceData))) {
-        Log->TraceFailures += 1;
+    count = HpnTraceFields(Trace->Data, HpnHeadFields, Sample);
+    count += HpnTraceFields(&Trace->Data[count], HpnSampleFields, Sample);
+    count += HpnTraceFields(&Trace->Data[count], HpnLayouts[Kind].Fields, Fields);
+    if (!NT_SUCCESS(EtwWrite(Trace->Provider, &descriptor, NULL, count, Trace->Data))) {
+        Trace->Failures += 1;
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Vetoes a processor on request, so that a vetoed addition can be observed. */
-#include "hpnotify.h"
+#include "veto.h"
 
 _Use_decl_annotations_
 VOID

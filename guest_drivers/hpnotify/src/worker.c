@@ -4,10 +4,16 @@
  * DPC is targeted at it; before that the processor may not be schedulable. Work items go to the worker with the fewest
  * waiting items: the DPC wakes the thread on its processor, and the thread executes them.
  */
-#include "hpnotify.h"
+#include "worker.h"
 
 static KSTART_ROUTINE HpnWorkerThread;
 static KDEFERRED_ROUTINE HpnWorkerDpc;
+
+#ifdef ALLOC_PRAGMA
+#pragma alloc_text(PAGE, HpnWorkerThread)
+#pragma alloc_text(PAGE, HpnWorkerStart)
+#pragma alloc_text(PAGE, HpnWorkerStop)
+#endif
 
 static
 BOOLEAN
@@ -34,9 +40,21 @@ HpnWorkerBound(
     record.NtNumber = Worker->NtNumber;
     record.Group = Worker->Number.Group;
     record.Number = Worker->Number.Number;
-    HpnLogRecord(&Worker->Driver->Log, HpnRecordBind, &record);
+    HpnLogRecord(Worker->Log, HpnRecordBind, &record);
 }
 
+/*
+ * Wakes the worker's thread, on the worker's processor.
+ *
+ * IRQL: DISPATCH_LEVEL. Not pageable for that reason.
+ * Arguments:
+ *     Dpc: the worker's DPC; unused.
+ *     DeferredContext: the worker, an HPN_WORKER.
+ *     SystemArgument1: unused.
+ *     SystemArgument2: unused.
+ * Returns: nothing.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nc-wdm-kdeferred_routine
+ */
 _Use_decl_annotations_
 static
 VOID
@@ -75,9 +93,18 @@ HpnWorkerDo(
 
     record.NtNumber = Worker->NtNumber;
     record.Done = (ULONG64)InterlockedAdd64(&Worker->Done, Items);
-    HpnLogRecord(&Worker->Driver->Log, HpnRecordWork, &record);
+    HpnLogRecord(Worker->Log, HpnRecordWork, &record);
 }
 
+/*
+ * Does the work of one processor, on that processor, until it is told to stop.
+ *
+ * IRQL: PASSIVE_LEVEL.
+ * Arguments:
+ *     StartContext: the worker, an HPN_WORKER.
+ * Returns: nothing.
+ * Page: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nc-wdm-kstart_routine
+ */
 _Use_decl_annotations_
 static
 VOID
@@ -89,6 +116,8 @@ HpnWorkerThread(
     GROUP_AFFINITY affinity = { 0 };
     BOOLEAN stop;
     LONG items;
+
+    PAGED_CODE();
 
     affinity.Group = worker->Number.Group;
     affinity.Mask = (KAFFINITY)1 << worker->Number.Number;
@@ -111,7 +140,7 @@ HpnWorkerThread(
 _Use_decl_annotations_
 NTSTATUS
 HpnWorkerStart(
-    PHPN_DRIVER Driver,
+    PHPN_LOG Log,
     PHPN_WORKER Worker,
     ULONG NtNumber,
     PROCESSOR_NUMBER Number
@@ -120,7 +149,9 @@ HpnWorkerStart(
     HANDLE handle;
     NTSTATUS status;
 
-    Worker->Driver = Driver;
+    PAGED_CODE();
+
+    Worker->Log = Log;
     Worker->NtNumber = NtNumber;
     Worker->Number = Number;
     Worker->Number.Reserved = 0;
@@ -151,6 +182,8 @@ HpnWorkerStop(
     PHPN_WORKER Worker
     )
 {
+    PAGED_CODE();
+
     if (Worker->Thread == NULL) {
         return;
     }

@@ -16,6 +16,15 @@ KeGetCurrentIrql(VOID)
     return behaviour()->irql((KIRQL)machine_irql());
 }
 
+/* A plant may make up what a driver is told of the IRQL; this is the real one. */
+VOID
+NtPagedCode(PCSTR Function)
+{
+    if (machine_irql() > APC_LEVEL) {
+        layer_trouble("the pageable function %s runs at IRQL %u", Function, (unsigned)machine_irql());
+    }
+}
+
 VOID
 KeInitializeSpinLock(PKSPIN_LOCK SpinLock)
 {

@@ -46,6 +46,12 @@
 #define DECLSPEC_SELECTANY __attribute__((weak))
 #define UNREFERENCED_PARAMETER(Parameter) ((void)(Parameter))
 
+/*
+ * Here all code is resident; the check reports a pageable function that runs where a page fault cannot be handled. The
+ * compilers do not know #pragma alloc_text, so ALLOC_PRAGMA is not defined.
+ */
+#define PAGED_CODE() NtPagedCode(__func__)
+
 #define NT_ASSERT(Expression) ((void)(Expression))
 
 #ifndef NULL
@@ -227,6 +233,11 @@ typedef KIRQL *PKIRQL;
 
 typedef ULONG_PTR KSPIN_LOCK;
 typedef KSPIN_LOCK *PKSPIN_LOCK;
+
+VOID
+NtPagedCode(
+    _In_z_ PCSTR Function
+    );
 
 KIRQL
 KeGetCurrentIrql(
