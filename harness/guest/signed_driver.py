@@ -28,7 +28,7 @@ def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], No
         for program in (tools.compiler, tools.linker)
     ]
     own = digest_of_folders(Path(certificate.__file__).parents[1], ("driver",))
-    digest = digest_of_folders(folder, ("src", "cross", "tools", "wdk"), *versions, __version__, own)
+    digest = digest_of_folders(folder, ("src", "kmdf", "cross", "tools", "wdk"), *versions, __version__, own)
 
     def make(place: Path, _lock: int) -> None:
         progress("cross-building and signing the driver")

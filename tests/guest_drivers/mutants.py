@@ -227,7 +227,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tree = folder / "hpnotify"
-        for part in ("src", "nt", "host"):
+        for part in ("src", "kmdf", "nt", "host"):
             shutil.copytree(DRIVER / part, self.tree / part)
         assert self._build("address,undefined", "hpnotify-host", "hpnotify-schedules")
         assert self._build("thread", "hpnotify-host")

@@ -50,7 +50,7 @@ def image(built: dict[str, Path], tmp_path: Path) -> Path:
 
 def copied_sources(folder: Path) -> Path:
     """A copy of what the cross build needs."""
-    for name in ("src", "cross", "tools"):
+    for name in ("src", "kmdf", "cross", "tools"):
         shutil.copytree(source.driver_folder() / name, folder / name)
     return folder / "cross"
 
@@ -141,17 +141,17 @@ def test_resources_are_read_back(
 def test_declarations_that_disagree_do_not_compile(tmp_path: Path) -> None:
     """An index or a layout that differs from what is written down fails the build, in our headers and in others."""
     cross = copied_sources(tmp_path / "copy")
-    header = cross / "kmdf" / "wdf.h"
-    right = header.read_text()
+    calls, types = cross / "kmdf" / "wdf.h", cross.parent / "kmdf" / "wdf_core.h"
     given_headers = tmp_path / "wdk"
-    given_headers.mkdir()
-    for old, new in [
-        ("WdfMemoryCreateTableIndex = 192", "WdfMemoryCreateTableIndex = 193"),
-        ("    BOOLEAN DefaultQueue;\n", "    ULONG DefaultQueue;\n"),
+    for header, old, new in [
+        (calls, "WdfMemoryCreateTableIndex = 192", "WdfMemoryCreateTableIndex = 193"),
+        (types, "    BOOLEAN DefaultQueue;\n", "    ULONG DefaultQueue;\n"),
     ]:
+        right = header.read_text()
         assert 1 == right.count(old)
         header.write_text(right.replace(old, new))
-        (given_headers / "wdf.h").write_text(right.replace(old, new))
+        for folder in (calls.parent, types.parent):
+            shutil.copytree(folder, given_headers, dirs_exist_ok=True)
         facts = make(cross, tmp_path / "out", f"{tmp_path}/out/cross/facts.o")
         others = make(
             cross, tmp_path / "other", f"{tmp_path}/other/cross/facts.o", f"KMDF_INC={given_headers}"
@@ -159,6 +159,7 @@ def test_declarations_that_disagree_do_not_compile(tmp_path: Path) -> None:
         assert (2, 2) == (facts.returncode, others.returncode)
         assert "facts.c" in facts.stderr
         assert "facts.c" in others.stderr
+        header.write_text(right)
 
 
 @pytest.mark.wine
@@ -170,6 +171,7 @@ def test_headers_of_a_wdk(built: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "wdk"
     folder.mkdir()
     text = (source.driver_folder() / "cross" / "kmdf" / "wdf.h").read_text()
+    shutil.copytree(source.driver_folder() / "kmdf", folder, dirs_exist_ok=True)
     (folder / "rest.h").write_text(text)
     (folder / "wdf.h").write_text('#include "ReST.h"\n')
     path, record = build(tmp_path / "out", soon(), toolchain="gcc", kmdf_inc=folder)

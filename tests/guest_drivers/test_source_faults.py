@@ -24,7 +24,7 @@ pytestmark = [
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the driver's source and of what executes it in a process."""
     place = tmp_path_factory.mktemp("source-faults")
-    for folder in ("src", "nt", "host"):
+    for folder in ("src", "kmdf", "nt", "host"):
         shutil.copytree(DRIVER / folder, place / folder)
     return place
 

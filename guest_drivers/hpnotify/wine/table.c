@@ -194,9 +194,11 @@ DeviceInitAssignName(
     PCUNICODE_STRING DeviceName
     )
 {
-    UNREFERENCED_PARAMETER(DeviceInit);
+    NTSTATUS (*name)(PWDFDEVICE_INIT, PCUNICODE_STRING) =
+        (NTSTATUS (*)(PWDFDEVICE_INIT, PCUNICODE_STRING))(ULONG_PTR)adapter_framework("WdfDeviceInitAssignName");
+
     Keep(&BoundOf(Globals)->DeviceName, DeviceName);
-    return STATUS_SUCCESS;
+    return name(DeviceInit, DeviceName);
 }
 
 static

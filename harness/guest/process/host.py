@@ -22,7 +22,7 @@ from harness.program import run_program
 from harness.setup.cache import Cache
 
 PROGRAM = "hpnotify-host"
-FOLDERS = ("src", "nt", "host")
+FOLDERS = ("src", "kmdf", "nt", "host")
 TOOLS = "Install it with: apt-get install gcc make libc6-dev"
 
 REQUESTS = ("VETO", "MARK", "DETACH", "READ_RING", "STATISTICS", "DELAY", "REGISTER", "DEREGISTER")

@@ -45,7 +45,7 @@ twin hangs.
 """
 
 BUILD_TOOLS = "Install it with: apt-get install gcc make libc6-dev"
-DRIVER_FOLDERS = ("src", "nt", "twin")
+DRIVER_FOLDERS = ("src", "kmdf", "nt", "twin")
 OTHER = "other"
 """The folder of another driver in a build. The module is then built from it instead of ``src``."""
 

@@ -16,7 +16,7 @@ KeGetCurrentIrql(VOID)
     return behaviour()->irql((KIRQL)machine_irql());
 }
 
-/* A plant may make up what a driver is told of the IRQL; this is the real one. */
+/* A plant may report another IRQL to the driver; this is the real one. */
 VOID
 NtPagedCode(PCSTR Function)
 {

@@ -77,75 +77,96 @@ end_service(PDRIVER_OBJECT service)
     }
 }
 
-int
-core_service_start(const char *name, const struct core_value *values, unsigned count)
+static PDRIVER_OBJECT
+create_service(const char *name)
 {
-    PDRIVER_OBJECT service;
+    PDRIVER_OBJECT service = machine_allocate(sizeof(*service));
+
+    if (service != NULL) {
+        __builtin_strcpy(service->name, name);
+        wide_append_ascii(
+            service->registry_path, LAYER_NAME_CHARACTERS, "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Services\\");
+        wide_append_ascii(service->registry_path, LAYER_NAME_CHARACTERS, name);
+    }
+    return service;
+}
+
+static NTSTATUS
+load(PDRIVER_OBJECT service, const struct core_value *values, unsigned count)
+{
     UNICODE_STRING path;
     NTSTATUS status;
 
-    if (!valid_name(name) || count > CORE_VALUES) {
-        return STATUS_INVALID_PARAMETER;
-    }
-
-    machine_lock(MACHINE_MUTEX_SERVICE);
-    if (find(name) != NULL) {
-        machine_unlock(MACHINE_MUTEX_SERVICE);
-        return STATUS_IMAGE_ALREADY_LOADED;
-    }
-
-    service = machine_allocate(sizeof(*service));
-    if (service == NULL) {
-        machine_unlock(MACHINE_MUTEX_SERVICE);
-        return STATUS_INSUFFICIENT_RESOURCES;
-    }
-    __builtin_strcpy(service->name, name);
-    wide_append_ascii(
-        service->registry_path, LAYER_NAME_CHARACTERS, "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Services\\");
-    wide_append_ascii(service->registry_path, LAYER_NAME_CHARACTERS, name);
     RtlInitUnicodeString(&path, service->registry_path);
-
     status = set_parameters(service, values, count);
     if (NT_SUCCESS(status)) {
         status = DriverEntry(service, &path);
-        if (NT_SUCCESS(status)) {
-            status = devices_add(service->framework);
-            if (!NT_SUCCESS(status)) {
-                framework_unload(service->framework);
-            }
+    }
+    if (NT_SUCCESS(status)) {
+        status = devices_add(service->framework);
+        if (!NT_SUCCESS(status)) {
+            framework_unload(service->framework);
         }
     }
+    return status;
+}
+
+/* What a call does with the service that it names, or with NULL if there is none. */
+struct call {
+    const char *name;
+    const struct core_value *values;
+    unsigned count;
+    unsigned code;
+    const void *input;
+    unsigned long input_bytes;
+    void *output;
+    unsigned long output_bytes;
+    ULONG_PTR information;
+};
+
+typedef NTSTATUS service_act(PDRIVER_OBJECT service, struct call *call);
+
+/* Finds the service and acts on it, while no other call can change or end it. */
+static int
+with_service(service_act *act, struct call *call)
+{
+    NTSTATUS status;
+
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    status = act(find(call->name), call);
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    return status;
+}
+
+static NTSTATUS
+start(PDRIVER_OBJECT service, struct call *call)
+{
+    NTSTATUS status;
+
+    if (service != NULL) {
+        return STATUS_IMAGE_ALREADY_LOADED;
+    }
+    service = create_service(call->name);
+    if (service == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    status = load(service, call->values, call->count);
     if (NT_SUCCESS(status)) {
         service->next = services;
         services = service;
     } else {
         end_service(service);
     }
-    machine_unlock(MACHINE_MUTEX_SERVICE);
-    return status;
-}
-
-typedef NTSTATUS service_act(PDRIVER_OBJECT service);
-
-/* Runs an action on the named service, while no other call can change or end it. */
-static int
-with_service(const char *name, service_act *act)
-{
-    PDRIVER_OBJECT service;
-    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
-
-    machine_lock(MACHINE_MUTEX_SERVICE);
-    service = find(name);
-    if (service != NULL) {
-        status = act(service);
-    }
-    machine_unlock(MACHINE_MUTEX_SERVICE);
     return status;
 }
 
 static NTSTATUS
-stop(PDRIVER_OBJECT service)
+stop(PDRIVER_OBJECT service, struct call *call)
 {
+    UNREFERENCED_PARAMETER(call);
+    if (service == NULL) {
+        return STATUS_OBJECT_NAME_NOT_FOUND;
+    }
     devices_remove(service->framework);
     framework_unload(service->framework);
     end_service(service);
@@ -153,34 +174,76 @@ stop(PDRIVER_OBJECT service)
 }
 
 static NTSTATUS
-rebalance(PDRIVER_OBJECT service)
+rebalance(PDRIVER_OBJECT service, struct call *call)
 {
+    UNREFERENCED_PARAMETER(call);
+    if (service == NULL) {
+        return STATUS_OBJECT_NAME_NOT_FOUND;
+    }
     devices_rebalance(service->framework);
     return STATUS_SUCCESS;
 }
 
 static NTSTATUS
-reenable(PDRIVER_OBJECT service)
+reenable(PDRIVER_OBJECT service, struct call *call)
 {
-    return devices_reenable(service->framework);
+    UNREFERENCED_PARAMETER(call);
+    return service != NULL ? devices_reenable(service->framework) : STATUS_OBJECT_NAME_NOT_FOUND;
+}
+
+static NTSTATUS
+control(PDRIVER_OBJECT service, struct call *call)
+{
+    if (service == NULL) {
+        return STATUS_OBJECT_NAME_NOT_FOUND;
+    }
+    return framework_control(
+        service->framework, call->code, call->input, call->input_bytes, call->output, call->output_bytes,
+        &call->information);
+}
+
+int
+core_service_start(const char *name, const struct core_value *values, unsigned count)
+{
+    struct call call = { .name = name, .values = values, .count = count };
+
+    if (!valid_name(name) || count > CORE_VALUES) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    return with_service(start, &call);
 }
 
 int
 core_service_stop(const char *name)
 {
-    return with_service(name, stop);
+    return with_service(stop, &(struct call){ .name = name });
 }
 
 int
 core_service_rebalance(const char *name)
 {
-    return with_service(name, rebalance);
+    return with_service(rebalance, &(struct call){ .name = name });
 }
 
 int
 core_service_reenable(const char *name)
 {
-    return with_service(name, reenable);
+    return with_service(reenable, &(struct call){ .name = name });
+}
+
+int
+core_service_control(
+    const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
+    unsigned long output_bytes, unsigned long *information)
+{
+    struct call call = {
+        .name = name, .code = code, .input = input, .input_bytes = input_bytes, .output = output,
+        .output_bytes = output_bytes,
+    };
+    int status = with_service(control, &call);
+
+    *information = call.information;
+    return status;
 }
 
 void
@@ -194,23 +257,4 @@ service_rebalance_all(void *unused)
         devices_rebalance(each->framework);
     }
     machine_unlock(MACHINE_MUTEX_SERVICE);
-}
-
-int
-core_service_control(
-    const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
-    unsigned long output_bytes, unsigned long *information)
-{
-    PDRIVER_OBJECT service;
-    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
-    ULONG_PTR bytes = 0;
-
-    machine_lock(MACHINE_MUTEX_SERVICE);
-    service = find(name);
-    if (service != NULL) {
-        status = framework_control(service->framework, code, input, input_bytes, output, output_bytes, &bytes);
-    }
-    machine_unlock(MACHINE_MUTEX_SERVICE);
-    *information = bytes;
-    return status;
 }

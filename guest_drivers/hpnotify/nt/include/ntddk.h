@@ -66,6 +66,7 @@ typedef void *PVOID;
 typedef char CHAR;
 typedef char *PSTR;
 typedef const char *PCSTR;
+typedef char *PCHAR;
 typedef unsigned char UCHAR;
 typedef unsigned char *PUCHAR;
 typedef unsigned char BOOLEAN;
