@@ -272,7 +272,7 @@ def _compile_agent(folder: Path, deadline: Deadline) -> Path:
     agent = folder / "agent.bin"
     command = [
         "gcc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-static", "-s",
-        "-Isrc", "-Itwin", "-Int/core", "-o", str(agent), "agent/agent.c",
+        "-Itwin", "-Isrc", "-Int/core", "-o", str(agent), "agent/agent.c",
     ]  # fmt: skip
     made = run_program(command, deadline, cwd=folder, supply=BUILD_TOOLS)
     if made.status:
