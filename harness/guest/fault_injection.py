@@ -184,6 +184,22 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
     "memory-brings-processor": _violates(
         "MEM-CPU-SILENT", "announces a processor's interface with memory", plan="existing-interfaces"
     ),
+    "second-start-after-memory": _violates(
+        "SYNC-EXACTLY-TWO",
+        "delivers Start twice for a processor that comes after memory",
+        plan="in-turn",
+        also=("EXPECT",),
+    ),
+    "no-complete-after-memory": _violates(
+        "SYNC-START-CLOSED",
+        "delivers no Complete for a processor that comes after memory that came after a processor",
+        plan="in-turn",
+    ),
+    "swapped-after-refusal": _violates(
+        "SYNC-START-BEFORE-COMPLETE",
+        "delivers Complete before Start for a processor that comes after memory that came after a refused one",
+        plan="in-turn",
+    ),
     "opt-out-ignored": _violates("REBAL-OPTOUT", "asks devices to stop that opted out", plan="opt-out"),
     "raised-unload": _violates("REG-IRQL-PASSIVE", "makes the driver deregister at DISPATCH_LEVEL"),
     "status-in-complete": _violates("OB-OPSTATUS-DISCIPLINE", "makes the driver leave an error in Complete"),

@@ -680,6 +680,89 @@ memory_brings_processor_memory(ULONG64 start)
     documented.memory(start);
 }
 
+/*
+ * The following faults need particular operations in a particular order: `reached` counts those that came. Each works
+ * as documented until then.
+ */
+
+static ULONG reached;
+
+static void
+reach(ULONG step)
+{
+    if (__atomic_load_n(&reached, __ATOMIC_SEQ_CST) + 1 == step) {
+        __atomic_store_n(&reached, step, __ATOMIC_SEQ_CST);
+    }
+}
+
+static BOOLEAN
+has_reached(ULONG step)
+{
+    return __atomic_load_n(&reached, __ATOMIC_SEQ_CST) == step;
+}
+
+static void
+first_memory_memory(ULONG64 start)
+{
+    reach(1);
+    documented.memory(start);
+}
+
+static void
+second_memory_memory(ULONG64 start)
+{
+    reach(2);
+    documented.memory(start);
+}
+
+/* second-start-after-memory: a processor that comes after memory gets Start twice. */
+
+static NTSTATUS
+second_start_after_memory_start(ULONG n)
+{
+    return has_reached(1) ? duplicate_start_start(n) : documented.add_start(n);
+}
+
+/* no-complete-after-memory: a processor that comes after memory that came after a processor gets no Complete. */
+
+static void
+no_complete_after_memory_complete(ULONG n)
+{
+    if (has_reached(2)) {
+        missing_complete_complete(n);
+        return;
+    }
+    documented.add_complete(n);
+    reach(1);
+}
+
+/* swapped-after-refusal: Complete comes before Start for a processor after memory that came after a refused one. */
+
+static NTSTATUS
+swapped_after_refusal_start(ULONG n)
+{
+    NTSTATUS status;
+
+    if (has_reached(2)) {
+        return complete_before_start_start(n);
+    }
+    status = documented.add_start(n);
+    if (!NT_SUCCESS(status)) {
+        reach(1);
+    }
+    return status;
+}
+
+static void
+swapped_after_refusal_complete(ULONG n)
+{
+    if (has_reached(2)) {
+        complete_before_start_complete(n);
+    } else {
+        documented.add_complete(n);
+    }
+}
+
 /* opt-out-ignored: a device is asked to stop although it opted out. */
 
 static BOOLEAN
@@ -898,6 +981,16 @@ static const struct behaviour plants[] = {
     { .name = "late-arrival", .unregistered = late_arrival_unregistered, .tracing_ends = late_arrival_tracing_ends },
     { .name = "memory-as-processor", .memory = memory_as_processor_memory },
     { .name = "memory-brings-processor", .memory = memory_brings_processor_memory },
+    { .name = "second-start-after-memory",
+      .add_start = second_start_after_memory_start,
+      .memory = first_memory_memory },
+    { .name = "no-complete-after-memory",
+      .add_complete = no_complete_after_memory_complete,
+      .memory = second_memory_memory },
+    { .name = "swapped-after-refusal",
+      .add_start = swapped_after_refusal_start,
+      .add_complete = swapped_after_refusal_complete,
+      .memory = second_memory_memory },
     { .name = "opt-out-ignored", .takes_part = opt_out_ignored_takes_part },
     { .name = "raised-unload", .unload = raised_unload_unload, .irql = wrong_irql_irql },
     { .name = "status-in-complete", .call = watched_call, .work_begins = status_in_complete_work_begins },
@@ -948,6 +1041,7 @@ core_plant(const char *name)
         }
         __atomic_store_n(&current, &documented, __ATOMIC_RELEASE);
         number_given = 0;
+        reached = 0;
         vetoed = FALSE;
         if (index != 0) {
             planted = documented;
