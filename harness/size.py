@@ -30,6 +30,10 @@ class Size(int):
             raise ValueError(f'expected a size like "256 MiB", got {spelled(written)}')
         return super().__new__(cls, int(match[1]) * _UNITS[match[2] or "B"])
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        """Return how a copy in another process is made."""
+        return type(self), (self.text,)
+
     @property
     def text(self) -> str:
         """The size in the largest unit that fits exactly."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a session did, as files to keep: a plan, or a pytest function that fails as long as the run would be violated."""
+"""Operations as files to keep: a plan, or a pytest function that fails as long as the run would be violated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.run.operation import AddCpu, AddDimm, Operation
 from harness.run.options import options_at
 from harness.run.plan import MachineWishes, Plan
 from harness.run.plan_text import plan_text
-from harness.run.run import Run
+from harness.run.request import RunRequest
 
 LONGEST = 100
 """Columns of a line of a written test, where its values let it be."""
@@ -31,25 +31,25 @@ def save_plan(plan: Plan, file: Path) -> Path:
     return file
 
 
-def save_test(plan: Plan, file: Path, run: Run, verdict: RunVerdict) -> list[Path]:
-    """Write a pytest function that does what was done to a new file; return the files that were written.
+def save_test(plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, *, origin: str) -> list[Path]:
+    """Write a pytest function that does the operations of ``plan`` to a new file; return the files that were written.
 
-    A plan that a test cannot begin with, because its driver is not loaded at the start, is written beside it.
+    ``request`` is that of a run with ``verdict``. ``origin`` completes the sentence "Made from". A plan that a test cannot begin with, because its driver is not loaded at the start, is written beside it.
     """
     beside = not plan.driver or plan.pnp or plan.machine.started != "running"
     written = [save_plan(plan, file.with_suffix(".toml"))] if beside else []
-    _write(file, _test_text(plan, file, run, verdict, beside=beside))
+    _write(file, _test_text(plan, file, request, verdict, origin, beside=beside))
     return [*written, file]
 
 
-def test_command(file: Path, run: Run) -> str:
+def test_command(file: Path, request: RunRequest) -> str:
     """Return the command that runs the test on a guest like the run's."""
-    return " ".join(["pytest", quoted(file), *_options(run)])
+    return " ".join(["pytest", quoted(file), *_options(request)])
 
 
-def _options(run: Run) -> list[str]:
+def _options(request: RunRequest) -> list[str]:
     """Return the plugin's options that make a test's guest the run's, without those that markers set."""
-    request, words = run.request, []
+    words = []
     for one in options_at("pytest"):
         if one.field in ("guest", "runs", "restore", "report", "dump") or one.field.startswith(
             ("budget", "limits")
@@ -73,8 +73,9 @@ def _write(file: Path, text: str) -> None:
         raise UsageError(f"cannot write {file}: {getattr(error, 'strerror', error)}") from error
 
 
-def _test_text(plan: Plan, file: Path, run: Run, verdict: RunVerdict, *, beside: bool) -> str:
-    request, facts = run.request, run.facts
+def _test_text(
+    plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, origin: str, *, beside: bool
+) -> str:
     steps = [] if beside else [_call(operation) for operation in plan.do]
     uses_op = any("op." in step for step in steps)
     marks = [f"@pytest.mark.guest({_literal(request.guest)})"]
@@ -98,13 +99,12 @@ def _test_text(plan: Plan, file: Path, run: Run, verdict: RunVerdict, *, beside:
     broken = [rule for rule in broken if rule in known]
     what = f"It broke {', '.join(broken)}." if broken else f"It was {verdict.verdict.value}."
     name = re.sub(r"\W+", "_", file.stem)
-    of = f"run {facts.repro_of}" if facts.repro_of else f"plan {plan.name}"
     lines = [
-        f'"""Made from the session {facts.run}, which did {of} again.',
+        f'"""Made from {origin}.',
         "",
         what,
         "",
-        f"Run it: {test_command(Path(file.name), run)}",
+        f"Run it: {test_command(Path(file.name), request)}",
         '"""',
         "",
         *imports,

@@ -521,7 +521,10 @@ class Session:
         if file.suffix == ".toml":
             written = [saved_session.save_plan(plan, file)]
         elif file.suffix == ".py" and file.name.startswith("test_"):
-            written = saved_session.save_test(plan, file, self.run, self.run.judge_so_far())
+            facts, request = self.run.facts, self.run.request
+            of = f"run {facts.repro_of}" if facts.repro_of else f"plan {request.plan.name}"
+            origin = f"the session {facts.run}, which did {of} again"
+            written = saved_session.save_test(plan, file, request, self.run.judge_so_far(), origin=origin)
         else:
             raise UsageError(
                 f"save: {name!r} is neither FILE.toml nor test_FILE.py",
@@ -531,7 +534,7 @@ class Session:
             self._say(f"{self._by_hand} QMP commands are not in it: a plan has no operation for them.")
         self._say_all(f"written: {one}" for one in written)
         if file.suffix == ".py":
-            self._say(f"run it: {saved_session.test_command(file, self.run)}")
+            self._say(f"run it: {saved_session.test_command(file, self.run.request)}")
 
     # -- help ---------------------------------------------------------------------------------------------------
 

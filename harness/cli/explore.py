@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""``harness explore``: generated plans until one breaks a rule, and the smallest plan that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.parameters import Json
+from harness.cli.run_options import with_run_options
+from harness.errors import ExitCode, UsageError
+from harness.run.options import made
+
+if TYPE_CHECKING:
+    from harness.explore.exploration import ExplorationReport
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+LONGEST = 7 * 24 * 3600
+MOST_JOBS = 256
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("explore")(explore)
+
+
+@with_run_options("run")
+def explore(
+    options: dict[str, Any],
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to explore: 90s, 10m, 2h. Shrinking is not cut.")
+    ] = "10m",
+    plans: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many plans to execute at most.")
+    ] = None,
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where corpus and findings are kept, and found the next time.")
+    ] = Path("exploration"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST_JOBS,
+            help="How many guests at once: by default as many as processors, and four times as many processes.",
+        ),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Do not end at the first new finding, but with the budget.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Generate legal plans and execute them until one breaks a rule or the harness; then find the smallest such plan."""
+    import os
+
+    from harness.cli.output import complain, say, say_json
+    from harness.explore.exploration import Exploration
+    from harness.interrupts import interrupted_by, interruption
+    from harness.report.escape import printable
+    from harness.report.stage_view import StageView
+    from harness.run.options import is_process
+    from harness.setup.cache import cache_directory
+
+    seconds = _seconds(budget)
+    wanted = made("run", {"restore": None, **options})
+    processors = len(os.sched_getaffinity(0))
+    code = 0
+    with StageView(quiet=json) as view:
+        exploration = Exploration(
+            wanted,
+            into,
+            cache=cache_directory(os.environ),
+            seconds=seconds,
+            most=plans,
+            jobs=jobs or processors * (4 if is_process(wanted.guest) else 1),
+            going_on=keep_going,
+            say=lambda line: view.say(printable(line, 300)),
+        )
+        try:
+            exploration.perform()
+        except KeyboardInterrupt:
+            code = 128 + interruption()
+    report = exploration.report
+    if code:
+        complain(interrupted_by(code - 128))
+    if json:
+        say_json(report)
+    else:
+        say(_lines(report))
+    return code or _exit_code(report)
+
+
+def _exit_code(report: ExplorationReport) -> ExitCode:
+    signatures = [one.signature for one in report.findings] + list(report.known)
+    if any(one.startswith("violated: ") for one in signatures):
+        return ExitCode.VIOLATED
+    return ExitCode.UNKNOWN if signatures else ExitCode.HOLDS
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    try:
+        seconds = float(number) * UNITS[unit]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 1 <= seconds <= LONGEST:
+        raise UsageError(
+            f"--budget: expected a time from 1s to 168h, got {text!r}",
+            hint="Give a number with its unit: 10m.",
+        )
+    return seconds
+
+
+def _lines(report: ExplorationReport) -> Iterator[str]:
+    from harness.invocation import invocation
+    from harness.report.escape import printable
+
+    for finding in report.findings:
+        yield f"{finding.signature}"
+        yield f"  {printable(finding.reason, 300)}"
+        yield f"  Found by plan {finding.first_seen}, {finding.original} operations; {len(finding.operations)} are left:"
+        for operation in finding.operations:
+            given = " ".join(f"{key}={value}" for key, value in operation.items() if key != "op")
+            yield f"    {operation['op']} {printable(given, 200)}".rstrip()
+        if finding.reproduced is not None:
+            yield f"  Reproduced {finding.reproduced}."
+        else:
+            yield "  Shrinking was interrupted; this is the smallest plan so far."
+        for name, path in (("Plan", finding.plan), ("Test", finding.test), ("Run", finding.run)):
+            if path:
+                yield f"  {name}: {path}"
+        if finding.run:
+            yield f"  Go on: {invocation('repro', finding.run, '--interactive')}"
+    for signature, times in report.known.items():
+        yield f"known: {printable(signature, 300)}, {times} more times"
+    rate = report.plans / report.seconds * 60 if report.seconds else 0.0
+    parts = [f"{report.plans} plans in {report.seconds:.0f} s ({rate:.0f} a minute)"]
+    parts += [f"{report.failed} without a result"] if report.failed else []
+    parts += [f"{report.unknown} unknown"] if report.unknown else []
+    parts += [
+        f"{report.rules} rules and {report.orders} orders exercised",
+        f"{report.corpus} plans in {report.directory}",
+    ]
+    yield "; ".join(parts)
+    new = len(report.findings)
+    yield f"{new} new finding{'s' if new != 1 else ''}" if new else "nothing new found"

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The corpus: the plans that first exercised a rule or an order, in a file that later explorations begin from.
+
+Each line of ``corpus.jsonl`` is one plan's operations with what they exercised first. A line that was cut, by a process that
+was killed, is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.config import from_plain, to_plain
+from harness.errors import InfrastructureError, shortage_hint
+from harness.explore.legality import Legality, Operations
+from harness.explore.trial import Trial
+from harness.run.operation import Operation
+
+FILE = "corpus.jsonl"
+LARGEST = 64 << 20
+"""Bytes of a corpus that are read."""
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    do: list[dict[str, Any]]
+    rules: list[str] = []
+    orders: list[str] = []
+
+
+class Corpus:
+    """The corpus in ``folder``. ``rules`` and ``orders`` are all that was exercised."""
+
+    def __init__(self, folder: Path, legality: Legality) -> None:
+        self.plans: list[Operations] = []
+        self.rules: set[str] = set()
+        self.orders: set[str] = set()
+        self._file = folder / FILE
+        for entry in self._read():
+            self.rules.update(entry.rules)
+            self.orders.update(entry.orders)
+            try:
+                operations = [from_plain(one, Operation) for one in entry.do]
+            except (msgspec.ValidationError, TypeError, ValueError):
+                continue
+            # A corpus of another guest, or of an older checker, may have plans that are not legal here.
+            if (legal := legality.completed(operations)) is not None:
+                self.plans.append(legal)
+
+    def _read(self) -> list[_Entry]:
+        found: list[_Entry] = []
+        try:
+            with self._file.open("rb") as file:
+                lines = file.read(LARGEST).splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InfrastructureError(f"cannot read {self._file}: {error.strerror}") from error
+        for line in lines:
+            try:
+                found.append(msgspec.json.decode(line, type=_Entry))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+        return found
+
+    def take(self, trial: Trial) -> bool:
+        """Keep a trial's plan if it exercised what none before did; return whether it did. Raises InfrastructureError."""
+        rules, orders = trial.rules - self.rules, trial.orders - self.orders
+        if not rules and not orders:
+            return False
+        self.rules |= rules
+        self.orders |= orders
+        self.plans.append(trial.operations)
+        entry = _Entry(
+            do=[to_plain(one) for one in trial.operations], rules=sorted(rules), orders=sorted(orders)
+        )
+        try:
+            with self._file.open("ab") as file:
+                file.write(msgspec.json.encode(entry) + b"\n")
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write {self._file}: {error.strerror}",
+                hint=shortage_hint(error, "Give another place with --into DIR."),
+            ) from error
+        return True

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Generated operations: Hypothesis strategies whose every example is a legal plan.
+
+These are strategies of whole plans, and not a ``RuleBasedStateMachine``. A state machine executes each step as it draws it,
+in one process. Here a plan is whole before its guest starts: so many guests run at once, each from the saved state, and the
+plan is a file with a seed. Hypothesis' own shrinking takes a test that fails every time; :mod:`harness.explore.shrinking`
+also shrinks a failure that is flaky.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.explore.legality import Legality, Operations
+from harness.package import missing_extra
+from harness.run import operation as op
+from harness.run.options import is_process
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+SIZES = ("128 MiB", "256 MiB", "384 MiB")
+DRIVERS = ("hpnotify", "second")
+REGISTRATIONS = ("sync", "sync2", "processors", "memory")
+LONGEST = 8
+"""Operations that a plan gets at most, without those that its end needs."""
+FURTHER = 3
+"""Operations that are added at most to the beginning of a plan of the corpus."""
+
+
+def load_hypothesis() -> Any:
+    """Return the module ``hypothesis``. Raises MissingPart, which names the extra."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import hypothesis
+            import hypothesis.strategies
+    except ImportError as error:
+        raise missing_extra("exploring needs Hypothesis, which is not installed", "explore") from error
+    return hypothesis
+
+
+def single_operations(guest: str) -> SearchStrategy[op.Operation]:
+    """Return the strategy of one operation for ``guest``, legal or not. Raises MissingPart without the extra."""
+    st = load_hypothesis().strategies
+    drivers = st.sampled_from(DRIVERS)
+    which = st.sampled_from(REGISTRATIONS)
+    kinds = [
+        st.builds(op.AddCpu),
+        st.builds(op.AddDimm, size=st.sampled_from(SIZES)),
+        st.builds(op.VetoNext, driver=drivers),
+        st.builds(op.Register, which=which, existing=st.booleans(), driver=drivers),
+        st.builds(op.Deregister, which=which, driver=drivers),
+        st.builds(op.UnloadDriver, driver=drivers),
+        st.builds(op.LoadDriver, driver=drivers, add_existing=st.booleans()),
+        st.builds(op.Pause),
+        st.builds(op.Resume),
+        st.builds(op.Settle),
+        st.builds(op.DelayStart, milliseconds=st.sampled_from((1, 5, 20)), driver=drivers),
+    ]
+    if not is_process(guest):
+        kinds.append(st.builds(op.DropMonitor))
+    found: SearchStrategy[op.Operation] = st.one_of(*kinds)
+    return found
+
+
+def plans(
+    legality: Legality, guest: str, corpus: Sequence[Operations], *, longest: int = LONGEST
+) -> SearchStrategy[Operations]:
+    """Return the strategy of legal plans: new ones, and beginnings of those in ``corpus`` that go on in another way."""
+    st = load_hypothesis().strategies
+    one = single_operations(guest)
+    beginnings = [(), *corpus]
+
+    @st.composite  # type: ignore[untyped-decorator,unused-ignore]
+    def drawn(draw: Any) -> Operations:
+        known = draw(st.sampled_from(beginnings))
+        operations: Operations = known[: draw(st.integers(0, len(known)))] if known else ()
+        more = draw(st.integers(1, FURTHER if operations else longest))
+        for _ in range(2 * more):
+            if len(operations) >= longest or not more:
+                break
+            extended = legality.settled([*operations, draw(one)])
+            if extended is not None:
+                operations, more = extended, more - 1
+        whole = legality.completed(operations) or ()
+        load_hypothesis().assume(bool(whole))
+        return whole
+
+    found: SearchStrategy[Operations] = drawn()
+    return found
+
+
+def generate(strategy: SearchStrategy[Operations], *, seed: int, count: int) -> list[Operations]:
+    """Return about ``count`` examples of a strategy, the same for the same seed. Nothing is read from or kept on disk."""
+    hypothesis = load_hypothesis()
+    found: list[Operations] = []
+
+    def take(operations: Operations) -> None:
+        found.append(operations)
+
+    settings = hypothesis.settings(
+        max_examples=count,
+        phases=[hypothesis.Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.seed(seed)(settings(hypothesis.given(strategy)(take)))()
+    return found

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Which sequences of operations are legal plans: the plan checker's answer, and that of the driver's state."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.errors import BadDocument
+from harness.explore.driver_state import DriverState, IllegalOperation
+from harness.run.operation import Operation, Resume, Settle
+from harness.run.options import RunOptions
+from harness.run.plan import MachineWishes, Plan, checked
+from harness.run.rehearsal import rehearse
+
+MACHINE = MachineWishes(max_processors=6)
+"""The machine of every explored plan, so that all begin from one ready snapshot."""
+
+Operations = tuple[Operation, ...]
+
+
+class Legality:
+    """Legal sequences of operations for the guest of ``options``."""
+
+    def __init__(self, options: RunOptions, *, machine: MachineWishes = MACHINE) -> None:
+        self._options = options
+        self._machine = machine
+
+    def plan(self, operations: Sequence[Operation], *, name: str = "explored") -> Plan:
+        """Return the plan that executes ``operations``."""
+        return Plan(name=name, machine=self._machine, do=list(operations))
+
+    def settled(self, operations: Sequence[Operation]) -> Operations | None:
+        """Return ``operations`` with the outcomes that each must expect, None if they are not a legal beginning of a plan."""
+        state = DriverState()
+        try:
+            taken = tuple(state.take(operation) for operation in operations)
+        except IllegalOperation:
+            return None
+        return taken if not taken or self._passes(taken) else None
+
+    def repaired(self, operations: Sequence[Operation]) -> Operations | None:
+        """Return ``operations`` as a whole plan, without those that the driver would refuse there, as after others were removed."""
+        state, taken = DriverState(), []
+        for operation in operations:
+            with contextlib.suppress(IllegalOperation):
+                taken.append(state.take(operation))
+        return self.completed(taken)
+
+    def completed(self, operations: Sequence[Operation]) -> Operations | None:
+        """Return ``operations`` as a whole plan: a guest that is paused at its end is resumed. None if not legal, or empty."""
+        settled = self.settled(operations)
+        if not settled:
+            return None
+        state = DriverState()
+        for operation in settled:
+            state.take(operation)
+        if state.vetoing:
+            return None
+        ending = ([Resume()] if state.paused else []) + ([Settle()] if state.open else [])
+        return self.settled([*settled, *ending]) if ending else settled
+
+    def _passes(self, operations: Operations) -> bool:
+        options, plan = self._options, self.plan(operations)
+        try:
+            checked(plan, "", plan.name)
+            rehearse(
+                plan,
+                guest=options.guest,
+                machine=options.machine,
+                backend=options.backend,
+                kd=options.kd,
+            )
+        except BadDocument:
+            return False
+        return True
+
+
+def simpler(operation: Operation) -> list[Operation]:
+    """Return ``operation`` with each of its arguments made simpler, one at a time: a default, or the least value."""
+    found: list[Operation] = []
+    for field in msgspec.structs.fields(operation):
+        if field.name in ("expect", "settle", "driver"):
+            continue
+        value = getattr(operation, field.name)
+        least = LEAST.get(field.name, field.default)
+        if least is not msgspec.NODEFAULT and value != least and field.name != "which":
+            found.append(msgspec.structs.replace(operation, **{field.name: least}))
+    return found
+
+
+LEAST = {"size": "128 MiB", "milliseconds": 1}
+"""The least value of an argument without a default."""

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Shrinking: a smaller plan with the same signature, first with fewer operations, then with simpler arguments.
+
+Operations are removed by ddmin (A. Zeller and R. Hildebrandt, Simplifying and Isolating Failure-Inducing Input, IEEE
+Transactions on Software Engineering 28, 2002). A step is taken only if a run of the smaller plan showed the signature. A
+flaky one is run so often that it would be missed with a probability of at most :data:`MISSED`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+from harness.explore.legality import Legality, Operations, simpler
+from harness.interval import Rate
+
+MISSED = 0.05
+"""With which probability a step that is right may be missed."""
+
+MOST_TRIES = 40
+"""Runs of one candidate at most."""
+
+FirstReproducing = Callable[[Sequence[Operations], int], int | None]
+"""Runs candidates, each up to so many times, and returns the index of the first with the signature, None for none."""
+
+
+def tries_for(rate: Rate) -> int:
+    """Return how often a candidate is run. One that showed the signature every time is run once."""
+    if rate.seen == rate.of:
+        return 1
+    likely = max(rate.rate, 1 / MOST_TRIES)
+    return min(MOST_TRIES, max(2, math.ceil(math.log(MISSED) / math.log(1 - likely))))
+
+
+class Shrinking:
+    """Shrinks ``operations``. ``smallest`` is the smallest plan so far; ``taken`` is called with each."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        legality: Legality,
+        first: FirstReproducing,
+        *,
+        tries: int = 1,
+        taken: Callable[[Operations], None] = lambda _: None,
+    ) -> None:
+        self.smallest = operations
+        self._legality = legality
+        self._first = first
+        self._tries = tries
+        self._taken = taken
+        self._seen: set[Operations] = {operations}
+
+    def shrink(self) -> Operations:
+        """Return the smallest plan: without any one of its operations, or with a simpler argument, it was not seen to fail."""
+        while True:
+            before = self.smallest
+            self._fewer()
+            self._simpler()
+            if self.smallest == before:
+                return before
+
+    def _fewer(self) -> None:
+        parts = 2
+        while len(self.smallest) > 1:
+            operations = self.smallest
+            parts = min(parts, len(operations))
+            bounds = [round(index * len(operations) / parts) for index in range(parts + 1)]
+            pieces = [operations[low:high] for low, high in itertools.pairwise(bounds)]
+            rests = [operations[:low] + operations[high:] for low, high in itertools.pairwise(bounds)]
+            at = self._one_of([*(pieces if parts > 2 else []), *rests])
+            if at:
+                parts = 2 if len(at) * parts <= len(operations) else max(parts - 1, 2)
+            elif parts == len(operations):
+                return
+            else:
+                parts *= 2
+
+    def _simpler(self) -> None:
+        while True:
+            operations = self.smallest
+            candidates = [
+                (*operations[:place], other, *operations[place + 1 :])
+                for place, operation in enumerate(operations)
+                for other in simpler(operation)
+            ]
+            if not self._one_of(candidates):
+                return
+
+    def _one_of(self, candidates: Sequence[Operations]) -> Operations | None:
+        """Take the first candidate that is legal and reproduces; return it, None if there is none."""
+        new: list[Operations] = []
+        for candidate in candidates:
+            legal = self._legality.repaired(candidate)
+            if legal is not None and legal not in self._seen and len(legal) <= len(self.smallest):
+                self._seen.add(legal)
+                new.append(legal)
+        at = self._first(new, self._tries) if new else None
+        if at is None:
+            return None
+        self.smallest = new[at]
+        self._taken(self.smallest)
+        return self.smallest

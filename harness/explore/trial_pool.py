@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""The trial pool: processes that execute generated plans, several at once, each guest under the leases of its host."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Self
+
+from harness.errors import ExitCode, InfrastructureError
+from harness.explore.legality import Legality, Operations
+from harness.explore.trial import Trial, run_trial
+from harness.interrupts import ENDING, interruptible, uninterrupted
+from harness.run.options import RunOptions
+from harness.run.request import RunRequest
+
+PATIENCE = 30.0
+"""Seconds that a process gets to end its guest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialSetting:
+    """What all trials have in common: the options of their runs, where these are made, and the folder of built things."""
+
+    options: RunOptions
+    runs: Path
+    cache: Path
+
+
+class TrialPool:
+    """Executes plans. Leaving the block ends the guests that still run, and waits for that.
+
+    ``submit`` takes any number of plans; ``results`` yields each trial with its ticket, in the order in which they end.
+    """
+
+    def __init__(self, setting: TrialSetting, *, processes: int) -> None:
+        self._setting = setting
+        self._count = processes
+        self._crew: list[_TrialProcess] = []
+        self._waiting: deque[tuple[int, Operations, int]] = deque()
+        self._ticket = 0
+
+    def __enter__(self) -> Self:
+        try:
+            for _ in range(self._count):
+                # One by one, so that the running ones are known at any interrupt.
+                self._crew.append(_TrialProcess(self._setting))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with uninterrupted():
+            for one in self._crew:
+                one.ask_to_end()
+            for one in self._crew:
+                one.end()
+
+    @property
+    def busy(self) -> int:
+        """How many plans are waiting or running."""
+        return len(self._waiting) + sum(one.job is not None for one in self._crew)
+
+    def submit(self, operations: Operations, *, seed: int = 0) -> int:
+        """Add a plan to those that wait; return its ticket."""
+        self._ticket += 1
+        self._waiting.append((self._ticket, operations, seed))
+        self._feed()
+        return self._ticket
+
+    def forget_waiting(self) -> None:
+        """Remove the plans that have not begun."""
+        self._waiting.clear()
+
+    def results(self, seconds: float | None = None) -> Iterator[tuple[int, Trial]]:
+        """Yield what ended, waiting at most ``seconds`` for the first. Raises InfrastructureError if a process dies twice."""
+        busy = {one.connection: one for one in self._crew if one.job is not None}
+        for connection in wait(list(busy), seconds):
+            one = busy[connection]  # type: ignore[index]
+            job = one.job
+            assert job is not None
+            trial = one.take()
+            if trial is None:
+                one.replace()
+                trial = Trial(
+                    operations=job[1], failed=True, reason="the process that executed the plan ended suddenly"
+                )
+            self._feed()
+            yield job[0], trial
+
+    def _feed(self) -> None:
+        for one in self._crew:
+            if one.job is None and self._waiting:
+                one.give(self._waiting.popleft())
+
+
+class _TrialProcess:
+    """One process. ``job`` is the ticket, the operations and the seed of what it executes, None if it is idle."""
+
+    def __init__(self, setting: TrialSetting) -> None:
+        self._setting = setting
+        self._start()
+
+    def _start(self) -> None:
+        self.job: tuple[int, Operations, int] | None = None
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, self._setting), daemon=True)
+        # It inherits blocked signals until it has set its handlers: Ctrl-C is its parent's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            self._process.start()
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot start a process for trials: {error.strerror}", hint="Say --jobs 1."
+            ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        theirs.close()
+
+    def give(self, job: tuple[int, Operations, int]) -> None:
+        """Make it execute a plan."""
+        self.job = job
+        # Taking the result shows whether it still exists.
+        with suppress(OSError):
+            self.connection.send(job[1:])
+
+    def take(self) -> Trial | None:
+        """Return the trial; None if the process has ended instead."""
+        self.job = None
+        try:
+            trial: Trial = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        return trial
+
+    def replace(self) -> None:
+        """Start a new process in place of one that has ended."""
+        self.end()
+        self._start()
+
+    def ask_to_end(self) -> None:
+        """Ask it to end its guest and then itself."""
+        self.connection.close()
+        with suppress(ProcessLookupError, AttributeError):
+            self._process.terminate()
+
+    def end(self) -> None:
+        """Wait until it has ended; kill one that does not in time."""
+        with suppress(OSError):
+            self.ask_to_end()
+        self._process.join(PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _work(connection: Connection, setting: TrialSetting) -> None:
+    """Execute plans until the connection ends, or SIGTERM, which ends the guest first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    legality = Legality(setting.options)
+    options = dataclasses.replace(setting.options, runs=setting.runs)
+    try:
+        with interruptible():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+            while True:
+                operations, seed = connection.recv()
+                request = RunRequest(
+                    **{**vars(options), "seed": seed},
+                    plan=legality.plan(operations),
+                    cache=setting.cache,
+                    argv=["harness", "explore"],
+                )
+                connection.send(run_trial(operations, request))
+    except (EOFError, OSError, KeyboardInterrupt):
+        return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        # A guest that does not end keeps its process no longer than this.
+        threading.Event().wait(PATIENCE)
+        os._exit(ExitCode.INTERRUPTED)
