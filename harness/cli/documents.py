@@ -20,6 +20,7 @@ from harness.capture.offline.comparison import ChannelAccount, ChannelDifference
 from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import Finding, RuleVerdict, RunVerdict
 from harness.driver.manifest import DriverManifest
+from harness.explore.exploration import ExplorationReport
 from harness.history.evidence import EvidenceIndex
 from harness.host.budget import HostBudget
 from harness.host.host_part import HostPart
@@ -537,6 +538,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "report": [ReportDocument],
     "diff": [DiffDocument, FindingsDiff],
     "repro": [ReproDocument, SessionDocument, RepetitionsDocument],
+    "explore": [ExplorationReport],
     "nightly": [NightlyDocument, NightlyPlan, LiveNightly],
     "history runs": [LastRuns],
     "history new": [NightlyComparison],

@@ -17,6 +17,12 @@ from harness.run.options import made
 if TYPE_CHECKING:
     from harness.explore.exploration import ExplorationReport
 
+ABSENT = {
+    "monitor": "nobody has the guests of its plans",
+    "report": "harness report writes the page of the run of a finding",
+    "retry": "a plan whose infrastructure fails is counted, and others follow",
+    "runs": "--into names the folder",
+}
 UNITS = {"s": 1, "m": 60, "h": 3600}
 LONGEST = 7 * 24 * 3600
 MOST_JOBS = 256
@@ -27,7 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("explore")(explore)
 
 
-@with_run_options("run")
+@with_run_options("run", without=ABSENT)
 def explore(
     options: dict[str, Any],
     budget: Annotated[

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -17,14 +18,16 @@ from harness.run.options import RunOptions, options_at, shown
 Command = Callable[..., int]
 
 
-def with_run_options(door: Door) -> Callable[[Command], Command]:
+def with_run_options(
+    door: Door, *, without: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Command], Command]:
     """Return a decorator for a command, whose parameter ``options`` gets the set values, by the field of the option.
 
-    The attribute ``absent`` of the decorated command says why it does not have the other options of a run.
+    ``without`` says, by field, why the command does not have an option of its door. The attribute ``absent`` of the decorated command says why it does not have the other options of a run.
     """
 
     def decorate(command: Command) -> Command:
-        options = options_at(door)
+        options = [one for one in options_at(door) if one.field not in without]
         signature = inspect.signature(command, eval_str=True)
         parameters = [
             one
@@ -45,7 +48,7 @@ def with_run_options(door: Door) -> Callable[[Command], Command]:
         wrapped.absent = {  # type: ignore[attr-defined]
             f"--{flag}": why
             for option in options_of(RunOptions)
-            if (why := option.absent.get(door))
+            if (why := without.get(option.field) or option.absent.get(door))
             for flag in option.flags or [option.name]
         }
         return wrapped

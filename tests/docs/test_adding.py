@@ -16,6 +16,7 @@ PAGES = [
     pytest.param("commands.md", "## How to add a command", id="command"),
     pytest.param("guests.md", "## How to add a guest", id="guest", marks=pytest.mark.qemu),
     pytest.param("repro.md", "## From a failed run to a test", id="repro", marks=pytest.mark.host),
+    pytest.param("explore.md", "## From a fault to the smallest plan", id="explore", marks=pytest.mark.host),
     pytest.param("history.md", "## How to add a capture channel", id="channel", marks=pytest.mark.host),
 ]
 

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Explorations of the guest ``host``: faults that need particular operations are found, shrunk, and known again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import ExitCode
+from harness.explore.exploration import Exploration, ExplorationReport
+from harness.run.options import RunOptions
+from harness.setup.cache import cache_directory
+
+pytestmark = pytest.mark.host
+
+MINIMAL = {
+    "second-start-after-memory": ("SYNC-EXACTLY-TWO", ["add-dimm", "add-cpu"], 150),
+    "no-complete-after-memory": ("SYNC-START-CLOSED", ["add-cpu", "add-dimm", "add-cpu"], 600),
+    "swapped-after-refusal": (
+        "SYNC-START-BEFORE-COMPLETE",
+        ["veto-next", "add-cpu", "add-dimm", "add-cpu"],
+        1500,
+    ),
+}
+"""The rule that each fault breaks, the operations that it needs, and how many plans it may take to find it."""
+
+
+def explored(
+    into: Path, *, guest: str = "host", most: int, fault: str = "", seed: int = 0
+) -> ExplorationReport:
+    """Explore a guest, and return the report."""
+    options = RunOptions(guest=guest, inject_fault=fault, seed=seed)
+    exploration = Exploration(
+        options, into, cache=cache_directory(os.environ), seconds=1200, most=most, jobs=4
+    )
+    return exploration.perform()
+
+
+@pytest.mark.parametrize("fault", MINIMAL)
+def test_fault_is_found_and_shrunk(fault: str, tmp_path: Path) -> None:
+    """The operations that the fault needs are left, every time they break the rule, and the files are there."""
+    rule, kinds, most = MINIMAL[fault]
+    report = explored(tmp_path, most=most, fault=fault)
+    (finding,) = report.findings
+    assert (finding.signature, finding.shrunk, report.ended) == (f"violated: {rule}", True, "found")
+    assert [operation["op"] for operation in finding.operations] == kinds
+    assert finding.reproduced is not None
+    assert (finding.reproduced.seen, finding.reproduced.of) == (10, 10)
+    assert all(Path(file).is_file() for file in (finding.plan, finding.test))
+    assert (Path(finding.run) / "history.jsonl").is_file()
+
+
+def test_known_finding_is_counted(tmp_path: Path) -> None:
+    """The next exploration in the folder counts it and goes on; its corpus begins with the earlier one's."""
+    fault = "second-start-after-memory"
+    first = explored(tmp_path, most=150, fault=fault)
+    corpus = (tmp_path / "corpus.jsonl").read_bytes()
+    second = explored(tmp_path, most=40, fault=fault, seed=1)
+    signature = first.findings[0].signature
+    assert (second.findings, second.ended, second.known[signature] > 0) == ([], "plans", True)
+    assert (tmp_path / "corpus.jsonl").read_bytes().startswith(corpus)
+    written = json.loads((Path(first.findings[0].directory) / "finding.json").read_bytes())
+    assert written["times"] == 1 + second.known[signature]
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith("hotplug-explore-")]
+
+
+def test_nothing_is_found_without_a_fault(tmp_path: Path) -> None:
+    """No plan is violated, fails, or is refused, and each exercises rules."""
+    report = explored(tmp_path, most=100)
+    assert (report.findings, report.failed, report.unknown) == ([], 0, 0)
+    assert (report.plans, report.rules > 60, report.orders > 50) == (100, True, True)
+
+
+def harness(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start ``harness explore``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", "explore", *words],
+        cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
+    """The corpus and the report stay, no process and no scratch folder is left."""
+    process = harness("--guest", "host", "--into", "kept", "--json", cwd=tmp_path)
+    try:
+        Deadline(120, "a corpus").poll(lambda: (tmp_path / "kept" / "progress.jsonl").exists())
+        children = {
+            int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        }
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    said = json.loads(out)
+    assert (process.returncode, said["ended"], "Traceback" in err) == (
+        ExitCode.INTERRUPTED,
+        "interrupted",
+        False,
+    )
+    assert (tmp_path / "kept" / "corpus.jsonl").read_bytes().count(b"\n") == said["corpus"] > 0
+    assert (
+        msgspec.json.decode((tmp_path / "kept" / "exploration.json").read_bytes())["ended"] == "interrupted"
+    )
+    assert children
+    # One of them, multiprocessing's own, notices the end of its parent a moment later.
+    Deadline(30, "the end of its processes").poll(
+        lambda: not [pid for pid in children if Path("/proc", str(pid)).exists()]
+    )
+    left = [*tmp_path.rglob("hotplug-explore-*"), *Path("/dev/shm").glob(f"hotplug-explore-{process.pid}-*")]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--budget", "10"], "--budget: expected a time from 1s to 168h, got '10'"),
+        (["--budget", "0m"], "--budget: expected a time"),
+        (["--plans", "0"], "'--plans'"),
+        (["--guest", "hots"], "Did you mean 'host'?"),
+        (["--guest", "host", "--runs", "there"], "--into names the folder"),
+        (["--guest", "host", "--inject-fault", "nosuch"], "nosuch"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_mistakes(words: list[str], said: str, tmp_path: Path) -> None:
+    """Each is refused before a guest starts, with what to do."""
+    process = harness(*words, cwd=tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, said in err) == (ExitCode.USAGE, True), err

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""Generated plans: the same for the same seed, from the corpus too, and an error without Hypothesis."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from harness.errors import MissingPart
+from harness.explore.generation import generate, load_hypothesis, plans
+from harness.explore.legality import Legality
+from harness.run import operation as op
+from harness.run.options import RunOptions
+
+HOST = Legality(RunOptions(guest="host"))
+
+
+def test_same_seed() -> None:
+    """A seed decides which plans are generated."""
+    strategy = plans(HOST, "host", [])
+    first = generate(strategy, seed=7, count=30)
+    assert (len(set(first)) > 10, first == generate(strategy, seed=7, count=30)) == (True, True)
+    assert first != generate(strategy, seed=8, count=30)
+
+
+def test_corpus_is_continued() -> None:
+    """Some plans begin like one of the corpus, and go on in another way."""
+    known = (op.DelayStart(milliseconds=5), op.DelayStart(milliseconds=20), op.AddCpu())
+    found = generate(plans(HOST, "host", [known]), seed=1, count=60)
+    assert any(one[:2] == known[:2] and one != known for one in found)
+
+
+def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Hypothesis the error says what installs it."""
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(MissingPart, match="exploring needs Hypothesis") as caught:
+        load_hypothesis()
+    assert "[explore]" in caught.value.hint
