@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Bisection of builds by a failure that may be flaky: which build is the first bad one, with what probability.
+
+The hypotheses are that each build is the first bad one, and that none is: a uniform prior over all of them. A good build
+never shows the signature. Bad builds show it at one unknown rate, whose prior is uniform from 0 to 1. With s runs that showed it
+and f that did not among the bad builds of a hypothesis, the likelihood of all runs is the Beta function B(s + 1, f + 1),
+and 0 if a good build showed it. So the posterior has a closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+DECIDED = 0.95
+"""The posterior at which a hypothesis is the answer."""
+
+
+class BuildRuns(msgspec.Struct, kw_only=True):
+    """How often a build was run: ``shown`` with the signature, ``clean`` without it."""
+
+    shown: int = 0
+    clean: int = 0
+
+
+class Bisection:
+    """The state of a bisection of ``count`` builds, in their order. Hypothesis i is that build i is the first bad one.
+
+    The hypothesis ``count`` is that none is bad.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError("a bisection needs a build")
+        self.count = count
+        self.runs = [BuildRuns() for _ in range(count)]
+
+    def note(self, build: int, *, shown: bool) -> None:
+        """Count one run of a build."""
+        if shown:
+            self.runs[build].shown += 1
+        else:
+            self.runs[build].clean += 1
+
+    def posterior(self) -> list[float]:
+        """Return the probability of each hypothesis after the runs so far."""
+        return _normal([_likelihood(self.runs, first) for first in range(self.count + 1)])
+
+    @property
+    def answer(self) -> int | None:
+        """The hypothesis whose posterior is at least :data:`DECIDED`, None if there is none yet."""
+        posterior = self.posterior()
+        best = max(range(self.count + 1), key=posterior.__getitem__)
+        return best if posterior[best] >= DECIDED else None
+
+    def next_build(self) -> int:
+        """Return the build whose next run is expected to tell most about the hypotheses: the largest mutual information."""
+        posterior = self.posterior()
+        now = _entropy(posterior)
+        best, most = 0, -1.0
+        for build in range(self.count):
+            gain = now - self._expected_entropy(build, posterior)
+            if gain > most + 1e-12:
+                best, most = build, gain
+        return best
+
+    def _expected_entropy(self, build: int, posterior: Sequence[float]) -> float:
+        chance = sum(weight * self._rate(first) for first, weight in enumerate(posterior) if first <= build)
+        expected = 0.0
+        for shown, probability in ((True, chance), (False, 1 - chance)):
+            if probability <= 0:
+                continue
+            after = [
+                weight * (self._seen(first, build) if shown else 1 - self._seen(first, build))
+                for first, weight in enumerate(posterior)
+            ]
+            expected += probability * _entropy(_normal_weights(after))
+        return expected
+
+    def _seen(self, first: int, build: int) -> float:
+        return self._rate(first) if first <= build else 0.0
+
+    def _rate(self, first: int) -> float:
+        """Return the expected rate of bad builds, if ``first`` is the first of them: the mean of the Beta distribution."""
+        shown = sum(run.shown for run in self.runs[first:])
+        clean = sum(run.clean for run in self.runs[first:])
+        return (shown + 1) / (shown + clean + 2)
+
+
+def _likelihood(runs: Sequence[BuildRuns], first: int) -> float:
+    """Return the logarithm of the likelihood of all runs, if ``first`` is the first bad build."""
+    if any(run.shown for run in runs[:first]):
+        return -math.inf
+    shown = sum(run.shown for run in runs[first:])
+    clean = sum(run.clean for run in runs[first:])
+    return math.lgamma(shown + 1) + math.lgamma(clean + 1) - math.lgamma(shown + clean + 2)
+
+
+def _normal(logarithms: Sequence[float]) -> list[float]:
+    largest = max(logarithms)
+    return _normal_weights([math.exp(one - largest) for one in logarithms])
+
+
+def _normal_weights(weights: Sequence[float]) -> list[float]:
+    whole = sum(weights)
+    return [weight / whole for weight in weights]
+
+
+def _entropy(probabilities: Sequence[float]) -> float:
+    return -sum(one * math.log2(one) for one in probabilities if one > 0)
