@@ -236,6 +236,50 @@ class NightlyPlan(TypedDict):
     seconds: float
 
 
+class ListedHost(TypedDict):
+    """A host of a fleet: its budget in processors and bytes, what else it offers, and the attempts that it has."""
+
+    host: str
+    address: str
+    drained: bool
+    vcpus: int
+    memory: int
+    harness: str
+    engine: str
+    offers: list[str]
+    attempts: list[str]
+
+
+class FleetDocument(TypedDict):
+    """The hosts of a scheduler, and the nightly runs that use it, each as it says itself."""
+
+    scheduler: str
+    hosts: list[ListedHost]
+    nightlies: list[dict[str, Any]]
+
+
+class DrainDocument(TypedDict):
+    """A host that gets no more runs, or gets runs again; ``under_way`` is how many it has."""
+
+    host: str
+    drained: bool
+    under_way: int
+
+
+class CertificateFiles(TypedDict):
+    """The files of one host: its certificate, its key, and the authority's certificate."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+class CertificatesDocument(TypedDict):
+    """Certificates that were made."""
+
+    certificates: list[CertificateFiles]
+
+
 class StoreLoadDocument(TypedDict):
     """Runs that were loaded into the store at the address ``store``."""
 
@@ -540,6 +584,9 @@ DOCUMENTS: dict[str, list[Any]] = {
     "repro": [ReproDocument, SessionDocument, RepetitionsDocument],
     "explore": [ExplorationReport],
     "nightly": [NightlyDocument, NightlyPlan, LiveNightly],
+    "fleet list": [FleetDocument],
+    "fleet drain": [DrainDocument],
+    "fleet certificates": [CertificatesDocument],
     "history runs": [LastRuns],
     "history new": [NightlyComparison],
     "history rule": [RulePast],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
+    from harness.fleet.nightly import FleetNightly
     from harness.lab.matrix import Matrix
     from harness.lab.nightly_state import CellOutcome
 
@@ -80,6 +81,14 @@ def nightly(
         ),
     ] = False,
     junit_all: JUnitAll = False,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            "--scheduler",
+            metavar="URL",
+            help="Run the cells on the hosts of this scheduler; by default [fleet] of the matrix.",
+        ),
+    ] = "",
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
     ] = False,
@@ -88,6 +97,7 @@ def nightly(
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
     import time
 
+    from harness.cli.fleet_options import fleet_settings
     from harness.cli.nightly_plan import costs, ordered, say_plan
     from harness.cli.nightly_view import NightlyView
     from harness.cli.nightly_watch import watch_nightly
@@ -130,6 +140,12 @@ def nightly(
         say_plan(matrix, cells, costs(address), parallel=parallel, seconds=rest, json=json)
         return ExitCode.HOLDS
     command = notification(notify, notify_as)
+    fleet = fleet_settings(matrix.document.fleet, scheduler, lab.parent, into)
+    if fleet is not None and despite_reservations:
+        raise UsageError(
+            "--despite-reservations is for runs on this host, and the runs of a fleet are on others",
+            hint="A host's reservation is given up on the host itself.",
+        )
     with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
         keeper = NightlyKeeper(address, state)
@@ -145,17 +161,18 @@ def nightly(
                     if (error := keeper.note(outcome)) is not None:
                         view.complain(f"not in the result store yet: {error.message}", error.hint)
 
-                lab_run = Nightly(
-                    matrix,
-                    state,
-                    parallel=parallel,
-                    tell=tell,
-                    tick=lambda: view.now(looking.look()),
-                    hold=(lambda: "") if despite_reservations else _hold(matrix, view.complain),
-                    costs=took,
-                    until=ends,
-                    order=order,
-                )
+                common: dict[str, Any] = {
+                    "parallel": parallel, "tell": tell, "tick": lambda: view.now(looking.look()), "costs": took, "until": ends,
+                    "order": order,
+                }  # fmt: skip
+                lab_run: Nightly | FleetNightly
+                if fleet is not None:
+                    from harness.fleet.nightly import FleetNightly
+
+                    lab_run = FleetNightly(matrix, state, fleet, say=view.complain, **common)
+                else:
+                    hold = (lambda: "") if despite_reservations else _hold(matrix, view.complain)
+                    lab_run = Nightly(matrix, state, hold=hold, **common)
                 looking = NightlyWatch(lab_run, state, matrix)
                 try:
                     lab_run.run()

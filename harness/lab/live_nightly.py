@@ -11,15 +11,17 @@ import contextlib
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from harness.history.json_file import read_json
 from harness.history.private import write_private
 from harness.host.registry import ProcessName
-from harness.lab.matrix import Matrix
-from harness.lab.nightly import Nightly
+from harness.lab.expected_time import ExpectedTime
+from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import NightlyState
 from harness.lab.run_progress import FollowedRuns, RunProgress
 from harness.lab.summary import WORDS, word
@@ -91,10 +93,38 @@ class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
         return self.process is not None and self.process.alive()
 
 
+class UnderWay(Protocol):
+    """A run that is under way, of this host or of another. ``words`` are its command, empty on another host."""
+
+    @property
+    def cell(self) -> Cell: ...  # noqa: D102
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def began(self) -> float: ...  # noqa: D102
+    @property
+    def words(self) -> list[str]: ...  # noqa: D102
+
+
+class WatchedNightly(Protocol):
+    """A nightly run on this host (:class:`harness.lab.nightly.Nightly`) or on many."""
+
+    parallel: int
+    held: str
+    until: float | None
+    ending: bool
+    expected: ExpectedTime
+
+    @property
+    def running(self) -> Sequence[UnderWay]: ...  # noqa: D102
+    def coming(self, most: int) -> list[str]: ...  # noqa: D102
+    def estimate(self) -> float | None: ...  # noqa: D102
+
+
 class NightlyWatch:
     """Looks at a nightly run of this process. :meth:`look` may be called as often as wanted."""
 
-    def __init__(self, nightly: Nightly, state: NightlyState, matrix: Matrix) -> None:
+    def __init__(self, nightly: WatchedNightly, state: NightlyState, matrix: Matrix) -> None:
         self._nightly = nightly
         self._state = state
         self._matrix = matrix
@@ -127,7 +157,7 @@ class NightlyWatch:
             parallel=nightly.parallel,
             running=[
                 self._run(child.cell.id, child.cell.point, found.get(tuple(child.words)), child.number,
-                    seconds=now - child.began, expected=nightly.expected.of(child.cell))
+                    seconds=now - child.began, expected=nightly.expected.of(child.cell), host=getattr(child, "where", self._host))
                 for child in nightly.running
             ],
             next=nightly.coming(MOST_NEXT),
@@ -157,12 +187,13 @@ class NightlyWatch:
         *,
         seconds: float,
         expected: float,
+        host: str,
     ) -> LiveRun:
         if point not in self._operations:
             self._operations[point] = len(decode_plan(self._matrix.plans[point], name=point).do)
         return LiveRun(
             cell=cell,
-            host=self._host,
+            host=host,
             attempt=number,
             run=found.directory.name if found is not None else "",
             stage=found.stage if found is not None else "",

@@ -129,6 +129,20 @@ class KeepRow(_Table, frozen=True, kw_only=True):
         return (self.days, self.failed_days, self.total) != (None, None, None)
 
 
+class FleetRow(_Table, frozen=True, kw_only=True):
+    """``[fleet]``: the ``scheduler`` of many hosts, "" to run here; the files of TLS; and ``results``, through which runs come back.
+
+    ``wait`` is for how many seconds a host that can run what is left, or a scheduler that was lost, is waited for.
+    """
+
+    scheduler: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    results: str = ""
+    wait: Annotated[float, msgspec.Meta(ge=0, le=7 * 24 * 3600)] = 600.0
+
+
 class LabDocument(_Table, frozen=True, kw_only=True):
     """A ``lab.toml``. Relative paths are from where it lies.
 
@@ -151,6 +165,7 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     known: list[KnownRow] = []
     store: StoreRow = StoreRow()
     keep: KeepRow = KeepRow()
+    fleet: FleetRow = FleetRow()
     budget: BudgetWishes = BudgetWishes()
 
 
@@ -319,8 +334,10 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    # What is known of failures, where results are kept and for how long, and how much time there is make no other nightly run.
-    same = msgspec.structs.replace(document, known=[], store=StoreRow(), keep=KeepRow(), until="")
+    # Known issues, the store, how long runs are kept, the fleet and the time limit do not make another nightly run.
+    same = msgspec.structs.replace(
+        document, known=[], store=StoreRow(), keep=KeepRow(), fleet=FleetRow(), until=""
+    )
     meant = msgspec.json.encode([to_plain(same), texts], order="sorted")
     return Matrix(
         document=document,

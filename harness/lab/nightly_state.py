@@ -55,7 +55,7 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The result of one cell: ``runs`` are its run directories, the last one counts. Times in seconds.
 
     ``reason`` says why it does not hold, ``boot`` what it says about the next boot of its guest. A cell that is ``skipped``
-    was not tried, because its guest had not booted before.
+    was not tried, because its guest had not booted before. ``host`` is where it ran, "" for the host of the nightly run.
     """
 
     cell: str
@@ -67,6 +67,7 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     runs: list[str] = []
     seconds: float = 0.0
     boot: BootFailure | None = None
+    host: str = ""
 
     @property
     def code(self) -> ExitCode:

@@ -228,6 +228,8 @@ def _row(ids: _Ids, source: RunSource, read: RecordedRun | str) -> tuple[dict[st
     for rule in rules:
         counts[rule.verdict] += 1
     host = night.header.host if night is not None else (facts.host.get("name", "") if facts else "")
+    if source.outcome is not None and source.outcome.host:
+        host = source.outcome.host
     row = {
         "name": ids.text(recorded.name if recorded else source.name),
         "digest": recorded.digest if recorded else read,

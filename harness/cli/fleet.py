@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""``harness fleet``: the hosts of a fleet and what runs where; its scheduler, its certificates, and taking a host out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.fleet_options import Ca, Cert, FleetLab, Key, Scheduler
+from harness.cli.parameters import Json
+from harness.errors import ExitCode, UsageError
+from harness.invocation import invocation
+
+if TYPE_CHECKING:
+    from harness.cli.documents import FleetDocument, ListedHost
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    fleet = typer.Typer(
+        no_args_is_help=True, help="See and steer the hosts that run the cells of nightly runs."
+    )
+    fleet.command("list")(listed)
+    fleet.command("drain")(drain)
+    fleet.command("scheduler")(scheduler_command)
+    fleet.command("certificates")(certificates)
+    app.add_typer(fleet, name="fleet")
+
+
+def listed(
+    scheduler: Scheduler = "",
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    lab: FleetLab = None,
+    json: Json = False,
+) -> int:
+    """List the hosts, what runs where, what waits and why."""
+    from harness.cli.fleet_options import fleet_of
+    from harness.cli.output import say, say_json
+    from harness.fleet.engine import Engine
+
+    url, tls = fleet_of(scheduler, lab, ca, cert, key)
+    with Engine.connect(url, tls) as engine:
+        hosts, running = engine.hosts(), engine.running()
+        drained, nightlies = engine.noted(["drained"]), engine.noted(["nightlies"])
+    found: list[ListedHost] = [
+        {
+            "host": host.name,
+            "address": host.address,
+            "drained": bool(drained.get(host.name)),
+            "vcpus": int(host.resources.get("vcpus", 0)),
+            "memory": int(host.resources.get("memory", 0)),
+            "harness": host.version_of("harness"),
+            "engine": host.version_of("engine"),
+            "offers": sorted(name for name in host.resources if name not in ("vcpus", "memory")),
+            "attempts": sorted(running.get(host.address, [])),
+        }
+        for host in hosts
+    ]
+    document: FleetDocument = {
+        "scheduler": url, "hosts": found, "nightlies": [one for one in nightlies.values() if isinstance(one, dict)],
+    }  # fmt: skip
+    if json:
+        say_json(document)
+    else:
+        say(_lines(document))
+    return ExitCode.HOLDS
+
+
+def _lines(document: FleetDocument) -> list[str]:
+    from harness.host.budget import size_text
+    from harness.report.escape import printable
+
+    lines = [f"Hosts of {document['scheduler']}: {len(document['hosts'])}"]
+    for host in document["hosts"]:
+        state = "drained" if host["drained"] else f"{len(host['attempts'])} under way"
+        has = " ".join(
+            name.replace("=", " ") for name in host["offers"] if not name.startswith(("harness=", "engine="))
+        )
+        lines.append(
+            f"  {printable(host['host'], 24):<24} {state:<12} {host['vcpus']:>4} processors {size_text(host['memory']):>9}"
+            f"  {printable(has, 200)}"
+        )
+    for nightly in document["nightlies"]:
+        lines += [
+            "",
+            printable(
+                f"Nightly run {nightly['name']} of {nightly['lab']}, from {nightly['host']}: {nightly['left']} left",
+                300,
+            ),
+        ]
+        lines += [f"  {_text(one, 'host'):<24} {_text(one, 'cell')}" for one in nightly["under_way"]]
+        lines += [f"  waits: {_text(one, 'cell')}  {_text(one, 'why')}" for one in nightly["waiting"]]
+        lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly["aside"].items()]
+    return lines
+
+
+def _text(one: Any, key: str) -> str:
+    from harness.report.escape import printable
+
+    return printable(str(one.get(key, "")), 200)
+
+
+def drain(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The host's name in the fleet.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let it get runs again.")] = False,
+    scheduler: Scheduler = "",
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    lab: FleetLab = None,
+    json: Json = False,
+) -> int:
+    """Give a host no more runs; those under way end as usual. A scheduler that is started again has forgotten it."""
+    import time
+
+    from harness.choice import check_choice
+    from harness.cli.fleet_options import fleet_of
+    from harness.cli.output import say, say_json
+    from harness.fleet.engine import Engine
+
+    url, tls = fleet_of(scheduler, lab, ca, cert, key)
+    with Engine.connect(url, tls) as engine:
+        names = sorted({each.name for each in engine.hosts()})
+        check_choice("host", host, names)
+        engine.note(["drained", host], 0 if undo else int(time.time()))
+        running = sum(
+            len(engine.running().get(each.address, [])) for each in engine.hosts() if each.name == host
+        )
+    if json:
+        say_json({"host": host, "drained": not undo, "under_way": running})
+    elif undo:
+        say(f"{host} gets runs again.")
+    else:
+        say(f"{host} gets no more runs; {running} under way.")
+    return ExitCode.HOLDS
+
+
+def scheduler_command(
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where it listens: tls://HOST:PORT, or tcp://127.0.0.1:PORT for this host alone.",
+        ),
+    ] = "tcp://127.0.0.1:8786",
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    lab: FleetLab = None,
+    heartbeat: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=2, help="A host counts as lost when it is silent for so long."),
+    ] = 60.0,
+) -> int:
+    """Run a scheduler until it is interrupted. It keeps nothing: nightly runs go on with another one."""
+    import sys
+
+    from harness.cli.fleet_options import tls_of
+    from harness.cli.lab_store import lab_of
+    from harness.fleet.scheduler import start_scheduler
+    from harness.lab.matrix import FleetRow
+
+    document, path = lab_of(lab)
+    row = document.fleet if document is not None else FleetRow()
+    server = start_scheduler(listen, tls_of(row, path.parent, ca, cert, key), heartbeat=heartbeat)
+    try:
+        sys.stderr.write(f"The scheduler listens at {server.server.address}\n")
+        sys.stderr.write(f"On each host: {invocation('worker', '--scheduler', server.server.address)}\n")
+        sys.stderr.flush()
+        while not server.wait(3600):
+            pass
+    finally:
+        server.close()
+    return ExitCode.HOLDS
+
+
+def certificates(
+    hosts: Annotated[
+        list[str], typer.Argument(metavar="HOST", help="Names or addresses by which the others reach a host.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where they are made, the lab's authority the first time.")
+    ],
+    json: Json = False,
+) -> int:
+    """Make certificates of the lab's own for hosts, with their keys."""
+    from harness.cli.output import say, say_json
+    from harness.fleet.certificates import CA_KEY, make_certificates
+
+    if not hosts:
+        raise UsageError("certificates for which hosts?")
+    made = make_certificates(hosts, out)
+    if json:
+        say_json(
+            {
+                "certificates": [
+                    {"cert": str(one.cert), "key": str(one.key), "ca": str(one.ca)} for one in made
+                ]
+            }
+        )
+        return ExitCode.HOLDS
+    say([f"{one.cert} {one.key}" for one in made])
+    say(
+        [
+            f"Copy to each host its own two files, and {made[0].ca}.",
+            f"Keep {out / CA_KEY} off the hosts: it makes certificates, and nothing else needs it.",
+        ]
+    )
+    return ExitCode.HOLDS

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""``harness worker``: this host for the nightly runs of a fleet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.fleet_options import Ca, Cert, FleetLab, Key, Scheduler
+from harness.errors import ExitCode
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("worker")(worker)
+
+
+def worker(
+    scheduler: Scheduler = "",
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    lab: FleetLab = None,
+    name: Annotated[
+        str, typer.Option(metavar="HOST", help="This host's name in the fleet; by default its own.")
+    ] = "",
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="This host's address for the others; by default the one that reaches them.",
+        ),
+    ] = "",
+    work: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where runs are made until they are sent; by default in the cache."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the scheduler is lost, instead of waiting for it.")
+    ] = False,
+) -> int:
+    """Offer this host to a scheduler: its budget, KVM, templates and QEMU. Runs take its leases, and heed its reservations."""
+    import os
+    import sys
+    import time
+
+    from harness.cli.fleet_options import fleet_of, harness_version
+    from harness.errors import UsageError
+    from harness.fleet.worker import FleetWorker
+    from harness.report.escape import printable
+    from harness.setup.cache import cache_directory
+
+    host = name or os.uname().nodename
+    if not host.replace("-", "").replace(".", "").replace("_", "").isalnum() or len(host) > 100:
+        raise UsageError(
+            f"--name {host[:200]!r} is not the name of a host", hint="Use letters, digits, '.', '_' and '-'."
+        )
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {printable(text, 1000)}\n")
+        sys.stderr.flush()
+
+    url, tls = fleet_of(scheduler, lab, ca, cert, key)
+    directory = (work or cache_directory(os.environ) / "fleet").absolute()
+    FleetWorker(url, tls, host=host, work=directory, harness=harness_version(), listen=listen, say=say).serve(
+        once=once
+    )
+    return ExitCode.HOLDS

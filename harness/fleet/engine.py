@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+"""The engine, dask.distributed: its addresses, TLS, and the nightly run's connection to a scheduler.
+
+Its own retries are off: an order is bound to one worker, and the scheduler fails it when that worker is gone. What the engine
+does not promise, the nightly run sees to itself: that a worker lives, that a cell ends in time, and that it is counted once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError, UsageError
+from harness.fleet.order import HostAnswer, Question, decode, encode
+from harness.invocation import invocation
+from harness.package import missing_extra
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
+
+EXAMPLE = "tls://lab1.example.org:8786"
+CONNECT_S = 10.0
+"""Seconds for one attempt to reach a scheduler."""
+ASK_S = 60.0
+"""Seconds for a host to say what it can run."""
+ROOT = "hotplug-harness"
+"""The folder of this program in the scheduler's metadata."""
+
+
+class SchedulerLost(InfrastructureError):
+    """The scheduler cannot be reached, or not any more."""
+
+
+class TlsFiles(msgspec.Struct, frozen=True):
+    """The files of TLS: the lab's own authority, and this host's certificate and key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class OfferedHost(msgspec.Struct, frozen=True):
+    """A worker that the scheduler knows. ``name`` is the host's, ``session`` that of this start of the worker."""
+
+    address: str
+    name: str
+    session: str
+    resources: dict[str, float]
+
+    def version_of(self, what: str) -> str:
+        """Return the version of ``harness`` or ``engine`` that the worker says, "" if it says none."""
+        return next((name.partition("=")[2] for name in self.resources if name.startswith(f"{what}=")), "")
+
+
+class EndedOrder(msgspec.Struct, frozen=True):
+    """An order that is over: ``answer`` is the text that came back, None if it failed because of ``why``."""
+
+    attempt: str
+    answer: str | None
+    why: str = ""
+
+
+def require_engine() -> None:
+    """Raise MissingPart if the engine is not installed."""
+    try:
+        import distributed  # noqa: F401
+        import fsspec  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("runs on many hosts need dask.distributed and fsspec", "fleet") from error
+
+
+def engine_version() -> str:
+    """Return the engine's version."""
+    import distributed
+
+    return str(distributed.__version__)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host's name or address is this host alone."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def tls_files(ca: str | Path, cert: str | Path, key: str | Path) -> TlsFiles | None:
+    """Return the three files, None if none is given. Raises UsageError for some of them, and for one that cannot be read."""
+    given = {"ca": ca, "cert": cert, "key": key}
+    absent = [name for name, path in given.items() if not str(path)]
+    if len(absent) == len(given):
+        return None
+    if absent:
+        raise UsageError(
+            f"TLS needs the files ca, cert and key, and {' and '.join(absent)} is not given",
+            hint=f"This makes all three: {invocation('fleet', 'certificates', 'HOST', '--out', 'DIR')}",
+        )
+    for name, path in given.items():
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            raise UsageError(f"{name} = {str(path)!r}: {error.strerror}") from error
+    return TlsFiles(Path(ca), Path(cert), Path(key))
+
+
+def check_address(url: str, tls: TlsFiles | None) -> str:
+    """Return the address of a scheduler. Raises UsageError for one that is malformed, or leaves this host without TLS."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UsageError(f"the scheduler {url[:200]!r}: {error}", hint=f"For example {EXAMPLE}") from error
+    if parts.scheme not in ("tcp", "tls") or not host or not port or parts.path or parts.query:
+        raise UsageError(
+            f"the scheduler must be tls://HOST:PORT, or tcp://127.0.0.1:PORT on this host, not {url[:200]!r}",
+            hint=f"For example {EXAMPLE}",
+        )
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("the scheduler's address must not have a user or a password in it")
+    if parts.scheme == "tcp" and not is_loopback(host):
+        raise UsageError(
+            f"{url}: without TLS a scheduler is used on this host only, and {host} is another one",
+            hint="Who reaches a scheduler runs programs on all its hosts. Use tls:// and certificates: "
+            + invocation("fleet", "certificates", "HOST", "--out", "DIR"),
+        )
+    if parts.scheme == "tls" and tls is None:
+        raise UsageError(
+            f"{url}: TLS needs the lab's own certificates",
+            hint="Give --ca, --cert and --key, or [fleet] ca, cert and key in lab.toml. This makes them: "
+            + invocation("fleet", "certificates", "HOST", "--out", "DIR"),
+        )
+    return url
+
+
+def security(tls: TlsFiles | None) -> Security | None:
+    """Return the engine's own settings of TLS: both sides show a certificate of the lab's authority."""
+    if tls is None:
+        return None
+    from distributed import Security
+
+    cert, key = str(tls.cert), str(tls.key)
+    return Security(
+        tls_ca_file=str(tls.ca), require_encryption=True,
+        tls_client_cert=cert, tls_client_key=key, tls_worker_cert=cert, tls_worker_key=key,
+        tls_scheduler_cert=cert, tls_scheduler_key=key,
+    )  # fmt: skip
+
+
+def settle_engine() -> None:
+    """Set what no file or variable of this host may change: no retries, no task stealing, no web server for all to see."""
+    import logging
+
+    import dask
+
+    dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 0,
+            "distributed.scheduler.work-stealing": False,
+            "distributed.scheduler.http.routes": [],
+            "distributed.worker.http.routes": [],
+            "distributed.scheduler.dashboard.status.task-stream-length": 1,
+            "distributed.admin.system-monitor.gil.enabled": False,
+            "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s",
+            "distributed.worker.profile.enabled": False,
+        }
+    )
+    # What matters is said by the harness; the engine's own messages are for those who ask (HOTPLUG_HARNESS_DEBUG).
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class Engine:
+    """A connection to a scheduler. ``with Engine.connect(url, tls) as engine: …``."""
+
+    def __init__(self, url: str, client: Client) -> None:
+        self.url = url
+        self._client = client
+        self._futures: dict[str, Any] = {}
+        self._ended: queue.SimpleQueue[EndedOrder] = queue.SimpleQueue()
+
+    @classmethod
+    def connect(cls, url: str, tls: TlsFiles | None, *, seconds: float = CONNECT_S) -> Self:
+        """Connect within so many seconds. Raises SchedulerLost; UsageError for an address; MissingPart without the extra."""
+        require_engine()
+        check_address(url, tls)
+        settle_engine()
+        from distributed import Client
+
+        try:
+            client = Client(
+                url, security=security(tls), timeout=seconds, set_as_default=False, name="harness", direct_to_workers=False
+            )  # fmt: skip
+        except Exception as error:
+            raise SchedulerLost(
+                f"the scheduler {url} cannot be reached: {_said(error)}",
+                hint="Does it run, with a certificate of the same authority? This starts one: "
+                + invocation("fleet", "scheduler", "--listen", url),
+            ) from error
+        return cls(url, client)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the scheduler; orders under way are cancelled. A second call does nothing."""
+        for attempt in list(self._futures):
+            self.cancel(attempt)
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=2)
+
+    def hosts(self) -> list[OfferedHost]:
+        """Return the workers that live. Raises SchedulerLost."""
+        with self._reaching():
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        found = []
+        for address, about in workers.items():
+            name, _, session = str(about.get("name", "")).rpartition("/")
+            found.append(
+                OfferedHost(str(address), name or session, session if name else "", dict(about["resources"]))
+            )
+        return sorted(found, key=lambda host: (host.name, host.address))
+
+    def ask(self, hosts: list[OfferedHost], question: Question) -> dict[str, HostAnswer]:
+        """Ask hosts at once what they can run; return the answers by address. One that does not answer in time has none."""
+        text = encode(question)
+        deadline = Deadline(ASK_S, "ask the hosts")
+        answers = {}
+        with self._reaching():
+            futures = {
+                host.address: self._submit(
+                    f"question-{host.session}-{id(question):x}", text, host.address, {}
+                )
+                for host in hosts
+            }
+        for address, future in futures.items():
+            # Whatever a host raises: one that gives no answer is asked again.
+            with contextlib.suppress(Exception):
+                text = future.result(timeout=max(1.0, deadline.remaining()))
+                answers[address] = decode(text, HostAnswer, whose=address)
+            future.release()
+        return answers
+
+    def send(self, attempt: str, text: str, host: OfferedHost, resources: dict[str, float]) -> None:
+        """Send an order to one host; :meth:`ended` says when it is over. Raises SchedulerLost."""
+        with self._reaching():
+            future = self._submit(attempt, text, host.address, resources)
+        self._futures[attempt] = future
+        future.add_done_callback(lambda ended: self._ended.put(_ended(attempt, ended)))
+
+    def ended(self, seconds: float) -> Iterator[EndedOrder]:
+        """Yield orders that are over, waiting at most so many seconds for the first."""
+        with contextlib.suppress(queue.Empty):
+            found = self._ended.get(timeout=seconds)
+            while True:
+                if self._futures.pop(found.attempt, None) is not None:
+                    yield found
+                found = self._ended.get_nowait()
+
+    def cancel(self, attempt: str) -> None:
+        """Take an order back; its host ends what it started. :meth:`ended` does not mention it."""
+        future = self._futures.pop(attempt, None)
+        if future is not None:
+            with contextlib.suppress(Exception):
+                future.cancel(force=True, reason="the nightly run took it back")
+
+    def note(self, keys: list[str], value: object) -> None:
+        """Keep a value with the scheduler, for whoever looks; it is forgotten with the scheduler. Raises SchedulerLost."""
+        with self._reaching():
+            self._client.set_metadata([ROOT, *keys], value)
+
+    def noted(self, keys: list[str]) -> Any:
+        """Return a value that was kept, {} for none. Raises SchedulerLost."""
+        with self._reaching():
+            return self._client.get_metadata([ROOT, *keys], default={})
+
+    def running(self) -> dict[str, list[str]]:
+        """Return the names of the orders that each worker has, by address. Raises SchedulerLost."""
+        with self._reaching():
+            return {
+                address: [str(key) for key in keys] for address, keys in self._client.processing().items()
+            }
+
+    def _submit(self, key: str, text: str, address: str, resources: dict[str, float]) -> Any:
+        from harness.fleet.entry import perform
+
+        return self._client.submit(
+            perform, text, key=key, workers=[address], allow_other_workers=False, resources=resources, retries=0, pure=False
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        from distributed.comm import CommClosedError
+
+        try:
+            if self._client.status != "running":
+                raise OSError(f"the connection is {self._client.status}")
+            yield
+        except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
+            raise SchedulerLost(f"the scheduler {self.url} is lost: {_said(error)}") from error
+
+
+def _ended(attempt: str, future: Any) -> EndedOrder:
+    status: Literal["finished", "error", "cancelled", "lost"] = future.status
+    try:
+        if status == "finished":
+            return EndedOrder(attempt, future.result(timeout=CONNECT_S))
+        why = _said(future.exception(timeout=CONNECT_S)) if status == "error" else f"the order is {status}"
+    except Exception as error:  # noqa: BLE001 - whatever a library of the host raised
+        why = _said(error)
+    return EndedOrder(attempt, None, why)
+
+
+def _said(error: BaseException | None) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def reachable(url: str, tls: TlsFiles | None, deadline: Deadline) -> Engine:
+    """Connect, again and again until the deadline. Raises SchedulerLost."""
+    last: list[SchedulerLost] = []
+
+    def attempt() -> Engine | None:
+        try:
+            return Engine.connect(url, tls, seconds=min(CONNECT_S, max(1.0, deadline.remaining())))
+        except SchedulerLost as error:
+            last[:] = [error]
+            return None
+
+    return deadline.poll(attempt, interval=1.0, error=lambda: last[0])

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""The one function that a scheduler makes hosts execute. It imports nothing until it is called."""
+
+from __future__ import annotations
+
+
+def perform(order: str) -> str:
+    """Carry out an order on this host and return the answer, both as JSON. Raises RuntimeError outside ``harness worker``."""
+    from distributed import get_worker
+
+    from harness.fleet.host_service import HostService
+
+    service = HostService.current
+    if service is None:
+        raise RuntimeError("this process is not 'harness worker'")
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def wanted() -> bool:
+        """Tell whether the scheduler still wants this task: the engine only forgets a released task, and never ends it."""
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state == "executing" and worker.status.name in ("running", "paused")
+
+    return service.perform(order, wanted)

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: MIT
+"""The exchange: a place that all hosts reach by fsspec, through which run directories come back.
+
+An attempt is a folder of pieces of one tar stream, and a note about them, which is written last: an attempt without a note
+was never sent. A piece is called by its number and its SHA-256, and is written under a temporary name first. So a transfer
+that was cut goes on with the pieces that are missing, on either side.
+
+::
+
+    RESULTS/NIGHTLY/ATTEMPT/00000-HEX  00001-HEX  …  note.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import secrets
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from harness.errors import InfrastructureError, UsageError, shortage_hint
+from harness.fleet.engine import require_engine
+from harness.fleet.order import AttemptReport
+from harness.history.private import open_private
+
+PIECE = 4 << 20
+"""Bytes of a piece."""
+LARGEST = 64 << 30
+"""Bytes of one attempt's run directories."""
+LARGEST_NOTE = 16 << 20
+NOTE = "note.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A piece: its bytes, and their SHA-256 in hexadecimal."""
+
+    size: int
+    digest: str
+
+    def name(self, number: int) -> str:
+        """Return the name of its file."""
+        return f"{number:05}-{self.digest}"
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent of an attempt: the report about it, and the pieces in their order."""
+
+    report: AttemptReport
+    pieces: list[Piece]
+
+
+def check_results(url: str) -> str:
+    """Return the address of an exchange. Raises UsageError for one with a password, or that is not one."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError as error:
+        raise UsageError(f"results: {error}") from error
+    if password is not None:
+        raise UsageError(
+            "results must not have a password in it: every host is sent the address",
+            hint="Give each host a key of its own: ssh's for sftp://, a profile of the package s3fs for s3://.",
+        )
+    if "://" not in url and not url.startswith("/"):
+        raise UsageError(
+            f"results must be an address or an absolute path, not {url[:200]!r}",
+            hint="For example sftp://nas.example.org/lab or file:///net/lab",
+        )
+    return url
+
+
+class Exchange:
+    """The exchange at ``url``. Raises UsageError for a kind that fsspec does not have, InfrastructureError if it cannot be reached."""
+
+    def __init__(self, url: str) -> None:
+        require_engine()
+        import fsspec
+
+        self.url = check_results(url)
+        with self._words("reached"):
+            try:
+                if urlsplit(url).scheme in ("sftp", "ssh"):
+                    from harness.fleet.sftp import pinned_sftp
+
+                    self._files, self._root = pinned_sftp(url)
+                else:
+                    self._files, self._root = fsspec.core.url_to_fs(url)
+            except (ImportError, ValueError) as error:
+                raise UsageError(
+                    f"results = {url!r}: {error}", hint="fsspec's kinds: file, sftp, s3, …"
+                ) from error
+        self._root = str(self._root).rstrip("/")
+
+    def check(self) -> None:
+        """Write a file, read it and remove it. Raises InfrastructureError."""
+        probe = f"{self._root}/.probe-{secrets.token_hex(8)}"
+        with self._words("used"):
+            self._files.makedirs(self._root, exist_ok=True)
+            self._files.pipe_file(probe, b"probe")
+            try:
+                if self._files.cat_file(probe) != b"probe":
+                    raise OSError("it gives back something else than was written")
+            finally:
+                self._files.rm_file(probe)
+
+    def send(self, nightly: str, report: AttemptReport, folder: Path, names: list[str]) -> None:
+        """Send ``names`` in ``folder`` as an attempt of a nightly run. Raises InfrastructureError; what was sent stays."""
+        place = self._place(nightly, report.attempt)
+        pieces: list[Piece] = []
+        with self._words("written to"):
+            self._files.makedirs(place, exist_ok=True)
+            there = {entry["name"].rpartition("/")[2]: entry["size"] for entry in self._listed(place)}
+            if NOTE in there:
+                return
+
+            def take(data: bytes) -> None:
+                piece = Piece(len(data), hashlib.sha256(data).hexdigest())
+                name = piece.name(len(pieces))
+                if there.get(name) != len(data):
+                    self._write(place, name, data)
+                pieces.append(piece)
+
+            with (
+                _Cut(take) as cut,
+                tarfile.open(fileobj=cast("IO[bytes]", cut), mode="w|", format=tarfile.PAX_FORMAT) as tar,
+            ):
+                for name in names:
+                    if (folder / name).exists():
+                        tar.add(folder / name, arcname=name, filter=_plain)
+            self._write(place, NOTE, msgspec.json.encode(Note(report=report, pieces=pieces)))
+
+    def attempts(self, nightly: str) -> list[str]:
+        """Return the names of the attempts that were sent as a whole. Raises InfrastructureError."""
+        with self._words("read"):
+            root = self._place(nightly)
+            self._files.invalidate_cache()
+            if not self._files.exists(root):
+                return []
+            names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in self._listed(root)]
+            return sorted(
+                name for name in names if NAME.fullmatch(name) and self._files.exists(f"{root}/{name}/{NOTE}")
+            )
+
+    def note(self, nightly: str, attempt: str) -> Note:
+        """Read the note of an attempt. Raises InfrastructureError for one that is none."""
+        with self._words("read"):
+            data = self._read(f"{self._place(nightly, attempt)}/{NOTE}", LARGEST_NOTE)
+        try:
+            note = msgspec.json.decode(data, type=Note)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise InfrastructureError(f"the note of {attempt} in {self.url} is damaged: {error}") from error
+        if note.report.attempt != attempt or not all(
+            re.fullmatch("[0-9a-f]{64}", piece.digest) for piece in note.pieces
+        ):
+            raise InfrastructureError(
+                f"the note of {attempt} in {self.url} is of another attempt, or damaged"
+            )
+        if (
+            not all(0 <= piece.size <= PIECE for piece in note.pieces)
+            or sum(p.size for p in note.pieces) > LARGEST
+        ):
+            raise InfrastructureError(
+                f"the note of {attempt} in {self.url} tells of more than {LARGEST >> 30} GiB"
+            )
+        return note
+
+    def receive(self, nightly: str, note: Note, into: Path) -> Path:
+        """Fetch an attempt into the folder ``into``/ATTEMPT, which is whole when this returns it.
+
+        What was fetched before is not fetched again. Raises InfrastructureError; what was fetched stays.
+        """
+        attempt = note.report.attempt
+        place = self._place(nightly, attempt)
+        done, part = into / attempt, into / f"{attempt}.part"
+        if done.exists():
+            return done
+        with self._words(f"read, or {into} written to"):
+            into.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(open_private(part, os.O_RDWR), "r+b") as file:
+                for number, piece in enumerate(note.pieces):
+                    at = file.tell()
+                    if hashlib.sha256(file.read(piece.size)).hexdigest() == piece.digest:
+                        continue
+                    data = self._read(f"{place}/{piece.name(number)}", PIECE)
+                    if hashlib.sha256(data).hexdigest() != piece.digest:
+                        raise OSError(f"piece {number} of {attempt} has another digest than its host said")
+                    file.seek(at)
+                    file.truncate()
+                    file.write(data)
+                    file.flush()
+                file.truncate()
+                os.fsync(file.fileno())
+                file.seek(0)
+                fresh = into / f"{attempt}.{secrets.token_hex(4)}.new"
+                unpack(file, fresh, limit=sum(piece.size for piece in note.pieces))
+            fresh.rename(done)
+            part.unlink()
+        return done
+
+    def forget(self, nightly: str, attempt: str) -> None:
+        """Remove an attempt that was received. One that cannot be removed stays, and is received as a known one again."""
+        with contextlib.suppress(Exception):
+            # Without its note it is as if it had never been sent.
+            self._files.rm_file(f"{self._place(nightly, attempt)}/{NOTE}")
+            self._files.rm(self._place(nightly, attempt), recursive=True)
+
+    def _place(self, *names: str) -> str:
+        for name in names:
+            if not NAME.fullmatch(name):
+                raise UsageError(f"{name[:200]!r} is not the name of an attempt")
+        return "/".join([self._root, *names])
+
+    def _listed(self, place: str) -> list[dict[str, Any]]:
+        return cast("list[dict[str, Any]]", self._files.ls(place, detail=True))
+
+    def _write(self, place: str, name: str, data: bytes) -> None:
+        fresh = f"{place}/.{name}.{secrets.token_hex(4)}"
+        try:
+            self._files.pipe_file(fresh, data)
+            self._files.mv(fresh, f"{place}/{name}")
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._files.rm_file(fresh)
+            raise
+
+    def _read(self, file: str, most: int) -> bytes:
+        with self._files.open(file, "rb") as opened:
+            data = cast("bytes", opened.read(most + 1))
+        if len(data) > most:
+            raise OSError(f"{file} is larger than it may be")
+        return data
+
+    @contextlib.contextmanager
+    def _words(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except (InfrastructureError, UsageError):
+            raise
+        except Exception as error:
+            # fsspec's kinds raise what their libraries raise.
+            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            hint = shortage_hint(error, "") if isinstance(error, OSError) else ""
+            raise InfrastructureError(
+                f"the results at {self.url} cannot be {done}: {' '.join(said.split())[:300]}",
+                hint=hint or "Nothing is lost: what a run recorded stays on its host, and is sent later.",
+            ) from error
+
+
+class _Cut(io.RawIOBase):
+    """A stream that hands on what is written to it in pieces of :data:`PIECE` bytes; the last one may be shorter."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self._data = bytearray()
+
+    def writable(self) -> bool:
+        """Return true."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Take bytes."""
+        self._data += data
+        while len(self._data) >= PIECE:
+            self._take(bytes(self._data[:PIECE]))
+            del self._data[:PIECE]
+        return len(data)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._data:
+            self._take(bytes(self._data))
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what is neither a file nor a folder, and who owns it."""
+    if not (member.isreg() or member.isdir()):
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def unpack(file: IO[bytes], folder: Path, *, limit: int) -> None:
+    """Unpack a tar stream of files and folders into a new folder. Raises OSError for anything that does not belong there."""
+    folder.mkdir(mode=0o700)
+    try:
+        with tarfile.open(fileobj=file, mode="r|") as tar:
+            total = 0
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in member.name:
+                    raise OSError(f"the name {member.name[:200]!r} leads out of its folder")
+                total += member.size
+                if total > limit:
+                    raise OSError("the archive is larger than it says")
+                target = folder.joinpath(*path.parts)
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if member.isdir():
+                    target.mkdir(mode=0o700, exist_ok=True)
+                elif member.isreg():
+                    _copy(cast("IO[bytes]", tar.extractfile(member)), target)
+                else:
+                    raise OSError(f"{member.name[:200]!r} is neither a file nor a folder")
+    except tarfile.TarError as error:
+        raise OSError(f"the archive is damaged: {error}") from error
+
+
+def _copy(source: IO[bytes], target: Path) -> None:
+    descriptor = open_private(target, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "wb") as opened:
+        while data := source.read(1 << 20):
+            opened.write(data)

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""What a host does for the fleet: it says what it can run, and runs cells, each as ``harness run`` in a process of its own.
+
+A cell takes this host's leases and heeds its reservations as any other run. Whatever a cell recorded is sent to the exchange,
+also when it was ended early; what cannot be sent stays in the working directory and is sent later.
+
+::
+
+    WORK/ATTEMPT/order.json  plans/  runs/  output/    and report.json when it is over
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.fleet.exchange import NAME, Exchange
+from harness.fleet.order import AttemptReport, CellOrder, HostAnswer, Order, Question, decode, encode
+from harness.guest.guest_types import GUEST_TYPES
+from harness.history.private import open_private, write_private
+from harness.host.budget import HostBudget, ResourceRequest, host_budget
+from harness.host.kvm_probe import KVM
+from harness.host.lease_directory import lease_directory
+from harness.host.qemu_build import find_qemu
+from harness.host.reservations import why_reserved
+from harness.lab.run_process import RunProcess
+from harness.program import readable
+from harness.run.options import is_process
+from harness.setup.parts import HOST, TESTED
+from harness.template.store import Store, store_directory
+
+TICK = 0.5
+"""Seconds between two looks at whether a cell is still wanted."""
+GRACE = 45.0
+"""Seconds for a run that was asked to end: it ends its guest, judges what there is and leaves."""
+ORDER, REPORT = "order.json", "report.json"
+SENT = ["runs", "output"]
+FILES = ("--qemu", "--driver", "--firmware", "--driver-map")
+"""Options of a run that name a file of the host."""
+
+Wanted = Callable[[], bool]
+Say = Callable[[str], None]
+
+
+class HostService:
+    """The service of one start of ``harness worker``. ``host`` is this host's name for people; ``say`` tells of each cell."""
+
+    current: ClassVar[HostService | None] = None
+
+    def __init__(self, work: Path, *, host: str, session: str, say: Say = lambda _: None) -> None:
+        self.work = work
+        self.host = host
+        self.session = session
+        self.drained = False
+        self._say = say
+
+    def perform(self, text: str, wanted: Wanted) -> str:
+        """Carry out an order, as long as it is ``wanted``, and return the answer. Raises InfrastructureError for no order."""
+        order: Order = decode(text, Order, whose="the scheduler")
+        if isinstance(order, Question):
+            return encode(self.answer(order))
+        return encode(self.run(order, wanted))
+
+    def answer(self, question: Question) -> HostAnswer:
+        """Say which machines this host can run."""
+        trouble = ""
+        try:
+            budget = host_budget(os.environ, self.work)
+            Exchange(question.results).check()
+        except HarnessError as error:
+            trouble = error.message
+            budget = HostBudget(vcpus=0, memory=0, disk=0)
+        return HostAnswer(
+            host=self.host,
+            time=time.time(),
+            vcpus=budget.vcpus,
+            memory=budget.memory,
+            cannot={
+                machine: trouble or lacking(need.guest, need.options, need.vcpus, need.memory, budget)
+                for machine, need in question.machines.items()
+            },
+            trouble=trouble,
+        )
+
+    def run(self, order: CellOrder, wanted: Wanted) -> AttemptReport:
+        """Run a cell and send what it recorded."""
+        report = AttemptReport(attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host)
+        refused = self._refusal(order)
+        if refused:
+            return msgspec.structs.replace(report, refused=refused)
+        folder = self.work / order.attempt
+        try:
+            with self._held(folder, order):
+                self._say(f"{order.cell.id}: begins")
+                report = self._executed(order, folder, report, wanted)
+                write_private(folder / REPORT, msgspec.json.encode(report))
+                report = self._sent(folder, order, report)
+        except OSError as error:
+            report = msgspec.structs.replace(report, unsent=f"cannot write in {self.work}: {error.strerror}")
+        self._say(f"{order.cell.id}: {said(report)}")
+        return report
+
+    def send_left(self) -> list[str]:
+        """Send what earlier cells left: those of a worker that was killed, or that could not be sent. Return what is still there."""
+        left = []
+        for folder in sorted(self.work.glob(f"*/{ORDER}")):
+            try:
+                with self._held(folder.parent, None):
+                    order = decode((folder.parent / ORDER).read_text(), CellOrder, whose=str(folder))
+                    report = self._report_of(folder.parent, order)
+                    report = self._sent(folder.parent, order, report)
+                    if report.unsent:
+                        left.append(f"{order.cell.id}: {report.unsent}")
+            except BlockingIOError:
+                # It is under way.
+                continue
+            except (OSError, HarnessError) as error:
+                left.append(f"{folder.parent.name}: {getattr(error, 'strerror', None) or error}")
+        return left
+
+    def _report_of(self, folder: Path, order: CellOrder) -> AttemptReport:
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            return msgspec.json.decode((folder / REPORT).read_bytes(), type=AttemptReport)
+        return AttemptReport(
+            attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host,
+            ended="its worker ended before it",
+        )  # fmt: skip
+
+    def _refusal(self, order: CellOrder) -> str:
+        if order.session != self.session:
+            return "the order is for an earlier start of this worker"
+        if not NAME.fullmatch(order.attempt) or (self.work / order.attempt).exists():
+            return "the attempt was made already"
+        if self.drained:
+            return "the worker is ending"
+        private = "--private-leases" in order.options
+        reserved = why_reserved(lease_directory(os.environ, private=private))
+        return f"this host is {reserved}" if reserved else ""
+
+    def _executed(
+        self, order: CellOrder, folder: Path, report: AttemptReport, wanted: Wanted
+    ) -> AttemptReport:
+        plan = folder / "plans" / f"{order.cell.point}.toml"
+        write_private(plan, order.plan)
+        words = [
+            "run", str(plan), *order.options, "--runs", str(folder / "runs"), "--seed", str(order.cell.seed), "--json",
+        ]  # fmt: skip
+        if order.retry_of:
+            words += ["--retry-of", order.retry_of]
+        try:
+            child = RunProcess(order.cell, words, folder, number=order.number, seconds=order.seconds)
+        except HarnessError as error:
+            return msgspec.structs.replace(report, ended=error.message)
+        ended = ""
+        killed = 0.0
+        while not readable(child.descriptor, TICK):
+            now = time.monotonic()
+            if killed and now > killed:
+                child.ask(signal.SIGKILL)
+            elif not killed and not wanted():
+                ended = "the nightly run did not want it any more"
+            elif not killed and now > child.ends:
+                child.late = True
+            if (ended or child.late) and not killed:
+                child.ask(signal.SIGTERM)
+                killed = now + GRACE
+        outcome, again = child.outcome(child.reap(), order.cell.machine)
+        if ended:
+            return msgspec.structs.replace(report, ended=ended)
+        return msgspec.structs.replace(
+            report, outcome=msgspec.structs.replace(outcome, host=self.host), again=again
+        )
+
+    def _sent(self, folder: Path, order: CellOrder, report: AttemptReport) -> AttemptReport:
+        """Send an attempt and remove it here. Return the report, with why it is unsent if it is."""
+        try:
+            Exchange(order.results).send(order.nightly, report, folder, SENT)
+        except HarnessError as error:
+            return msgspec.structs.replace(report, unsent=error.message)
+        shutil.rmtree(folder, ignore_errors=True)
+        return report
+
+    @contextlib.contextmanager
+    def _held(self, folder: Path, order: CellOrder | None) -> Iterator[None]:
+        """Hold an attempt's folder, made for ``order`` if that is given. Raises OSError, BlockingIOError if it is in use."""
+        if order is not None:
+            for name in ("plans", *SENT):
+                (folder / name).mkdir(mode=0o700, parents=True)
+            write_private(folder / ORDER, msgspec.json.encode(order))
+        descriptor = open_private(folder / "lock", os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def said(report: AttemptReport) -> str:
+    """Return what became of an attempt, in a few words."""
+    if report.unsent:
+        return f"not sent yet: {report.unsent}"
+    if report.outcome is None:
+        return f"ended: {report.ended}" if report.ended else f"refused: {report.refused}"
+    return f"{report.outcome.verdict or report.outcome.failure_class}, {report.outcome.seconds:.0f} s"
+
+
+def lacking(guest: str, options: list[str], vcpus: int, memory: int, budget: HostBudget) -> str:
+    """Return why this host cannot run a guest with these options, "" if nothing is known to be lacking."""
+    given = dict(itertools.pairwise(options))
+    try:
+        budget.fitting(ResourceRequest(vcpus=vcpus, memory=memory))
+        if guest not in GUEST_TYPES:
+            return f"its harness has no guest {guest!r}"
+        if guest.startswith("windows") and Store(store_directory(os.environ)).built(guest) is None:
+            return f"the template {guest} is not built"
+        part = {each.name: each for each in (HOST, *TESTED)}.get(guest)
+        if part is not None and (missing := part.missing()):
+            return f"{', '.join(need.package for need in missing)} is not installed"
+        if not is_process(guest):
+            find_qemu(given.get("--qemu", ""))
+        if given.get("--accel") == "kvm" and not os.access(KVM, os.R_OK | os.W_OK):
+            return f"{KVM} cannot be used"
+    except (UsageError, InfrastructureError) as error:
+        return error.message
+    absent = [
+        given[option]
+        for option in FILES
+        if option in given and not shutil.which(given[option]) and not Path(given[option]).exists()
+    ]
+    return f"there is no {absent[0]}" if absent else ""
+
+
+def offered(budget: HostBudget, *, harness: str, engine: str) -> dict[str, float]:
+    """Return what this host offers as the worker's resources: numbers, and 1 for each thing that is there."""
+    found: dict[str, float] = {
+        "vcpus": budget.vcpus,
+        "memory": budget.memory,
+        f"harness={harness}": 1,
+        f"engine={engine}": 1,
+    }
+    if os.access(KVM, os.R_OK | os.W_OK):
+        found["kvm"] = 1
+    with contextlib.suppress(HarnessError):
+        found[f"qemu={find_qemu().version}"] = 1
+    store = Store(store_directory(os.environ))
+    for name in GUEST_TYPES:
+        with contextlib.suppress(HarnessError):
+            if name.startswith("windows") and store.built(name) is not None:
+                found[f"template={name}"] = 1
+    return found

@@ -1,0 +1,480 @@
+# SPDX-License-Identifier: MIT
+"""Executes a nightly run on a fleet: each cell on a host that can run it, counted exactly once.
+
+The journal, the nightly run's state, is the truth: a cell is over when its outcome is in it, whatever the scheduler and the
+hosts believe. An attempt counts as long as it is under way here. One that was given up, because its host was lost or it took too
+long, counts no more; what it recorded is kept beside the run that counts as an earlier attempt of the cell.
+
+An attempt whose infrastructure failed is repeated once, on another host if one can run it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
+from harness.fleet.engine import EndedOrder, Engine, SchedulerLost, TlsFiles, engine_version, reachable
+from harness.fleet.exchange import Exchange, Note
+from harness.fleet.order import AttemptReport, CellOrder, decode, encode
+from harness.fleet.placement import FleetHost, Placement, table
+from harness.history.run_directory import FACTS
+from harness.host.end_time import shown
+from harness.interrupts import uninterrupted
+from harness.invocation import invocation
+from harness.lab.expected_time import ExpectedTime
+from harness.lab.matrix import Cell, Matrix
+from harness.lab.nightly_state import CellOutcome, NightlyState
+from harness.run.failure import ATTEMPTS, BootFailures
+
+TICK = 0.5
+"""Seconds between two looks at the time when nothing happens."""
+LOOK_S = 2.0
+"""Seconds between two looks at the hosts."""
+SPARE_S = 345.0
+"""Seconds that an attempt may take beyond its run's time limit: to end its guest, and to send what it recorded."""
+MOST_WAITING = 20
+"""Waiting cells that the scheduler is told of."""
+INCOMING = ".incoming"
+"""The folder of a nightly run in which attempts arrive."""
+
+Tell = Callable[[CellOutcome], None]
+Say = Callable[[str, str], None]
+
+
+class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a nightly run uses its fleet: the scheduler, TLS, the exchange; ``wait`` seconds for a host or a lost scheduler.
+
+    ``harness`` is the version that hosts must have.
+    """
+
+    scheduler: str
+    tls: TlsFiles | None
+    results: str
+    harness: str
+    wait: float = 600.0
+
+
+class FleetAttempt:
+    """One attempt at a cell that is under way on ``host``. ``runs`` are the run directories of the attempt before it."""
+
+    def __init__(self, cell: Cell, number: int, runs: list[str], host: FleetHost, seconds: float) -> None:
+        slug = re.sub(r"[^A-Za-z0-9_.-]", "-", cell.id)[:120]
+        self.id = f"{slug}-{number}-{secrets.token_hex(6)}"
+        self.cell = cell
+        self.number = number
+        self.runs = runs
+        self.host = host
+        self.began = time.monotonic()
+        self.ends = self.began + seconds + SPARE_S
+
+
+class _Waiting(msgspec.Struct):
+    cell: Cell
+    number: int = 1
+    runs: list[str] = []
+    without: list[str] = []
+
+
+class FleetNightly:
+    """One pass over what is left of a nightly run, on a fleet. It is used as :class:`harness.lab.nightly.Nightly` is.
+
+    ``parallel`` is how many runs each host has at once. ``say`` is told of hosts, and why they are left out.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        state: NightlyState,
+        settings: FleetSettings,
+        *,
+        parallel: int,
+        tell: Tell = lambda _: None,
+        tick: Callable[[], None] = lambda: None,
+        say: Say = lambda _, __: None,
+        costs: Mapping[str, float] = {},
+        until: float | None = None,
+        order: Sequence[Cell] = (),
+    ) -> None:
+        self.parallel = parallel
+        self.held = ""
+        self.expected = ExpectedTime(matrix, costs)
+        self._matrix = matrix
+        self._state = state
+        self._settings = settings
+        self._tell = tell
+        self._tick = tick
+        self._say = say
+        self._until = until
+        todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
+        self._queue = deque(_Waiting(cell) for cell in todo)
+        self._attempts: dict[str, FleetAttempt] = {}
+        self._boots = BootFailures()
+        self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
+        self._exchange = Exchange(settings.results)
+        self._placement = Placement(
+            matrix, results=settings.results, parallel=parallel, harness=settings.harness, engine=engine_version(), say=say
+        )  # fmt: skip
+        self._looked = self._noted = 0.0
+        self._able = time.monotonic()
+        for outcome in state.outcomes.values():
+            self._boots.note(outcome.boot)
+            self.expected.note(outcome)
+
+    @property
+    def left(self) -> int:
+        """How many cells are not over."""
+        return len(self._queue) + len(self._attempts)
+
+    @property
+    def running(self) -> list[FleetAttempt]:
+        """The attempts under way."""
+        return list(self._attempts.values())
+
+    def estimate(self) -> float | None:
+        """Return the seconds that the rest will take, None while no run tells."""
+        if not self.expected.known:
+            return None
+        now = time.monotonic()
+        begun = sum(
+            max(0.0, self.expected.of(one.cell) - (now - one.began)) for one in self._attempts.values()
+        )
+        waiting = sum(self.expected.of(one.cell) for one in self._queue)
+        return (begun + waiting) / max(1, min(self.parallel * len(self._placement.hosts), self.left))
+
+    def run(self) -> None:
+        """Go on until all cells are over, or none is left that is expected to end in time.
+
+        Raises UsageError if no host can run a cell, InfrastructureError if scheduler, hosts or exchange stay away for too long,
+        KeyboardInterrupt after the attempts under way were taken back. What is in the journal stays.
+        """
+        self._exchange.check()
+        self._sweep()
+        if not self._queue:
+            return
+        engine = Engine.connect(self._settings.scheduler, self._settings.tls)
+        try:
+            self._begin(engine)
+            while self._queue or self._attempts:
+                try:
+                    self._look(engine)
+                    self._start(engine)
+                    if not self._attempts and self._queue and self._out_of_time():
+                        self._state.out_of_time = f"no time for it until {shown(self._until or 0)}"
+                        break
+                    for ended in engine.ended(TICK):
+                        self._over(ended)
+                    self._end_late(engine)
+                    self._publish(engine)
+                except SchedulerLost as error:
+                    engine = self._again(engine, error)
+                self._tick()
+        finally:
+            with uninterrupted():
+                self._publish_end(engine)
+                engine.close()
+        self._sweep()
+
+    # -- hosts
+
+    def _begin(self, engine: Engine) -> None:
+        """Wait for a host, and check that each cell has one that can run it."""
+        deadline = Deadline(self._settings.wait, "wait for a host")
+
+        def there() -> bool:
+            self._placement.look(engine)
+            return bool(self._placement.hosts)
+
+        deadline.poll(there, interval=1.0, error=lambda: self._nobody(f"within {self._settings.wait:g} s"))
+        machines = dict.fromkeys(one.cell.machine for one in self._queue)
+        unable = [
+            machine for machine in machines
+            if all(self._placement.cannot(machine).values())
+        ]  # fmt: skip
+        if unable:
+            cells = sum(one.cell.machine in unable for one in self._queue)
+            lines = "\n".join(table(self._placement, unable))
+            raise UsageError(
+                f"no host of the fleet can run {cells} of {len(self._queue)} runs:\n{lines}",
+                hint="Supply what is lacking, or leave them out with [[skip]] or --only. Nothing was started.",
+            )
+        self._looked = time.monotonic()
+
+    def _nobody(self, when: str) -> InfrastructureError:
+        left_out = "; ".join(
+            f"{key.partition('|')[0]}: {why}" for key, why in self._placement.refused.items()
+        )
+        aside = "; ".join(f"{name} is set aside: {why}" for name, why in self._placement.aside.items())
+        return InfrastructureError(
+            f"no host came to {self._settings.scheduler} that can run what is left, {when}"
+            + "".join(f". {text}" for text in (left_out, aside) if text),
+            hint="Start one on each host: "
+            + invocation("worker", "--scheduler", self._settings.scheduler)
+            + "\nThe same command goes on with what is left.",
+        )
+
+    def _look(self, engine: Engine) -> None:
+        if time.monotonic() < self._looked + LOOK_S:
+            return
+        for host in self._placement.look(engine):
+            for attempt in [one for one in self._attempts.values() if one.host is host]:
+                engine.cancel(attempt.id)
+                self._lose(attempt, f"host {host.name} was lost")
+        self._looked = time.monotonic()
+        if self._attempts or any(self._placement.able(one.cell.machine) for one in self._queue):
+            self._able = self._looked
+        elif self._looked > self._able + self._settings.wait or self._all_aside():
+            raise self._nobody("and none is left")
+
+    def _all_aside(self) -> bool:
+        hosts = [host.name for host in self._placement.hosts.values()]
+        return bool(hosts) and all(name in self._placement.aside for name in hosts)
+
+    def _again(self, engine: Engine, error: SchedulerLost) -> Engine:
+        """Connect once more after the scheduler was lost. The attempts under way are given up: their hosts end them."""
+        self._say(
+            error.message, f"What was recorded is kept. It is tried again for {self._settings.wait:g} s."
+        )
+        for attempt in self.running:
+            self._requeue(attempt)
+        engine.close()
+        self._placement.hosts.clear()
+        found = reachable(
+            self._settings.scheduler, self._settings.tls, Deadline(self._settings.wait, "reach the scheduler again")
+        )  # fmt: skip
+        self._say("the scheduler is there again: the nightly run goes on", "")
+        self._looked = 0.0
+        self._able = time.monotonic()
+        return found
+
+    # -- cells
+
+    def _in_time(self, cell: Cell) -> bool:
+        return self._until is None or self.expected.of(cell) <= self._until - time.time()
+
+    def _out_of_time(self) -> bool:
+        return not any(self._in_time(one.cell) for one in self._queue)
+
+    def _start(self, engine: Engine) -> None:
+        full: set[str] = set()
+        for waiting in list(self._queue):
+            cell = waiting.cell
+            if cell.point in full or not self._in_time(cell):
+                continue
+            failure = self._boots.of(cell.guest, cell.machine)
+            if failure is not None and waiting.number == 1:
+                self._queue.remove(waiting)
+                self._settle(
+                    CellOutcome(
+                        cell=cell.id, state="skipped", verdict="unknown", failure_class=failure.failure_class,
+                        reason=str(failure), exit_code=ExitCode.UNKNOWN,
+                    )
+                )  # fmt: skip
+                continue
+            host = self._placement.choose(cell, waiting.without)
+            if host is None:
+                full.add(cell.point)
+                continue
+            self._send(engine, waiting, host)
+            self._queue.remove(waiting)
+
+    def _send(self, engine: Engine, waiting: _Waiting, host: FleetHost) -> None:
+        attempt = FleetAttempt(
+            waiting.cell, waiting.number, waiting.runs, host, self._matrix.document.timeout
+        )
+        cell = waiting.cell
+        order = CellOrder(
+            attempt=attempt.id,
+            nightly=self._nightly,
+            digest=self._matrix.digest,
+            session=host.offered.session,
+            cell=cell,
+            plan=self._matrix.plans[cell.point],
+            # The repetition is the nightly run's, on another host.
+            options=[word for word in self._matrix.options[cell.machine] if word != "--retry"],
+            seconds=self._matrix.document.timeout,
+            results=self._settings.results,
+            number=attempt.number,
+            retry_of=Path(waiting.runs[-1]).name if waiting.runs else "",
+        )
+        request = host.counted(self._placement.requests[cell.point])
+        engine.send(
+            attempt.id, encode(order), host.offered, {"vcpus": request.vcpus, "memory": request.memory}
+        )
+        host.running[attempt.id] = request
+        self._attempts[attempt.id] = attempt
+
+    def _over(self, ended: EndedOrder) -> None:
+        attempt = self._attempts.get(ended.attempt)
+        if attempt is None:
+            # It was given up; what it recorded is kept by the sweep at the end.
+            return
+        host = attempt.host.name
+        if ended.answer is None:
+            self._lose(attempt, f"host {host}: {ended.why}")
+            return
+        try:
+            report = decode(ended.answer, AttemptReport, whose=f"host {host}")
+        except InfrastructureError as error:
+            self._lose(attempt, error.message)
+            return
+        if report.refused:
+            self._placement.hold(host, report.refused)
+            self._requeue(attempt)
+            return
+        if report.unsent or report.outcome is None:
+            self._lose(attempt, f"host {host}: {report.unsent or report.ended}")
+            return
+        note = self._exchange.note(self._nightly, attempt.id)
+        outcome = self._received(note, report.outcome)
+        self._forget(attempt)
+        failed = report.again or outcome.code is ExitCode.INFRASTRUCTURE
+        self._placement.note(host, outcome.reason or "it left no result" if failed else "")
+        self._finish(attempt, outcome, failed=failed)
+
+    def _finish(self, attempt: FleetAttempt, outcome: CellOutcome, *, failed: bool) -> None:
+        outcome = msgspec.structs.replace(outcome, runs=[*attempt.runs, *outcome.runs])
+        if failed and attempt.number < ATTEMPTS and outcome.failure_class != FailureClass.PLAN:
+            self._queue.appendleft(
+                _Waiting(attempt.cell, attempt.number + 1, outcome.runs, [attempt.host.name])
+            )
+            return
+        self._boots.note(outcome.boot)
+        self._settle(outcome)
+
+    def _lose(self, attempt: FleetAttempt, why: str) -> None:
+        """Give an attempt up whose result is not here: an infrastructure failure of its host."""
+        self._forget(attempt)
+        self._placement.note(attempt.host.name, why)
+        outcome = CellOutcome(
+            cell=attempt.cell.id,
+            state="done",
+            exit_code=ExitCode.INFRASTRUCTURE,
+            verdict="unknown",
+            failure_class=FailureClass.INFRASTRUCTURE,
+            reason=why[:1000],
+            seconds=round(time.monotonic() - attempt.began, 1),
+            host=attempt.host.name,
+        )
+        self._finish(attempt, outcome, failed=True)
+
+    def _requeue(self, attempt: FleetAttempt) -> None:
+        """Put a cell back whose attempt proves nothing about its host."""
+        self._forget(attempt)
+        self._queue.appendleft(_Waiting(attempt.cell, attempt.number, attempt.runs))
+
+    def _forget(self, attempt: FleetAttempt) -> None:
+        self._attempts.pop(attempt.id, None)
+        attempt.host.running.pop(attempt.id, None)
+
+    def _end_late(self, engine: Engine) -> None:
+        for attempt in self.running:
+            if time.monotonic() > attempt.ends:
+                engine.cancel(attempt.id)
+                self._lose(attempt, f"host {attempt.host.name} did not answer in time")
+
+    def _settle(self, outcome: CellOutcome) -> None:
+        self._state.record(outcome)
+        self.expected.note(outcome)
+        self._tell(outcome)
+
+    # -- run directories
+
+    def _received(self, note: Note, outcome: CellOutcome) -> CellOutcome:
+        """Fetch an attempt's run directories, and return its outcome with where they are now."""
+        moved = self._fetch(note)
+        return msgspec.structs.replace(
+            outcome, runs=[str(moved.get(name, self._state.directory / "runs" / name)) for name in map(_name, outcome.runs)]
+        )  # fmt: skip
+
+    def _fetch(self, note: Note) -> dict[str, Path]:
+        """Fetch an attempt and put its files in place; return where its runs are, by name."""
+        attempt = note.report.attempt
+        directory = self._state.directory
+        arrived = self._exchange.receive(self._nightly, note, directory / INCOMING)
+        moved: dict[str, Path] = {}
+        try:
+            for run in sorted(file.parent for file in arrived.glob(f"runs/*/{FACTS}")):
+                target = directory / "runs" / run.name
+                if target.exists():
+                    # Two hosts gave two runs one name.
+                    target = target.with_name(f"{run.name}-{secrets.token_hex(3)}")
+                run.rename(target)
+                moved[run.name] = target
+            for file in sorted(arrived.glob("output/*")):
+                file.rename(directory / "output" / f"{attempt}{file.suffix}")
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot put {attempt} in its place in {directory}: {error.strerror}"
+            ) from error
+        shutil.rmtree(arrived, ignore_errors=True)
+        self._exchange.forget(self._nightly, attempt)
+        return moved
+
+    def _sweep(self) -> None:
+        """Take in attempts that nobody waits for: of a nightly run that was killed, or of hosts that were cut off.
+
+        A result of a cell without an outcome counts. Any other is kept as an earlier attempt of its cell.
+        """
+        waiting = {one.cell.id: one for one in self._queue}
+        for name in self._exchange.attempts(self._nightly):
+            if name in self._attempts:
+                continue
+            note = self._exchange.note(self._nightly, name)
+            report = note.report
+            if report.digest != self._matrix.digest:
+                continue
+            outcome = report.outcome
+            if (
+                report.cell in waiting
+                and outcome is not None
+                and outcome.cell == report.cell
+                and outcome.code is not ExitCode.INFRASTRUCTURE
+            ):
+                self._queue.remove(waiting.pop(report.cell))
+                self._settle(self._received(note, outcome))
+                continue
+            runs = [str(path) for path in self._fetch(note).values()]
+            known = self._state.outcomes.get(report.cell)
+            if known is not None and runs:
+                self._state.record(msgspec.structs.replace(known, runs=[*runs, *known.runs]))
+            elif report.cell in waiting:
+                waiting[report.cell].runs += runs
+
+    # -- what others see
+
+    def _publish(self, engine: Engine) -> None:
+        if time.monotonic() < self._noted + LOOK_S:
+            return
+        self._noted = time.monotonic()
+        waiting = [
+            {"cell": one.cell.id, "why": self._placement.waits_for(one.cell)}
+            for one in list(self._queue)[:MOST_WAITING]
+        ]
+        engine.note(
+            ["nightlies", self._nightly],
+            {
+                "name": self._state.head.name, "lab": self._state.head.lab, "host": self._state.head.host, "left": self.left,
+                "under_way": [{"cell": one.cell.id, "host": one.host.name} for one in self.running],
+                "waiting": waiting, "aside": dict(self._placement.aside), "time": time.time(),
+            },
+        )  # fmt: skip
+
+    def _publish_end(self, engine: Engine) -> None:
+        try:
+            engine.note(["nightlies", self._nightly], None)
+        except SchedulerLost:
+            return
+
+
+def _name(run: str) -> str:
+    return Path(run).name

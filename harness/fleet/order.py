@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""What a nightly run and a host say to each other: plain data as JSON, orders one way and answers the other.
+
+The engine carries the name of one function, :data:`ENTRY`, and one such text. No object of the harness is pickled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness.errors import InfrastructureError
+from harness.lab.matrix import Cell
+from harness.lab.nightly_state import CellOutcome
+
+ENTRY = "harness.fleet.entry:perform"
+"""The one function that hosts execute."""
+
+LARGEST = 16 << 20
+"""Bytes of an order or an answer that are read."""
+
+
+class MachineNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cells of one machine need of their host: the guest, the options, and at most so many processors and bytes."""
+
+    guest: str
+    options: list[str]
+    vcpus: int
+    memory: int
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
+    """Ask a host which machines it can run, and whether it reaches ``results``."""
+
+    machines: dict[str, MachineNeed]
+    results: str
+
+
+class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's answer: why it cannot run a machine, by machine; "" for one that it can. ``time`` is its clock, seconds since the epoch."""
+
+    host: str
+    time: float
+    vcpus: int
+    memory: int
+    cannot: dict[str, str]
+    trouble: str = ""
+
+
+class CellOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cell"):
+    """Run one cell once. ``attempt`` names this attempt and no other, ``session`` the start of the worker that it is for.
+
+    ``nightly`` is the folder below ``results`` for what comes of it. ``seconds`` is the time limit of the run.
+    """
+
+    attempt: str
+    nightly: str
+    digest: str
+    session: str
+    cell: Cell
+    plan: str
+    options: list[str]
+    seconds: float
+    results: str
+    number: int = 1
+    retry_of: str = ""
+
+
+class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of an attempt on a host.
+
+    ``outcome`` is None if it was not started, because of ``refused``, or was ended before it was over, because of ``ended``.
+    ``again`` is whether it left no result. ``unsent`` is why its run directories are still on the host, "" if they are not.
+    """
+
+    attempt: str
+    cell: str
+    digest: str
+    host: str
+    outcome: CellOutcome | None = None
+    again: bool = False
+    ended: str = ""
+    refused: str = ""
+    unsent: str = ""
+
+
+Order = Question | CellOrder
+
+
+def encode(message: msgspec.Struct) -> str:
+    """Return a message as text."""
+    return msgspec.json.encode(message).decode()
+
+
+def decode(text: object, kind: Any, *, whose: str) -> Any:
+    """Read a message of a ``kind`` that came from ``whose``. Raises InfrastructureError for anything else."""
+    try:
+        if not isinstance(text, str) or len(text) > LARGEST:
+            raise ValueError("it is not a text of at most 16 MiB")
+        return msgspec.json.decode(text, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise InfrastructureError(
+            f"{whose} sent something that is not a message of the fleet: {str(error)[:200]}",
+            hint="Is the same harness installed on all hosts?",
+        ) from error

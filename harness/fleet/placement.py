@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Placement: the hosts that a nightly run may use, what each can run and has room for, and which of them is next.
+
+A host that fails :data:`STRIKES` cells in a row for infrastructure is set aside. A host that refuses an order, because somebody
+reserved it, gets none for :data:`HOLD_S`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import msgspec
+
+from harness.fleet.engine import Engine, OfferedHost
+from harness.fleet.order import HostAnswer, MachineNeed, Question
+from harness.host.budget import ResourceRequest, size_text
+from harness.lab.matrix import Cell, Matrix
+from harness.machine.machine import MachineSpec
+from harness.run.plan import decode_plan
+from harness.run.resource_request import request_of
+
+STRIKES = 3
+HOLD_S = 15.0
+CLOCKS_S = 5.0
+"""Seconds by which a host's clock may differ before that is said."""
+
+Say = Callable[[str, str], None]
+
+
+class FleetHost:
+    """A worker that may be used: its answer to what it can run, and what it has under way."""
+
+    def __init__(self, offered: OfferedHost, answer: HostAnswer) -> None:
+        self.offered = offered
+        self.answer = answer
+        self.running: dict[str, ResourceRequest] = {}
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.offered.name
+
+    def counted(self, request: ResourceRequest) -> ResourceRequest:
+        """Return what a request counts as here: a machine with more processors than the budget runs alone."""
+        return msgspec.structs.replace(request, vcpus=min(request.vcpus, self.answer.vcpus))
+
+    def has_room(self, request: ResourceRequest) -> bool:
+        """Tell whether the host's budget has room for a machine beside those that are under way."""
+        wanted = [*self.running.values(), self.counted(request)]
+        return (
+            sum(one.vcpus for one in wanted) <= self.answer.vcpus
+            and sum(one.memory for one in wanted) <= self.answer.memory
+        )
+
+
+class Placement:
+    """The hosts of one nightly run. ``say`` is told, with a hint, of each that is left out; ``harness`` and ``engine`` are this side's versions."""
+
+    def __init__(
+        self, matrix: Matrix, *, results: str, parallel: int, harness: str, engine: str, say: Say
+    ) -> None:
+        self.hosts: dict[str, FleetHost] = {}
+        self.refused: dict[str, str] = {}
+        self.aside: dict[str, str] = {}
+        self.drained: set[str] = set()
+        self.requests = requests(matrix)
+        self._question = Question(machines=needs(matrix, self.requests), results=results)
+        self._parallel = parallel
+        self._versions = {"harness": harness, "engine": engine}
+        self._say = say
+        self._strikes: dict[str, int] = {}
+        self._held: dict[str, tuple[float, str]] = {}
+
+    def look(self, engine: Engine) -> list[FleetHost]:
+        """Take in who is there now. Return the hosts that are gone. Raises SchedulerLost."""
+        offered = {host.address + host.session: host for host in engine.hosts() if host.session}
+        gone = [self.hosts.pop(key) for key in [*self.hosts] if key not in offered]
+        drained = engine.noted(["drained"])
+        self.drained = (
+            {name for name, since in drained.items() if since} if isinstance(drained, dict) else set()
+        )
+        new = {key: host for key, host in offered.items() if key not in self.hosts and self._fits(key, host)}
+        if new:
+            self._ask(engine, new)
+        return gone
+
+    def cannot(self, machine: str) -> dict[str, str]:
+        """Return why each host cannot run a machine, by the host's name; "" for one that can."""
+        said = {
+            host.name: host.answer.cannot.get(machine, "it was not asked") for host in self.hosts.values()
+        }
+        return {**{key.rpartition("|")[0] or key: why for key, why in self.refused.items()}, **said}
+
+    def able(self, machine: str) -> list[FleetHost]:
+        """Return the hosts that can run a machine and may be used, whether they have room or not."""
+        return [
+            host
+            for host in self.hosts.values()
+            if not host.answer.cannot.get(machine, "?")
+            and host.name not in self.aside
+            and host.name not in self.drained
+        ]
+
+    def choose(self, cell: Cell, without: Collection[str]) -> FleetHost | None:
+        """Return the host with the most room for a cell, None if it must wait. A host in ``without`` only if there is no other."""
+        able = self.able(cell.machine)
+        others = [host for host in able if host.name not in without] or able
+        request = self.requests[cell.point]
+        free = [
+            host
+            for host in others
+            if len(host.running) < self._parallel and host.has_room(request) and not self.held(host.name)
+        ]
+        return min(free, key=lambda host: (len(host.running), host.name), default=None)
+
+    def waits_for(self, cell: Cell) -> str:
+        """Return why a cell is not under way, in a few words."""
+        able = self.able(cell.machine)
+        if not able:
+            return "no host that can run it is there"
+        held = [self.held(host.name) for host in able]
+        return next(iter(held)) if all(held) else "its hosts are busy"
+
+    def held(self, host: str) -> str:
+        """Return why a host gets no order now, "" if it may get one."""
+        until, why = self._held.get(host, (0.0, ""))
+        return why if time.monotonic() < until else ""
+
+    def hold(self, host: str, why: str) -> None:
+        """Give a host no order for a while, because it refused one."""
+        if self._held.get(host, (0.0, ""))[1] != why:
+            self._say(f"host {host}: {why}", "It gets no run until then. Runs that are under way go on.")
+        self._held[host] = (time.monotonic() + HOLD_S, why)
+
+    def note(self, host: str, why: str) -> None:
+        """Note how a cell ended on a host: ``why`` its infrastructure failed, "" if it did not."""
+        self._held.pop(host, None)
+        self._strikes[host] = self._strikes.get(host, 0) + 1 if why else 0
+        if self._strikes[host] >= STRIKES and host not in self.aside:
+            self.aside[host] = f"{STRIKES} runs in a row failed there for infrastructure, the last: {why}"
+            self._say(
+                f"host {host} is set aside: {self.aside[host]}"[:600],
+                "It gets no more runs of this nightly run. Called again, the nightly run tries it again.",
+            )
+
+    def _fits(self, key: str, host: OfferedHost) -> bool:
+        """Tell whether a worker has the versions of this side; say once if it has not."""
+        known = f"{host.name}|{key}"
+        for what, mine in self._versions.items():
+            theirs = host.version_of(what)
+            if theirs != mine:
+                name = "dask.distributed" if what == "engine" else what
+                why = f"its {name} is {theirs or 'unknown'}, and here it is {mine}"
+                if known not in self.refused:
+                    self._say(
+                        f"host {host.name} is left out: {why}", "Install the same version on all hosts."
+                    )
+                self.refused[known] = why
+                return False
+        return True
+
+    def _ask(self, engine: Engine, new: dict[str, OfferedHost]) -> None:
+        began = time.time()
+        answers = engine.ask(list(new.values()), self._question)
+        ended = time.time()
+        for key, host in new.items():
+            answer = answers.get(host.address)
+            if answer is None:
+                continue
+            self.hosts[key] = FleetHost(host, answer)
+            if answer.trouble:
+                self._say(f"host {host.name}: {answer.trouble}", "It gets no runs.")
+            apart = max(began - answer.time, answer.time - ended)
+            if apart > CLOCKS_S:
+                self._say(
+                    f"host {host.name}: its clock differs from this host's by {apart:.0f} s",
+                    "Its runs count all the same, and are sorted by its own clock. Set its clock, with NTP for example.",
+                )
+
+
+def requests(matrix: Matrix) -> dict[str, ResourceRequest]:
+    """Return the most that a run of each point takes of its host."""
+    found = {}
+    for point, text in matrix.plans.items():
+        plan = decode_plan(text, name=point)
+        spec = MachineSpec(accelerator="tcg", qemu=Path(), **plan.machine.said)  # type: ignore[arg-type]
+        found[point] = request_of(plan, spec)
+    return found
+
+
+def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, MachineNeed]:
+    """Return what the cells of each machine need of their host."""
+    found: dict[str, MachineNeed] = {}
+    for cell in matrix.cells:
+        request, before = wanted[cell.point], found.get(cell.machine)
+        found[cell.machine] = MachineNeed(
+            guest=cell.guest,
+            options=matrix.options[cell.machine],
+            vcpus=max(request.vcpus, before.vcpus if before else 0),
+            memory=max(request.memory, before.memory if before else 0),
+        )
+    return found
+
+
+def table(placement: Placement, machines: Collection[str]) -> list[str]:
+    """Return a table of machines that no host can run: a line for each host, and why."""
+    lines = []
+    for machine in machines:
+        need = placement._question.machines[machine]  # noqa: SLF001 - of this module
+        lines.append(f"{machine}  ({need.vcpus} processors, {size_text(need.memory)})")
+        lines += [f"  {host:<20} {why}" for host, why in sorted(placement.cannot(machine).items())]
+    return lines
