@@ -192,6 +192,8 @@ class FleetNightly:
 
         def there() -> bool:
             self._placement.look(engine)
+            if self._placement.refused and not self._placement.hosts:
+                raise self._nobody("and all that are there are left out")
             return bool(self._placement.hosts)
 
         deadline.poll(there, interval=1.0, error=lambda: self._nobody(f"within {self._settings.wait:g} s"))

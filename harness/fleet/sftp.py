@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from harness.transport.known_host import connect_known
 
 
 def pinned_sftp(url: str) -> tuple[Any, str]:
@@ -21,14 +22,7 @@ def pinned_sftp(url: str) -> tuple[Any, str]:
         cachable = False
 
         def _connect(self) -> None:
-            import paramiko
-
-            self.client = paramiko.SSHClient()
-            for file in (Path.home() / ".ssh" / "known_hosts", Path("/etc/ssh/ssh_known_hosts")):
-                if file.is_file():
-                    self.client.load_host_keys(str(file))
-            self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-            self.client.connect(self.host, **self.ssh_kwargs)
+            self.client = connect_known(self.host, **self.ssh_kwargs)
             self.ftp = self.client.open_sftp()
 
     parts = urlsplit(url)

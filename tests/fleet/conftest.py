@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Fleets of real processes on this host: a scheduler, workers, and nightly runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.fleet.engine import Engine, SchedulerLost
+
+PATIENCE = 120.0
+
+
+class Fleet:
+    """A scheduler and workers as processes of their own, below ``place``; all are killed at the end."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._numbers = itertools.count()
+
+    def start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a command of the harness; what it says goes to ``name``.log."""
+        with (self.place / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
+                env={**os.environ, **environment},
+            )  # fmt: skip
+        self.processes[f"{name}.{next(self._numbers)}"] = process
+        return process
+
+    def scheduler(self) -> subprocess.Popen[bytes]:
+        """Start the scheduler and wait until it listens."""
+        process = self.start("scheduler", "fleet", "scheduler", "--listen", self.url, "--heartbeat", "5")
+        Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(), interval=0.2)
+        return process
+
+    def _connected(self) -> bool:
+        try:
+            Engine.connect(self.url, None, seconds=3).close()
+        except SchedulerLost:
+            return False
+        return True
+
+    def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a worker, without waiting for it."""
+        words = (
+            "worker",
+            "--scheduler",
+            self.url,
+            "--name",
+            name,
+            "--work",
+            str(self.place / f"work-{name}"),
+        )
+        return self.start(name, *words, **environment)
+
+    def hosts(self, *names: str) -> None:
+        """Wait until exactly these hosts are there."""
+
+        def there() -> bool:
+            try:
+                with Engine.connect(self.url, None, seconds=3) as engine:
+                    return sorted(host.name for host in engine.hosts()) == sorted(names)
+            except SchedulerLost:
+                return False
+
+        Deadline(PATIENCE, f"the hosts {names}").poll(there, interval=0.2)
+
+    def nightly(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start the nightly run n of lab.toml."""
+        return self.start(
+            "nightly", "nightly", "--once", "--name", "n", "--scheduler", self.url, "--lab", "lab.toml", *words
+        )  # fmt: skip
+
+    def said(self, name: str) -> str:
+        """Return what a process said."""
+        return (self.place / f"{name}.log").read_text()
+
+    def wait_said(self, name: str, words: str) -> None:
+        """Wait until a process says something."""
+        Deadline(PATIENCE, f"{name} says {words!r}").poll(lambda: words in self.said(name), interval=0.1)
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """Return every line of the journal but the first."""
+        lines = (self.place / "nightly" / "n" / "state.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines[1:]]
+
+    def runs(self) -> list[Path]:
+        """Return the run directories of the nightly run."""
+        return sorted(file.parent for file in (self.place / "nightly" / "n" / "runs").glob("*/run.json"))
+
+    def lab(self, text: str) -> None:
+        """Write lab.toml."""
+        (self.place / "lab.toml").write_text(text)
+
+    def cells(self) -> list[int]:
+        """Return the processes of cells: those that run below the workers' folders."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = entry.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if (
+                any(word.startswith(str(self.place / "work-").encode()) for word in words)
+                and b"worker" not in words
+            ):
+                found.append(int(entry.parent.name))
+        return found
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet without hosts yet."""
+    made = Fleet(tmp_path)
+    yield made
+    made.close()

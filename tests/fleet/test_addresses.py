@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Addresses of schedulers and exchanges: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.errors import UsageError
+from harness.fleet.engine import check_address, tls_files
+from harness.fleet.exchange import check_results
+
+
+@pytest.mark.parametrize("url", ["tcp://192.0.2.1:8786", "tcp://lab1.example.org:8786"])
+def test_no_scheduler_off_this_host_without_tls(url: str) -> None:
+    """It would run programs for whoever reaches it."""
+    with pytest.raises(UsageError, match="without TLS a scheduler is used on this host only"):
+        check_address(url, None)
+
+
+def test_tls_needs_certificates() -> None:
+    """The message says where they are named, and what makes them."""
+    with pytest.raises(UsageError, match="own certificates") as caught:
+        check_address("tls://lab1.example.org:8786", None)
+    assert "fleet certificates" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "lab1", "http://127.0.0.1:80", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "tcp://:1", "tcp://[::1"],
+)
+def test_what_is_not_an_address(url: str) -> None:
+    """Each is refused with an example."""
+    with pytest.raises(UsageError) as caught:
+        check_address(url, None)
+    assert "tls://lab1.example.org:8786" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:8786"])
+def test_this_host_alone_needs_no_tls(url: str) -> None:
+    """Its users are trusted as the host is."""
+    assert url == check_address(url, None)
+
+
+def test_no_password_in_an_address() -> None:
+    """Neither of a scheduler nor of an exchange; the message does not repeat it."""
+    for check in (
+        lambda: check_address("tcp://u:secret@127.0.0.1:1", None),
+        lambda: check_results("sftp://u:secret@nas/x"),
+    ):
+        with pytest.raises(UsageError, match="password") as caught:
+            check()
+        assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_all_three_files_of_tls_are_needed(tmp_path: Path) -> None:
+    """The absent ones are named, and a file that cannot be read too."""
+    with pytest.raises(UsageError, match="cert and key is not given"):
+        tls_files("ca.pem", "", "")
+    with pytest.raises(UsageError, match="No such file"):
+        tls_files(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+
+
+def test_a_relative_exchange_is_refused() -> None:
+    """Each host would put it elsewhere."""
+    with pytest.raises(UsageError, match="absolute path"):
+        check_results("results")
+
+
+def test_results_are_needed_off_this_host(tmp_path: Path) -> None:
+    """Before anything is connected."""
+    (tmp_path / "pem").touch()
+    (tmp_path / "lab.toml").write_text(
+        '[fleet]\nscheduler = "tls://192.0.2.1:1"\nca = "pem"\ncert = "pem"\nkey = "pem"\n[[plan]]\nplan = "veto"\n'
+    )
+    assert 64 == main(
+        ["nightly", "--once", "--lab", str(tmp_path / "lab.toml"), "--into", str(tmp_path / "n")]
+    )
+    assert not (tmp_path / "n").exists()
+
+
+def test_nothing_of_the_engine_is_imported_without_a_scheduler() -> None:
+    """Neither by a nightly run's plan nor by the help."""
+    program = (
+        "import sys; from harness.cli.main import main\n"
+        "import harness.fleet.nightly, harness.fleet.worker, harness.fleet.scheduler, harness.fleet.exchange\n"
+        "main(['nightly', '--dry-run']); main(['worker', '--help'])\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('distributed', 'dask', 'fsspec', 'tornado')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "[]" == done.stdout.splitlines()[-1]
