@@ -274,7 +274,7 @@ class Engine:
                 future.cancel(force=True, reason="the nightly run took it back")
 
     def note(self, keys: list[str], value: object) -> None:
-        """Keep a value with the scheduler, for whoever looks; it is forgotten with the scheduler. Raises SchedulerLost."""
+        """Keep a value with the scheduler, for all who connect; it is forgotten with the scheduler. Raises SchedulerLost."""
         with self._reaching():
             self._client.set_metadata([ROOT, *keys], value)
 

@@ -151,7 +151,7 @@ class Exchange:
             )
 
     def note(self, nightly: str, attempt: str) -> Note:
-        """Read the note of an attempt. Raises InfrastructureError for one that is none."""
+        """Read the note of an attempt. Raises InfrastructureError for a damaged one."""
         with self._words("read"):
             data = self._read(f"{self._place(nightly, attempt)}/{NOTE}", LARGEST_NOTE)
         try:
@@ -169,7 +169,7 @@ class Exchange:
             or sum(p.size for p in note.pieces) > LARGEST
         ):
             raise InfrastructureError(
-                f"the note of {attempt} in {self.url} tells of more than {LARGEST >> 30} GiB"
+                f"the note of {attempt} in {self.url} announces more than {LARGEST >> 30} GiB"
             )
         return note
 

@@ -26,7 +26,7 @@ import msgspec
 
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.fleet.exchange import NAME, Exchange
-from harness.fleet.order import AttemptReport, CellOrder, HostAnswer, Order, Question, decode, encode
+from harness.fleet.order import FILES, AttemptReport, CellOrder, HostAnswer, Order, Question, decode, encode
 from harness.guest.guest_types import GUEST_TYPES
 from harness.history.private import open_private, write_private
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
@@ -46,15 +46,13 @@ GRACE = 45.0
 """Seconds for a run that was asked to end: it ends its guest, judges what there is and leaves."""
 ORDER, REPORT = "order.json", "report.json"
 SENT = ["runs", "output"]
-FILES = ("--qemu", "--driver", "--firmware", "--driver-map")
-"""Options of a run that name a file of the host."""
 
 Wanted = Callable[[], bool]
 Say = Callable[[str], None]
 
 
 class HostService:
-    """The service of one start of ``harness worker``. ``host`` is this host's name for people; ``say`` tells of each cell."""
+    """The service of one start of ``harness worker``. ``host`` is this host's name for people; ``say`` reports each cell."""
 
     current: ClassVar[HostService | None] = None
 
@@ -207,7 +205,7 @@ class HostService:
 
 
 def said(report: AttemptReport) -> str:
-    """Return what became of an attempt, in a few words."""
+    """Return the result of an attempt, in a few words."""
     if report.unsent:
         return f"not sent yet: {report.unsent}"
     if report.outcome is None:

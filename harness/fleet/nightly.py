@@ -11,6 +11,7 @@ An attempt whose infrastructure failed is repeated once, on another host if one 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import secrets
 import shutil
@@ -26,7 +27,7 @@ from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageErr
 from harness.fleet.engine import EndedOrder, Engine, SchedulerLost, TlsFiles, engine_version, reachable
 from harness.fleet.exchange import Exchange, Note
 from harness.fleet.order import AttemptReport, CellOrder, decode, encode
-from harness.fleet.placement import FleetHost, Placement, table
+from harness.fleet.placement import FleetHost, Placement, hosted, table
 from harness.history.run_directory import FACTS
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
@@ -43,7 +44,7 @@ LOOK_S = 2.0
 SPARE_S = 345.0
 """Seconds that an attempt may take beyond its run's time limit: to end its guest, and to send what it recorded."""
 MOST_WAITING = 20
-"""Waiting cells that the scheduler is told of."""
+"""Waiting cells that the scheduler is given, for ``harness fleet list``."""
 INCOMING = ".incoming"
 """The folder of a nightly run in which attempts arrive."""
 
@@ -65,7 +66,10 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetAttempt:
-    """One attempt at a cell that is under way on ``host``. ``runs`` are the run directories of the attempt before it."""
+    """One attempt at a cell that is under way on ``host``. ``runs`` are the run directories of the attempt before it.
+
+    ``words`` are empty: its command is the host's.
+    """
 
     def __init__(self, cell: Cell, number: int, runs: list[str], host: FleetHost, seconds: float) -> None:
         slug = re.sub(r"[^A-Za-z0-9_.-]", "-", cell.id)[:120]
@@ -74,6 +78,8 @@ class FleetAttempt:
         self.number = number
         self.runs = runs
         self.host = host
+        self.where = host.name
+        self.words: list[str] = []
         self.began = time.monotonic()
         self.ends = self.began + seconds + SPARE_S
 
@@ -88,7 +94,7 @@ class _Waiting(msgspec.Struct):
 class FleetNightly:
     """One pass over what is left of a nightly run, on a fleet. It is used as :class:`harness.lab.nightly.Nightly` is.
 
-    ``parallel`` is how many runs each host has at once. ``say`` is told of hosts, and why they are left out.
+    ``parallel`` is how many runs each host has at once. ``say`` gets messages about hosts, with a hint.
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class FleetNightly:
     ) -> None:
         self.parallel = parallel
         self.held = ""
+        self.ending = False
         self.expected = ExpectedTime(matrix, costs)
         self._matrix = matrix
         self._state = state
@@ -114,7 +121,7 @@ class FleetNightly:
         self._tell = tell
         self._tick = tick
         self._say = say
-        self._until = until
+        self.until = until
         todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
         self._queue = deque(_Waiting(cell) for cell in todo)
         self._attempts: dict[str, FleetAttempt] = {}
@@ -139,6 +146,10 @@ class FleetNightly:
     def running(self) -> list[FleetAttempt]:
         """The attempts under way."""
         return list(self._attempts.values())
+
+    def coming(self, most: int) -> list[str]:
+        """Return the names of the cells that come next, at most so many."""
+        return [one.cell.id for one in itertools.islice(self._queue, most)]
 
     def estimate(self) -> float | None:
         """Return the seconds that the rest will take, None while no run tells."""
@@ -169,7 +180,7 @@ class FleetNightly:
                     self._look(engine)
                     self._start(engine)
                     if not self._attempts and self._queue and self._out_of_time():
-                        self._state.out_of_time = f"no time for it until {shown(self._until or 0)}"
+                        self._state.out_of_time = f"no time for it until {shown(self.until or 0)}"
                         break
                     for ended in engine.ended(TICK):
                         self._over(ended)
@@ -179,6 +190,7 @@ class FleetNightly:
                     engine = self._again(engine, error)
                 self._tick()
         finally:
+            self.ending = bool(self._attempts)
             with uninterrupted():
                 self._publish_end(engine)
                 engine.close()
@@ -261,7 +273,7 @@ class FleetNightly:
     # -- cells
 
     def _in_time(self, cell: Cell) -> bool:
-        return self._until is None or self.expected.of(cell) <= self._until - time.time()
+        return self.until is None or self.expected.of(cell) <= self.until - time.time()
 
     def _out_of_time(self) -> bool:
         return not any(self._in_time(one.cell) for one in self._queue)
@@ -302,7 +314,7 @@ class FleetNightly:
             cell=cell,
             plan=self._matrix.plans[cell.point],
             # The repetition is the nightly run's, on another host.
-            options=[word for word in self._matrix.options[cell.machine] if word != "--retry"],
+            options=[word for word in hosted(self._matrix.options[cell.machine]) if word != "--retry"],
             seconds=self._matrix.document.timeout,
             results=self._settings.results,
             number=attempt.number,

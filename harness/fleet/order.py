@@ -17,6 +17,9 @@ from harness.lab.nightly_state import CellOutcome
 ENTRY = "harness.fleet.entry:perform"
 """The one function that hosts execute."""
 
+FILES = ("--qemu", "--driver", "--firmware", "--driver-map")
+"""Options of a run that name a file of the host."""
+
 LARGEST = 16 << 20
 """Bytes of an order or an answer that are read."""
 
@@ -51,7 +54,7 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class CellOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cell"):
     """Run one cell once. ``attempt`` names this attempt and no other, ``session`` the start of the worker that it is for.
 
-    ``nightly`` is the folder below ``results`` for what comes of it. ``seconds`` is the time limit of the run.
+    ``nightly`` is the folder below ``results`` for its run directories. ``seconds`` is the time limit of the run.
     """
 
     attempt: str
@@ -68,7 +71,7 @@ class CellOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cell"):
 
 
 class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of an attempt on a host.
+    """The result of an attempt on a host.
 
     ``outcome`` is None if it was not started, because of ``refused``, or was ended before it was over, because of ``ended``.
     ``again`` is whether it left no result. ``unsent`` is why its run directories are still on the host, "" if they are not.

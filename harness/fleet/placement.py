@@ -7,6 +7,7 @@ reserved it, gets none for :data:`HOLD_S`.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from harness.fleet.engine import Engine, OfferedHost
-from harness.fleet.order import HostAnswer, MachineNeed, Question
+from harness.fleet.order import FILES, HostAnswer, MachineNeed, Question
 from harness.host.budget import ResourceRequest, size_text
 from harness.lab.matrix import Cell, Matrix
 from harness.machine.machine import MachineSpec
@@ -190,6 +191,14 @@ def requests(matrix: Matrix) -> dict[str, ResourceRequest]:
     return found
 
 
+def hosted(options: list[str]) -> list[str]:
+    """Return the options of a run with absolute paths: they name files of each host, where the working directory is another one."""
+    return [
+        str(Path(word).absolute()) if before in FILES and "/" in word else word
+        for before, word in itertools.pairwise(["", *options])
+    ]
+
+
 def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, MachineNeed]:
     """Return what the cells of each machine need of their host."""
     found: dict[str, MachineNeed] = {}
@@ -197,7 +206,7 @@ def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, Machi
         request, before = wanted[cell.point], found.get(cell.machine)
         found[cell.machine] = MachineNeed(
             guest=cell.guest,
-            options=matrix.options[cell.machine],
+            options=hosted(matrix.options[cell.machine]),
             vcpus=max(request.vcpus, before.vcpus if before else 0),
             memory=max(request.memory, before.memory if before else 0),
         )

@@ -159,6 +159,20 @@ case(
     said="draft/2020-12",
 )
 NOTIFIED = "tests/cli/test_notification.py::test_one_failure_is_one_incident_and_one_line"
+FLEET = "tests/fleet/test_nightly.py::test_two_hosts_share_a_nightly_run"
+for words in (
+    "harness fleet scheduler",
+    "harness worker --scheduler tcp://127.0.0.1:8786",
+    "harness nightly --once --scheduler tcp://127.0.0.1:8786",
+    "harness worker",
+    "harness fleet list",
+):
+    case(words, by=FLEET)
+case("harness fleet certificates lab1 lab2 lab3 --out certificates", said="ca-key.pem off the hosts")
+case(
+    "harness fleet scheduler --listen tls://lab1:8786",
+    by="tests/fleet/test_security.py::test_a_stranger_is_refused",
+)
 case("harness nightly --once --notify 'mail -s nightly lab@example.org'", by=NOTIFIED)
 case("harness nightly --once --notify-as markdown --notify ./to-chat", by=NOTIFIED)
 case(

@@ -34,9 +34,16 @@ class Fleet:
 
     def start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command of the harness; what it says goes to ``name``.log."""
+        return self._start(name, ["-m", "harness", *words], environment)
+
+    def run_python(self, name: str, program: str, *words: str) -> subprocess.Popen[bytes]:
+        """Start a program of Python; what it says goes to ``name``.log."""
+        return self._start(name, ["-c", program, *words], {})
+
+    def _start(self, name: str, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.place / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
+                [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
                 env={**os.environ, **environment},
             )  # fmt: skip
         self.processes[f"{name}.{next(self._numbers)}"] = process
@@ -91,8 +98,16 @@ class Fleet:
         return (self.place / f"{name}.log").read_text()
 
     def wait_said(self, name: str, words: str) -> None:
-        """Wait until a process says something."""
-        Deadline(PATIENCE, f"{name} says {words!r}").poll(lambda: words in self.said(name), interval=0.1)
+        """Wait until a process says something, but not longer than a nightly run lasts."""
+
+        def said() -> bool:
+            nightly = [one for known, one in self.processes.items() if known.startswith("nightly.")]
+            over = bool(nightly) and all(one.poll() is not None for one in nightly) and name != "nightly"
+            found = words in self.said(name)
+            assert found or not over, self.said("nightly")
+            return found
+
+        Deadline(PATIENCE, f"{name} says {words!r}").poll(said, interval=0.1)
 
     def outcomes(self) -> list[dict[str, Any]]:
         """Return every line of the journal but the first."""
