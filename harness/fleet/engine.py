@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXAMPLE = "tls://lab1.example.org:8786"
 CONNECT_S = 10.0
 """Seconds for one attempt to reach a scheduler."""
-ASK_S = 60.0
+ASK_S = 20.0
 """Seconds for a host to say what it can run."""
 ROOT = "hotplug-harness"
 """The folder of this program in the scheduler's metadata."""

@@ -34,16 +34,20 @@ class Fleet:
 
     def start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command of the harness; what it says goes to ``name``.log."""
-        return self._start(name, ["-m", "harness", *words], environment)
+        return self._start(name, [sys.executable, "-m", "harness", *words], environment)
+
+    def run_program(self, name: str, before: list[str], *words: str) -> subprocess.Popen[bytes]:
+        """Start a command of the harness below another program."""
+        return self._start(name, [*before, sys.executable, "-m", "harness", *words], {})
 
     def run_python(self, name: str, program: str, *words: str) -> subprocess.Popen[bytes]:
         """Start a program of Python; what it says goes to ``name``.log."""
-        return self._start(name, ["-c", program, *words], {})
+        return self._start(name, [sys.executable, "-c", program, *words], {})
 
     def _start(self, name: str, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.place / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
                 env={**os.environ, **environment},
             )  # fmt: skip
         self.processes[f"{name}.{next(self._numbers)}"] = process
@@ -102,7 +106,7 @@ class Fleet:
 
         def said() -> bool:
             nightly = [one for known, one in self.processes.items() if known.startswith("nightly.")]
-            over = bool(nightly) and all(one.poll() is not None for one in nightly) and name != "nightly"
+            over = bool(nightly) and all((one.poll() or 0) > 0 for one in nightly) and name != "nightly"
             found = words in self.said(name)
             assert found or not over, self.said("nightly")
             return found
