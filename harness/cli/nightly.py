@@ -166,6 +166,7 @@ def nightly(
                     "order": order,
                 }  # fmt: skip
                 lab_run: Nightly | FleetNightly
+                looking: NightlyWatch
                 if fleet is not None:
                     from harness.fleet.nightly import FleetNightly
 
