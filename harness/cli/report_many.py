@@ -60,7 +60,7 @@ def report_set(word: str, out: Path | None, *, quiet: bool) -> ReportDocument:
     cells = list(_cells(word))
     if out is None and not os.path.isdir(word):  # noqa: PTH112 - as above
         raise UsageError(
-            f"{word!r} is no directory in which a page could lie", hint="Name the page: -o runs.html."
+            f"{word!r} is not a directory in which a page could lie", hint="Name the page: -o runs.html."
         )
     out = out or named / REPORT
     document = RunSetDocument(printable(named.resolve().name if os.path.isdir(word) else word))  # noqa: PTH112

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What became of each operation of a run, from its history, in a line each."""
+"""The result of each operation of a run, from its history, one line each."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ MOST_ARGUMENTS = 60
 
 
 class OperationOutcome(msgspec.Struct, kw_only=True):
-    """One operation: its place in the plan from 1, what it is, what came of it.
+    """One operation: its place in the plan from 1, what it is, and its result.
 
-    ``state`` is ``open`` for one that was begun and is not known to have ended.
+    ``state`` is ``open`` for an operation that began and is not known to have ended.
     """
 
     index: int
@@ -52,7 +52,7 @@ class OperationOutcome(msgspec.Struct, kw_only=True):
 
 
 class Operations:
-    """Takes the records of a run one by one. A ``settle`` that went well is left out: the adds say what came of it."""
+    """Takes the records of a run one by one. A ``settle`` that went well is left out: the adds have its result."""
 
     def __init__(self) -> None:
         self._all: list[OperationOutcome] = []
@@ -62,11 +62,11 @@ class Operations:
 
     @property
     def outcomes(self) -> list[OperationOutcome]:
-        """What is known of the operations up to here, in the order in which they began."""
+        """The operations known so far, in the order in which they began."""
         return [one for one in self._all if not (one.index in self._settles and one.state == "well")]
 
     def take(self, record: Record) -> None:
-        """Take notice of a record; of most kinds there is nothing to say here."""
+        """Take a record. Most kinds say nothing about operations."""
         if isinstance(record, OperationProgress):
             self._progress(record)
         elif isinstance(record, Add):
@@ -102,7 +102,7 @@ class Operations:
             where = f" into slot {printable(record.slot, 20)}" if record.slot else ""
             of = f" of {size(record.bytes)}" if record.bytes else ""
             self._now.what = f"add {printable(record.device, 40)}{of}{where}"
-            self._now.outcome = "what came of it is not known"
+            self._now.outcome = "the result is not known"
             self._attempts[record.attempt] = (self._now, record)
         elif record.phase == "unsure" and (found := self._attempts.get(record.attempt)):
             found[0].outcome = printable(record.detail, 400)
@@ -113,7 +113,7 @@ class Operations:
             self._now.what = (
                 f"take {printable(record.device, 40)}{of} out of slot {printable(record.slot, 20)}"
             )
-            self._now.outcome = "what came of it is not known"
+            self._now.outcome = "the result is not known"
             self._attempts[record.request] = (self._now, record)
         elif record.phase in ("unsure", "refused") and (found := self._attempts.get(record.request)):
             found[0].outcome = printable(record.detail, 400)
@@ -150,7 +150,7 @@ class Operations:
 
 
 def operations(records: Iterable[Record]) -> list[OperationOutcome]:
-    """Return what became of each operation in ``records``."""
+    """Return the result of each operation in ``records``."""
     taken = Operations()
     for record in records:
         taken.take(record)
@@ -160,6 +160,6 @@ def operations(records: Iterable[Record]) -> list[OperationOutcome]:
 def _words(record: OperationProgress) -> Iterable[str]:
     yield record.name
     for key, value in record.arguments.items():
-        # The detail of its end says the status in the usual form.
+        # The detail of the end has the status in its usual form.
         if key not in ("driver", "status", "timeout") or (key == "driver" and value != "hpnotify"):
             yield f"{key}={value}"

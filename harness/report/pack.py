@@ -100,7 +100,7 @@ def pack(
     """
     if not (run / HISTORY).is_file() and not (run / FACTS).is_file() and not any(run.glob(BUILD_LOGS)):
         raise UsageError(
-            f"{run} is no run directory",
+            f"{run} is not a run directory",
             hint=f"It has neither a {FACTS} nor a {HISTORY}, nor a build's {BUILD_LOGS}.",
         )
     # Not Path's method, which raises where a directory must not be entered.
@@ -185,7 +185,7 @@ def _looked_at(file: Path, secrets: Sequence[bytes], *, dumps: bool, room: int) 
         while left and (piece := data.read(min(PIECE, left))):
             digest.update(piece)
             left -= len(piece)
-            # A dump holds the guest's own keys; it is asked for by whoever knows that.
+            # A dump has the guest's own keys. The user has to ask for dumps.
             held = [secret for secret in secrets if suffix not in DUMPS and secret in tail + piece]
             if held:
                 return size, f"it holds a {'private key' if SECRET in held else 'password'}", ""

@@ -83,7 +83,7 @@ def _line(after_zero: int, who: str, what: str) -> str:
 
 
 def _telling(record: r.Qmp, answers: str) -> bool:
-    """Return True for a QMP message that changes the machine, refuses to, or tells of a change."""
+    """Return whether a QMP message changes the machine, refuses to, or reports a change."""
     message = record.message
     if "event" in message:
         return str(message["event"]) in TELLING_EVENTS

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The transcript of a run: what happened in it, in a form in which the same plan on two guests reads the same.
 
-A transcript is a set of *stories*, each an ordered list of steps in words: what one registration was told of one
-processor, the calls of one load of the driver, the arrivals of one class, the order in which callbacks were entered, the
-outcome of each attempt. Between stories there is no order, because documents promise none and guests differ.
+A transcript is a set of *stories*. A story is an ordered list of steps in words: the calls of one registration about one
+processor, the calls of one load of the driver, the arrivals of one class, the order in which callbacks were entered, or the
+outcome of each attempt. Stories have no order between them, because the documents promise none and guests differ.
 
-Left out is what must differ from one guest to the next: clocks, sequence numbers, addresses, threads, the processor that
-a callback happened to run on, names of services and interfaces (the first, the second … is kept), the size of memory and of what is
-allocated, and how many processors there could be. Records of threads of the driver's own (``bind``, ``work``) come
-whenever those run, and the ``mark`` record of a nonce is the harness's doing.
+What must differ between guests is left out:
+
+- clocks, sequence numbers, addresses and threads;
+- the processor that a callback ran on;
+- names of services and interfaces, of which only the first, the second … is kept;
+- sizes of memory and allocations, and the maximum number of processors;
+- records of the driver's own threads (``bind``, ``work``), which come whenever those run;
+- the ``mark`` record of a nonce, which the harness asked for.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class Removals:
         if outcome == "gone":
             self._release(removal)
         else:
-            self._kept[removal.device] = f"{removal.name} was answered so: {heard.words}"
+            self._kept[removal.device] = f"after {removal.name}, {heard.words}"
         return heard.words if agreement.agreed else f"{removal.name}: {agreement.detail}"
 
     def _await_gone(self, removal: PendingRemoval, after: int, deadline: Deadline) -> None:

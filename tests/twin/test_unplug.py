@@ -95,7 +95,7 @@ def test_a_fault_is_caught(perform_restored: Perform, name: str, outcome: str, w
     assert (fault.verdict, result.exit_code) == (result.verdict.verdict, ExitCode.UNKNOWN)
     assert fault.rule in {finding.rule for finding in result.verdict.findings}
     assert result.error is not None
-    assert "'guest-dimm' is still there: unplug-1 was answered so" in result.error.message
+    assert "'guest-dimm' is still there: after unplug-1, " in result.error.message
 
 
 def test_what_was_refused_may_be_given_back_later(perform_restored: Perform) -> None:

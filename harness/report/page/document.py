@@ -45,6 +45,9 @@ LONG = 2000
 MOST_FINDINGS = 200
 """Findings that a report shows; the rest are counted."""
 
+SILENT = ("bug check", "guest hang")
+"""Failure classes of a guest that said no more. What its driver did last is shown."""
+
 BUG_CHECK = "bug check"
 """The failure class of a guest that crashed or reset itself."""
 
@@ -276,7 +279,8 @@ class _Builder:
     def _failed(self, failure: r.RunFailure) -> dict[str, Any]:
         told = [*(record for record in self._crash if record.n != failure.n), failure]
         labels = ("last call before it: ", "last record before it: ")
-        last = list(zip(labels, self._beside.last(), strict=False))
+        silent = failure.failure_class in SILENT
+        last = list(zip(labels, self._beside.last(), strict=False)) if silent else []
         return {
             "class": self._class(failure.failure_class),
             "stage": printable(failure.stage, 60),

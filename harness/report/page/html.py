@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The page of a report: one HTML file that fetches nothing and runs nothing but the script it was built with.
+"""The page of a report: one HTML file that fetches nothing and runs only the script it was built with.
 
-Style and script are the same in all reports, and the policy of the page names their digests. All that differs between two
-reports is data: a script element of a type that no browser executes. The page's own script puts the texts in it where
-they are shown by ``textContent``, so that nothing a guest said is ever read as markup.
+Style and script are the same in all reports, and the page's policy names their digests. Only the data differ between two
+reports: a script element of a type that no browser executes. The page's script shows its texts by ``textContent``, so
+a guest's text is never parsed as markup.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from harness.report.page.packed_columns import packed_columns
 
 BUILT = ("web", "built")
-"""Where the style and the script lie in this room; ``harness/report/web`` has their sources."""
+"""The folder of the style and the script; ``harness/report/web`` has their sources."""
 
 _ESCAPES = {
     b"<": b"\\u003c",
@@ -34,7 +34,7 @@ _ESCAPES = {
 def page(document: dict[str, Any]) -> bytes:
     """Return the page of a report's document, UTF-8. Raises OSError if the package has no built page.
 
-    What the page draws and the texts of records are taken out of the document: it shows the verdict before it reads them.
+    The columns and the texts of records are taken out of the document, so that the page shows the verdict before it reads them.
     """
     pieces = document.pop("pieces", [])
     columns = packed_columns(document) if "records" in document else {}
@@ -51,7 +51,7 @@ def page(document: dict[str, Any]) -> bytes:
 
 
 def data(value: Any) -> str:
-    """Return ``value`` as JSON that can stand in a script element: no character of it can end the element."""
+    """Return ``value`` as JSON for a script element: no character of it can end the element."""
     text = msgspec.json.encode(value)
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
@@ -59,7 +59,7 @@ def data(value: Any) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Return the Content-Security-Policy under which nothing but this style and this script has an effect."""
+    """Return the Content-Security-Policy that allows this style and this script only."""
     return (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -78,6 +78,6 @@ def _built(name: str) -> str:
 @functools.cache
 def _template() -> jinja2.Template:
     source = resources.files("harness.report").joinpath("web", "page.html.jinja").read_text(encoding="utf-8")
-    # What is put in has its own form: a digest would not fit what autoescape had changed. `data` makes JSON harmless.
+    # No autoescape: the digests must fit the bytes. `data` makes the JSON harmless.
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     return environment.from_string(source)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which records of a long history a report keeps: all that the verdict needs, and of the others as many as a page can show.
+"""Which records of a long history a report keeps: all that the verdict needs, and as many others as a page can show.
 
-What is kept in any case, in this order: the records around those that findings name, then what the host did and saw. Of
-the rest every so-and-so-many-th is kept, a callback's entry and its return together. What is left out is counted by kind.
+The records around those that findings name are always kept. Then come the host's records. Of the rest every n-th is kept,
+a callback's entry together with its return. What is left out is counted by kind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.history import driver as d
 from harness.history import record as r
 
 LIMIT = 150_000
-"""Records of the largest report: a page of some megabytes, which a browser opens at once."""
+"""Records of the largest report: a page of some megabytes, which a browser opens without delay."""
 
 AROUND = 200
 """Records kept before and after each one that a finding names."""
@@ -23,7 +23,7 @@ EXITS = (d.SyncExit, d.AsyncExit, d.CallExit, d.PnpExit)
 
 
 class KeptRecords:
-    """Counts all records in one pass (:meth:`count`), then says of each in a second one whether it is kept (:meth:`keeps`)."""
+    """Counts all records in one pass (:meth:`count`). Decides in a second pass which are kept (:meth:`keeps`)."""
 
     def __init__(self, named: Iterable[int], *, limit: int = LIMIT) -> None:
         self._near = {number for one in named for number in range(one - AROUND, one + AROUND + 1)}
@@ -35,7 +35,7 @@ class KeptRecords:
         self.left_out: Counter[str] = Counter()
 
     def count(self, record: r.Record) -> None:
-        """Take notice of a record."""
+        """Count a record."""
         self._total += 1
         if record.n not in self._near:
             if _of_host(record):
@@ -45,7 +45,7 @@ class KeptRecords:
 
     @property
     def total(self) -> int:
-        """How many records were counted."""
+        """The number of records counted."""
         return self._total
 
     def keeps(self, record: r.Record) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the picture of a run shows besides single records: spans, gaps of the capture, and what is known to come before what."""
+"""What the picture of a run shows besides single records: spans, gaps of the capture, and the known order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REASONS = {
 
 
 class Span(msgspec.Struct, kw_only=True):
-    """Something that lasted, from ``begin`` to ``end`` in nanoseconds; ``end`` is -1 if it is not known to have ended.
+    """A span of time, from ``begin`` to ``end`` in nanoseconds; ``end`` is -1 if it is not known to have ended.
 
     ``first`` and ``last`` are the records at its ends, 0 for none.
     """
@@ -78,7 +78,7 @@ class Picture:
         self._last = 0
 
     def take(self, record: r.Record, at: int) -> None:
-        """Take notice of a record that stands at ``at``."""
+        """Take a record that stands at ``at``."""
         self._last = max(self._last, at)
         if isinstance(record, d.DriverRecord):
             self._of_driver(record, at)
@@ -98,7 +98,7 @@ class Picture:
             self._channel(record, at)
 
     def finish(self, damage: str) -> None:
-        """The history is over; ``damage`` says why it could not be read further, "" if it could."""
+        """Close what is open. ``damage`` says why the history could not be read further, "" if it could."""
         for span in self._open.values():
             span.end = self._last
         if damage:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Where records stand on the time axis of the picture, which is the host's clock.
 
-A record of the host stands where it was made. A driver's record carries the guest's counter, which gives the true distance
-between two of them but not their place on the host's clock. All of a stretch are therefore moved together, so far that
-none stands later than it was received. That places them, and orders nothing: what is known of an order is said by
-:mod:`harness.contract.order`. A stretch ends where the guest boots, stops, goes on or moves to another process, because
-its counter need not have counted meanwhile. A counter whose rate is not known places nothing.
+A record of the host stands where it was made. A driver's record has the guest's counter. The counter gives the distance
+between two records, and not their place on the host's clock. All records of a stretch are therefore moved together, so far
+that none stands later than it was received. This places them and orders nothing: :mod:`harness.contract.order` has what is
+known of an order. A stretch ends where the guest boots, stops, resumes or moves to another process, because its counter
+need not have counted meanwhile. A counter whose rate is unknown places nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Placement:
         self._first, self._second = _Stretches(), _Stretches()
 
     def learn(self, record: r.Record) -> None:
-        """Take notice of a record."""
+        """Take a record."""
         stretch = self._first.of(record)
         if isinstance(record, d.Hello):
             self._rates.setdefault(record.boot, record.hz)

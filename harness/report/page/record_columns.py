@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The records of a report: columns of numbers for the picture, and texts in packed pieces that are unpacked when they are looked at."""
+"""The records of a report: columns of numbers for the picture, and packed texts, which the page unpacks on demand."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LONGEST_RAW = 32 << 10
 
 
 class RecordRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One record: what the picture and the table say of it.
+    """One record as the picture and the table show it.
 
-    ``at`` is its place in nanoseconds, ``told`` whether the timeline shows it without being asked for everything.
+    ``at`` is its place in nanoseconds. ``told``: the timeline shows it also without *every record*.
     """
 
     number: int
@@ -36,7 +36,7 @@ class RecordRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordColumns:
-    """Takes rows one by one and holds them in the form in which they go into the page."""
+    """Takes rows one by one and packs them for the page."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -68,12 +68,12 @@ class RecordColumns:
             self._pack()
 
     def finish(self) -> None:
-        """There are no more rows."""
+        """Pack the rows that are left."""
         if self._texts:
             self._pack()
 
     def _pack(self) -> None:
-        # Without a time, or no two reports of a run would be the same.
+        # Without a time: two reports of one run must have the same bytes.
         packed = gzip.compress(msgspec.json.encode(self._texts), compresslevel=6, mtime=0)
         self.pieces.append(base64.b64encode(packed).decode("ascii"))
         self._texts = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes the report of a run that has ended, whole or not at all, readable by its owner only."""
+"""Writes the report of a run that has ended: atomically, and readable by its owner only."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from harness.report.page.perfetto import perfetto_trace
 
 
 def report_path(history: History) -> Path:
-    """Return where the report of a run lies unless another place is named: beside its history."""
+    """Return the default place of a run's report: beside its history."""
     return history.path.parent / REPORT
 
 
 def check_ended(history: History) -> None:
-    """Raise UsageError for a run that has not come to its end: its history has no last record, and ``run.json`` no time of its end."""
+    """Raise UsageError if the run has not ended: its history has no last record, and ``run.json`` has no end time."""
     facts = RunDirectory(history.path.parent).brief()
     if facts.finished and facts.run == history.header.run:
         return
@@ -55,7 +55,7 @@ def write_trace(history: History, verdict: RunVerdict, out: Path) -> int:
 
 
 def _write(made: Callable[[], bytes], out: Path) -> int:
-    # Not Path's method, which raises where a directory must not be entered.
+    # Path.is_dir raises where a directory cannot be entered.
     if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file in it: {out / REPORT}")
     try:
@@ -71,14 +71,14 @@ def _write(made: Callable[[], bytes], out: Path) -> int:
 
 
 def write_document(document: dict[str, Any], out: Path) -> int:
-    """Write the page of a document about several runs, as :func:`write_report` writes that of one."""
+    """Write the page of a document about several runs, as :func:`write_report` does for one."""
     return _write(lambda: page(document), out)
 
 
 def run_report(history: History, verdict: RunVerdict) -> Path | None:
-    """Return the report beside a run's history, made if there is none that is newer; None if there can be none.
+    """Return the report beside a run's history. Write it unless there is a newer one.
 
-    There can be none of a run that has not ended, or in a directory that may not be written.
+    Return None if the run has not ended, or if its directory cannot be written.
     """
     report = report_path(history)
     try:
@@ -95,7 +95,7 @@ def run_report(history: History, verdict: RunVerdict) -> Path | None:
 
 
 def link_to(report: Path | None, out: Path) -> str:
-    """Return the link that leads from the page ``out`` to a report, "" if there is none."""
+    """Return the link from the page ``out`` to a report, "" if ``report`` is None."""
     if report is None:
         return ""
     way = os.path.relpath(os.path.realpath(report), os.path.realpath(out.parent))

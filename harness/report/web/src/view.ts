@@ -104,7 +104,7 @@ export function placeOf(rows: readonly number[], row: number): number {
   return Math.min(lowerBound(rows, row), Math.max(0, rows.length - 1));
 }
 
-/** Holds the view, and tells of its changes once per frame. */
+/** Holds the view, and reports its changes once per frame. */
 export class Store {
   private readonly listeners: ((view: View, changed: ReadonlySet<keyof View>) => void)[] = [];
   private readonly changed = new Set<keyof View>();
