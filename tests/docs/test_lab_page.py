@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""docs/lab.md is executed: its example is the nightly run it says, and the table has the keys that there are."""
+"""docs/lab.md is executed: a new user types its first section, and the table has the keys that there are."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -43,3 +46,40 @@ def test_the_sample_in_the_root_is_a_nightly_run(capsys: pytest.CaptureFixture[s
     """lab.toml can be run as it is."""
     assert 0 == main(["nightly", "--dry-run", "--lab", str(ROOT / "lab.toml")])
     assert f"{len(read_matrix(ROOT / 'lab.toml').cells)} runs, 2 at once" in capsys.readouterr().out
+
+
+SAID = {
+    "harness nightly --dry-run": [r"5 runs, 2 at once"],
+    "harness nightly --once": [r"Nightly run \d{8}(-2)? of twin: 5 of 5 runs", r"holds 5"],
+    "harness history runs": [r"twin\.debian\.two-nodes\.cpu-and-dimm", r"twin\.debian\.small\.veto"],
+    "harness history new": [r"\d{8}-2"],
+}
+"""What each command of the first section prints."""
+
+
+@pytest.mark.qemu
+@pytest.mark.timeout(1200)
+def test_a_new_user_types_the_first_section(tmp_path: Path) -> None:
+    """In a directory with the page's lab.toml alone, one command after the other, as they stand there."""
+    (typed, *_) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "lab.toml").write_text(example())
+    (tmp_path / "harness").write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    (tmp_path / "harness").chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "HOTPLUG_HARNESS_LEASES": str(tmp_path / "leases"),
+    }
+    environment.pop("HOTPLUG_HARNESS_STORE", None)
+    assert set(SAID) == set(typed.splitlines())
+    for line in typed.splitlines():
+        ended = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=500,
+        )  # fmt: skip
+        missing = [words for words in SAID[line] if not re.search(words, ended.stdout)]
+        assert (0, []) == (ended.returncode, missing), f"{line}:\n{ended.stdout}\n{ended.stderr}"
+    (second,) = (tmp_path / "nightly").glob("*-2/morning.txt")
+    lines = second.read_text().splitlines()
+    assert ("holds 5", True) == (re.findall(r"holds \d+", lines[0])[0], len(lines) <= 10)
+    assert "new 0: -" in lines
