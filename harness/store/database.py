@@ -73,6 +73,8 @@ class Database:
         try:
             with opened.writing() if make else opened.reading() as connection:
                 _check(connection, address, make=make)
+            if make:
+                opened._keep_log()
         except BaseException:
             opened.close()
             raise
@@ -87,6 +89,17 @@ class Database:
     def close(self) -> None:
         """End its connections."""
         self._engine.dispose()
+
+    def _keep_log(self) -> None:
+        """Let SQLite write ahead, so that readers do not wait. It changes the file: only a store of this form is changed."""
+        if self.address.file is None:
+            return
+        with told(self.address), self._engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            # While another process uses the file, it stays as it is: readers wait then, and nothing is lost.
+            with contextlib.suppress(sqlite3.OperationalError):
+                raw.execute("PRAGMA journal_mode = WAL")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -159,7 +172,6 @@ def _connect(file: Path, *, make: bool, wait: float) -> sqlite3.Connection:
             )
             opened.execute("SELECT count(*) FROM sqlite_master")
             if make:
-                opened.execute("PRAGMA journal_mode = WAL")
                 opened.execute("PRAGMA synchronous = NORMAL")
                 opened.execute("PRAGMA foreign_keys = ON")
         except sqlite3.Error as error:

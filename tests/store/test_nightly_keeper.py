@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from private_postgres import PrivatePostgres
+from small_disk import small_disk
 from sqlalchemy import select
 from store.made_runs import make_run, outcome
 
@@ -89,4 +92,96 @@ def test_a_locked_store_is_told_once_and_loaded_at_the_end(
     assert [True, None, None, True] == [
         "is locked" in str(told[0]), *told[1:], "is locked" in str(late),
     ]  # fmt: skip
+    assert [None, ["run-1", "run-2", "run-3"]] == [keeper.finish(), stored(address)]
+
+
+def _newer(file: Path) -> None:
+    with Database.open(read_address(f"sqlite:///{file}", what="test"), make=True):
+        pass
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("UPDATE meta SET value = '999' WHERE key = 'format'")
+
+
+def _another_program(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE songs (name TEXT)")
+
+
+def _text(file: Path) -> None:
+    file.write_text("this is not a database\n" * 100)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_newer, "is a result store of a newer harness"),
+        (_another_program, "is a database of another program"),
+        (_text, "is not a database of SQLite"),
+    ],
+)
+def test_a_bad_store_is_reported_once_and_loaded_after_it_was_replaced(
+    state: NightlyState, tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    """The file stays as it was. When another store takes its place, every cell is loaded."""
+    file = tmp_path / "results.sqlite"
+    make(file)
+    before = file.read_bytes()
+    address = read_address(f"sqlite:///{file}", what="test")
+    keeper = NightlyKeeper(address, state)
+    told = []
+    for number in (1, 2):
+        end_cell(state, number)
+        told.append(keeper.note(state.outcomes[f"host.process.default.veto.{number}"]))
+    assert [True, None, True, before] == [
+        said in str(told[0]), told[1], said in str(keeper.finish()), file.read_bytes(),
+    ]  # fmt: skip
+    file.unlink()
+    assert [None, ["run-1", "run-2"]] == [keeper.finish(), stored(address)]
+
+
+@pytest.mark.root
+def test_cells_that_found_the_disk_full_are_loaded_when_there_is_room(
+    state: NightlyState, tmp_path: Path
+) -> None:
+    """The disk of the store alone is full; the run directories are on another."""
+    with small_disk(tmp_path / "disk", "600k") as disk:
+        address = read_address(f"sqlite:///{disk}/results.sqlite", what="test")
+        keeper = NightlyKeeper(address, state)
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        for number in (1, 2, 3):
+            end_cell(state, number)
+            keeper.note(state.outcomes[f"host.process.default.veto.{number}"])
+        full = keeper.finish()
+        filler.unlink()
+        assert [True, None, ["run-1", "run-2", "run-3"]] == [
+            "its disk is full" in str(full) or "the disk failed" in str(full), keeper.finish(), stored(address),
+        ]  # fmt: skip
+
+
+@pytest.mark.postgres
+def test_cells_that_ended_while_the_server_was_gone_are_loaded_when_it_is_back(
+    state: NightlyState, postgres_server: PrivatePostgres
+) -> None:
+    """The server is killed between two cells; the nightly run goes on."""
+    address = read_address(postgres_server.database(), what="test")
+    keeper = NightlyKeeper(address, state)
+    told = []
+    try:
+        for number in (1, 2, 3):
+            end_cell(state, number)
+            told.append(keeper.note(state.outcomes[f"host.process.default.veto.{number}"]))
+            if number == 1:
+                postgres_server.stop()
+        gone = keeper.finish()
+    finally:
+        postgres_server.restart()
+    assert [None, True, None, True] == [
+        told[0],
+        "does not answer" in str(told[1]),
+        told[2],
+        "does not answer" in str(gone),
+    ]
     assert [None, ["run-1", "run-2", "run-3"]] == [keeper.finish(), stored(address)]
