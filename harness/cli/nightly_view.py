@@ -35,7 +35,7 @@ ENDING = "ending the runs under way; the same signal again ends them at once"
 
 
 class NightlyView(LiveBlock):
-    """``with NightlyView() as view``: give it each outcome, and what is going on as often as wanted.
+    """The live view of a nightly run: each result, and what runs now. It is stopped at the end of a ``with`` statement.
 
     ``quiet`` shows nothing but complaints. Other parameters are those of :class:`LiveBlock`.
     """
