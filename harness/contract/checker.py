@@ -488,8 +488,13 @@ class Judge:
 
     def so_far(self) -> RunVerdict:
         """Return the verdict on the history as if it ended here. It may go on."""
-        self._state = self._take()
+        self.take()
+        assert self._state is not None
         return self._end(*copy.deepcopy(self._state))
+
+    def take(self) -> None:
+        """Judge the records written since the last call, so that less is left to judge at the end."""
+        self._state = self._take()
 
     def finish(self) -> RunVerdict:
         """Return the verdict on the whole history."""

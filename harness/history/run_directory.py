@@ -208,12 +208,16 @@ class RunDirectory:
                 hint="Another version of the harness wrote it, or it was changed; the files beside it may be whole.",
             ) from error
 
-    def write_facts(self, facts: RunFacts) -> None:
+    def write_facts(self, facts: RunFacts, *, durable: bool = True) -> None:
         """Write ``run.json``. Raises InfrastructureError."""
-        self.write_json(FACTS, facts)
+        self.write_json(FACTS, facts, durable=durable)
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Write ``value`` as JSON to ``name``, a path in the directory. A reader sees the old or the new file, never a part."""
+    def write_json(self, name: str, value: Any, *, durable: bool = True) -> None:
+        """Write ``value`` as JSON to ``name``, a path in the directory. A reader sees the old or the new file, never a part.
+
+        The end of a process never loses it. Only what is ``durable`` is on the disk when this returns, whatever happens to the
+        host: waiting for the disk takes longer than writing, so what will soon be written again is not.
+        """
         target = self.path / name
         fresh = target.with_name(f".{target.name}.new")
         try:
@@ -221,7 +225,8 @@ class RunDirectory:
             with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             fresh.replace(target)
         except OSError as error:
             raise InfrastructureError(

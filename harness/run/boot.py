@@ -109,10 +109,12 @@ class GuestBoot:
         stages: Stages,
         *,
         learnt: Callable[[RunFacts], None] = lambda _: None,
+        while_quiet: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
         self.facts = facts
         self._learnt = learnt
+        self._while_quiet = while_quiet
         self.machine: Machine | None = None
         self.guest: Guest | None = None
         self.budget = request.budget
@@ -212,6 +214,7 @@ class GuestBoot:
                 if isinstance(operation, AddCpu | AddDimm) and operation.id
             ],
             boot=None if started == "running" else lambda: self._boot_now(machine, guest, executor),
+            while_quiet=self._while_quiet,
         )
         stack.callback(executor.close)
         if started == "running":
@@ -474,13 +477,13 @@ class GuestBoot:
     def _learn(self, **facts: Any) -> None:
         """Store the known facts, so that a run that ends now still has them."""
         self.facts = msgspec.structs.replace(self.facts, **facts)
-        self._directory.write_facts(self.facts)
+        self._directory.write_facts(self.facts, durable=False)
         known = [*self.facts.differs]
         try:
             self._learnt(self.facts)
         finally:
             if self.facts.differs != known:
-                self._directory.write_facts(self.facts)
+                self._directory.write_facts(self.facts, durable=False)
 
 
 def _load_what_judges() -> None:

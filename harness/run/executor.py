@@ -86,7 +86,8 @@ class Executor:
     history before it. ``unshown`` is what this machine cannot show
     (:class:`harness.guest.bootable.Bootable`): it is not awaited, and an operation of the plan that needs it
     ends with GuestRefused. ``ids`` are the device ids in the plan. ``boot`` boots a guest that has not booted
-    yet, and prepares it (:meth:`prepare`); None for a booted guest.
+    yet, and prepares it (:meth:`prepare`); None for a booted guest. ``while_quiet`` is work for the time in which the driver
+    must be silent anyway.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Executor:
         unshown: tuple[str, ...] = (),
         ids: Collection[str] = (),
         boot: Callable[[], None] | None = None,
+        while_quiet: Callable[[], None] = lambda: None,
     ) -> None:
         self.machine = machine
         self.guest = guest
@@ -115,6 +117,7 @@ class Executor:
         self._ids = set(ids)
         self._open: list[PendingAdd] = []
         self._boot = boot
+        self._while_quiet = while_quiet
         self._found: list[PendingAdd] = []
         self._removals = Removals(
             machine, guest, writer, watch, self.budget, drain=drain, rest=self._rest_after_unplug
@@ -189,6 +192,8 @@ class Executor:
             left = self.watch.last_driver + quiet - time.monotonic()
             if left > 0:
                 seen = self.watch.last_driver
+                self._while_quiet()
+                left = max(0.0, seen + quiet - time.monotonic())
                 self.watch.wait(lambda seen=seen: self.watch.last_driver > seen, Deadline(left, "quiet"))  # type: ignore[misc]
                 if deadline.expired:
                     raise GuestHang(

@@ -55,6 +55,9 @@ Learnt = Callable[[RunFacts], None]
 AGREEMENT = "HOST-AGREED"
 """The rule that QEMU, the firmware and the guest agree on an attempt."""
 
+NOT_JUDGED = (OSError, HarnessError, RecursionError)
+"""Errors of judging a history that is still being written."""
+
 COLLECTION = 600.0
 """Seconds for a guest to supply its recordings: a trace may have some hundred megabytes."""
 
@@ -141,7 +144,15 @@ class Run:
         self.stages = Stages(self.writer)
         self._judged: History
         self._report = ""
-        self._boot = GuestBoot(request, self.directory, facts, self.writer, self.stages, learnt=learnt)
+        self._boot = GuestBoot(
+            request,
+            self.directory,
+            facts,
+            self.writer,
+            self.stages,
+            learnt=learnt,
+            while_quiet=self._judge_ahead,
+        )
 
     @property
     def facts(self) -> RunFacts:
@@ -313,7 +324,7 @@ class Run:
             if self.writer.path.stat().st_size > LARGEST_KEPT:
                 return ""
             early = self._recorded[1].so_far()
-        except (OSError, HarnessError, RecursionError):
+        except NOT_JUDGED:
             return ""
         if early.verdict is Verdict.VIOLATED:
             return f"violated: {early.reasons[0]}"
@@ -321,6 +332,12 @@ class Run:
             rule.reason for rule in early.rules if rule.rule == AGREEMENT and rule.verdict is Verdict.UNKNOWN
         ]
         return f"unknown: {disagreed[0]}" if disagreed else ""
+
+    def _judge_ahead(self) -> None:
+        """Judge what is recorded so far; a failure here is the final judgement's too."""
+        with contextlib.suppress(*NOT_JUDGED):
+            if self.writer.path.stat().st_size <= LARGEST_KEPT:
+                self._recorded[1].take()
 
     @functools.cached_property
     def _recorded(self) -> tuple[History, Judge]:
@@ -331,7 +348,7 @@ class Run:
         return history, Judge(history)
 
     def _begin(self) -> None:
-        self.directory.write_facts(self.facts)
+        self.directory.write_facts(self.facts, durable=False)
         if (mapped := self.request.mapped()) is not None:
             from harness.capture.mapping.driver_map import keep
 
@@ -381,7 +398,7 @@ class Run:
             self.directory.make_private()
         self._boot.facts = msgspec.structs.replace(self.facts, finished=_utc())
         with contextlib.suppress(InfrastructureError):
-            self.directory.write_facts(self.facts)
+            self.directory.write_facts(self.facts, durable=False)
 
 
 def perform(

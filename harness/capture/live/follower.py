@@ -12,6 +12,7 @@ soon as inotify reports it. It does not poll, except for three things that the k
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import threading
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import inotify_simple
 from inotify_simple import INotify, flags
 
 from harness import locks
@@ -36,6 +38,9 @@ QUIET = 0.25
 
 LOOK_EVERY = 1.0
 """Seconds between two checks of the disk's free space."""
+
+inotify_simple._libc = ctypes.CDLL(None, use_errno=True)  # noqa: SLF001 - otherwise it runs ldconfig to find the library
+"""The C library, which this process has: inotify_simple looks for it only if it is not set."""
 
 TakeBytes = Callable[[bytes], None]
 TellHeld = Callable[[], bool]
