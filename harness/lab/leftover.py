@@ -162,7 +162,7 @@ def old_images(cache: Path, entries: list[MachineEntry]) -> list[Path]:
     images = []
     for path in place.glob("image-*"):
         with contextlib.suppress(OSError):
-            images.append(((path / "image.json").stat().st_mtime_ns, path))
+            images.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(images, reverse=True)[IMAGES_KEPT:] if str(path) not in used]
 
 

@@ -51,7 +51,9 @@ def _image(name: str, cache: str) -> str:
     from pathlib import Path
 
     if name == "twin":
-        built = sorted(Path(cache).glob("twin/image-*/image.json"), key=lambda file: file.stat().st_mtime)
+        built = sorted(
+            Path(cache).glob("twin/image-*/image.json"), key=lambda file: file.parent.stat().st_mtime
+        )
         return (
             f"image {built[-1].parent.name.removeprefix('image-')[:12]} used last"
             if built

@@ -189,7 +189,7 @@ def images(host: Path, count: int) -> Path:
         image = place / f"image-{number:016x}"
         image.mkdir(parents=True)
         (image / "image.json").touch()
-        os.utime(image / "image.json", (number, number))
+        os.utime(image, (number, number))
     (place / "lock").touch()
     return place
 

@@ -187,9 +187,9 @@ def cached(place: Path, digest: str, say: Callable[[str], None]) -> TwinImage | 
         kernel=directory / "vmlinuz", initrd=directory / "initrd", append=record.append, digest=record.digest,
         kernel_release=record.kernel_release, content=content,
     )  # fmt: skip
-    # Its last use, if the cache can be written.
+    # Its last use, if the cache can be written. Not on a file: the digest of a file that was touched is not remembered.
     with suppress(OSError):
-        os.utime(directory / "image.json")
+        os.utime(directory)
     return image
 
 
