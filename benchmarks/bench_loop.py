@@ -64,7 +64,7 @@ Environment = dict[str, str]
 def variables() -> Environment:
     """Return the environment of every process: bytecode is written, or each start compiles the modules again."""
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**own, "PYTHONPATH": str(ROOT)}
+    return {**own, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def timed(command: list[str], *, cwd: Path, fed: str = "") -> tuple[Moments, str]:
@@ -165,11 +165,16 @@ class Loop:
         return self.run([str(ROOT / "lab"), "harness"], restored=restored)
 
     def pytest(self, *, restored: bool) -> Moments:
-        """The same in a test of a user's suite; its end is that of its last operation, and its exit pytest's."""
+        """The same in a test of a user's suite; its end is that of its last operation, and its exit pytest's.
+
+        No other plugin is loaded, and pytest's folder of temporary files has no earlier sessions to remove: both would be
+        measured with it.
+        """
         place = self.place()
         outside, _ = timed(
             [
-                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hotplug-accel", "tcg",
+                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "harness.pytest_plugin",
+                "--basetemp", str(self.place()), "--hotplug-accel", "tcg",
                 "--hotplug-boot", "restore" if restored else "cold", "--hotplug-runs", str(place), "test_loop.py",
             ],
             cwd=self.top,

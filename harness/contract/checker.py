@@ -478,8 +478,12 @@ def judge_history(history: History) -> RunVerdict:
     return Judge(history).finish()
 
 
+SHORT = 2000
+"""Records of a history that is judged from its start faster than a judge's state is copied."""
+
+
 class Judge:
-    """Judges one history, also while it is being written. Each record is judged once."""
+    """Judges one history, also while it is being written. Each record is judged once, or twice in a short history."""
 
     def __init__(self, history: Iterable[Record], damage: str = "") -> None:
         self._history = history
@@ -490,6 +494,8 @@ class Judge:
         """Return the verdict on the history as if it ended here. It may go on."""
         self.take()
         assert self._state is not None
+        if self._state[2] <= SHORT:
+            return Judge(self._history, self._damage).finish()
         return self._end(*copy.deepcopy(self._state))
 
     def take(self) -> None:
