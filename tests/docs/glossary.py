@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,8 +28,13 @@ class Named(NamedTuple):
     meaning: str
 
 
-def public_names() -> Iterator[Named]:
-    """Yield each class and each alias of a type that a module of harness/ defines for others."""
+@functools.cache
+def public_names() -> tuple[Named, ...]:
+    """Return each class and each alias of a type that a module of harness/ defines for others; the modules are parsed once."""
+    return tuple(_public_names())
+
+
+def _public_names() -> Iterator[Named]:
     for path in sorted((ROOT / "harness").rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         body = ast.parse(path.read_text(encoding="utf-8")).body

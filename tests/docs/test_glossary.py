@@ -52,9 +52,8 @@ def test_former_words_name_nothing() -> None:
     former = {word for row in section("Former words") for word in re.findall(r"`([A-Z]\w+)`", row[0])}
     assert former
     modules = {path.stem for path in (ROOT / "harness").rglob("*.py")}
-    assert set() == {
-        word for word in former if word.lower() in modules or word in {n.name for n in public_names()}
-    }
+    names = {named.name for named in public_names()}
+    assert set() == {word for word in former if word.lower() in modules or word in names}
 
 
 def test_former_phrases_are_said_nowhere() -> None:
