@@ -22,9 +22,8 @@ from harness.driver import der, manifest
 from harness.driver.certificate import Certificate
 from harness.driver.image import PeImage
 from harness.driver.package_inf import PackageInf, read_inf
-from harness.driver.signature import sign
+from harness.driver.signature import sign, signed_copy
 from harness.errors import InfrastructureError, UsageError
-from harness.program import run_program
 
 SIGNED_DATA = "1.2.840.113549.1.7.2"
 TRUST_LIST = "1.3.6.1.4.1.311.10.1"
@@ -81,20 +80,10 @@ def make_catalog(inf: Path, certificate: Certificate, deadline: Deadline) -> Pat
     path = inf.with_name(package.catalog)
     try:
         with tempfile.TemporaryDirectory(dir=inf.parent, prefix=".catalog-") as folder:
-            unsigned, signed = Path(folder) / "unsigned.cat", Path(folder) / path.name
+            unsigned = Path(folder) / "unsigned.cat"
             unsigned.write_bytes(catalog(package))
-            done = run_program(
-                [
-                    "osslsigncode", "sign", "-h", "sha256", "-certs", str(certificate.pem), "-key", str(certificate.key), "-in", str(unsigned), "-out", str(signed),
-                ],
-                deadline,
-            )  # fmt: skip
-            if done.status or not signed.is_file():
-                raise InfrastructureError(
-                    f"osslsigncode could not sign {path}: {done.failure()}",
-                    hint="Catalogs need osslsigncode 2.4 or later: apt-get install osslsigncode",
-                )
-            shutil.move(signed, path)
+            hint = "Catalogs need osslsigncode 2.4 or later: apt-get install osslsigncode"
+            shutil.move(signed_copy(unsigned, path, folder, certificate, deadline, hint=hint), path)
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error
     return path

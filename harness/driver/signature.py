@@ -33,25 +33,50 @@ def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
             raise UsageError(f"there is no file {file}", hint="Give --certificate and --key, or neither.")
     signer = fingerprint(certificate.pem)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".sign-") as folder:
-        signed = Path(folder) / path.name
-        done = run_program(
-            [
-                "osslsigncode", "sign", "-h", "sha256", "-ph", "-n", "hpnotify",
-                "-certs", str(certificate.pem), "-key", str(certificate.key), "-in", str(path), "-out", str(signed),
-            ],
-            deadline,
+        signed = signed_copy(
+            path, path, folder, certificate, deadline,
+            options=("-ph", "-n", "hpnotify"), hint="Check that certificate and key belong together.",
         )  # fmt: skip
-        if done.status or not signed.is_file():
-            raise InfrastructureError(
-                f"osslsigncode could not sign {path}: {done.failure()}",
-                hint="Check that certificate and key belong together.",
-            )
         shutil.copymode(path, signed)
         signed.replace(path)
     written = manifest.load(path)
     if written is not None:
         sums = {**written.sha256, path.name: manifest.digest(path)}
         manifest.save(path, msgspec.structs.replace(written, sha256=sums, signer=signer))
+
+
+def signed_copy(
+    unsigned: Path,
+    path: Path,
+    folder: str,
+    certificate: Certificate,
+    deadline: Deadline,
+    *,
+    hint: str,
+    options: tuple[str, ...] = (),
+) -> Path:
+    """Sign a file and return the result, in ``folder`` under the name of ``path``, which it is meant for.
+
+    Raises MissingPart without osslsigncode, InfrastructureError with ``hint`` if signing fails.
+    """
+    signed = Path(folder) / path.name
+    keys = ["-certs", str(certificate.pem), "-key", str(certificate.key)]
+    command = [
+        "osslsigncode",
+        "sign",
+        "-h",
+        "sha256",
+        *options,
+        *keys,
+        "-in",
+        str(unsigned),
+        "-out",
+        str(signed),
+    ]
+    done = run_program(command, deadline)
+    if done.status or not signed.is_file():
+        raise InfrastructureError(f"osslsigncode could not sign {path}: {done.failure()}", hint=hint)
+    return signed
 
 
 def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> ImageCheck:

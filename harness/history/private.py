@@ -37,9 +37,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, flushed: bool = False) -> Iterator[BinaryIO]:
     """Yield a file to write that becomes ``path`` at the end: of mode 0600, complete or not at all. Raises OSError.
 
+    With ``flushed`` it is on the disk before it becomes ``path``, so that a power failure leaves the old or the new one.
     It is written under a random name, so a link that another user planted there is not followed. An existing ``path`` that
     is not a file, such as ``/dev/stdout`` or a FIFO, is written directly.
     """
@@ -52,6 +53,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
+            if flushed:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -59,7 +63,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_private(path: Path, data: bytes | str) -> None:
+def write_private(path: Path, data: bytes | str, *, flushed: bool = False) -> None:
     """Write a file as :func:`replacing` does; text as UTF-8. Raises OSError."""
-    with replacing(path) as file:
+    with replacing(path, flushed=flushed) as file:
         file.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)

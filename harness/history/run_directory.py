@@ -32,7 +32,7 @@ import msgspec
 
 from harness.errors import MAKE_ROOM, InfrastructureError, UsageError
 from harness.history.evidence import EvidenceIndex
-from harness.history.private import open_private, open_regular
+from harness.history.private import open_regular, write_private
 
 FACTS, HISTORY, VERDICT = "run.json", "history.jsonl", "verdict.json"
 REPORT = "report.html"
@@ -219,15 +219,9 @@ class RunDirectory:
         host: waiting for the disk takes longer than writing, so what will soon be written again is not.
         """
         target = self.path / name
-        fresh = target.with_name(f".{target.name}.new")
         try:
             data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-            with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-                file.write(data)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            fresh.replace(target)
+            write_private(target, data, flushed=durable)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write {target}: {error.strerror}",

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from harness.history.json_file import read_json
+from harness.history.private import write_private
 
 KVM = Path("/dev/kvm")
 FILE = "accelerator.json"
@@ -32,9 +32,7 @@ def keep(probe: KvmProbe, cache: Path) -> None:
     """Keep a result. If the cache cannot be written, the next run only probes again."""
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as fresh:
-            fresh.write(msgspec.json.encode(probe))
-        Path(fresh.name).replace(cache / FILE)
+        write_private(cache / FILE, msgspec.json.encode(probe))
 
 
 def forget(cache: Path) -> bool:

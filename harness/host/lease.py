@@ -22,7 +22,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -293,19 +293,13 @@ class Leases:
                 with contextlib.suppress(OSError):
                     os.unlink(file.name, dir_fd=folder)
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        try:
-            folder = self.place.open()
-            try:
-                yield folder
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise LeasesUnusable(
+    def _opened(self) -> contextlib.AbstractContextManager[int]:
+        return self.place.opened(
+            lambda error: LeasesUnusable(
                 f"cannot use the leases in {self.directory}: {error.strerror}",
                 hint=f"To go on without them: --private-leases, or {VARIABLE} names another directory.",
-            ) from error
+            )
+        )
 
     def _too_late(self, deadline: Deadline, told: str) -> HarnessError:
         holders = [

@@ -11,7 +11,7 @@ import contextlib
 import os
 import pwd
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,6 +58,18 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
             os.close(folder)
             raise
         return folder
+
+    @contextlib.contextmanager
+    def opened(self, unusable: Callable[[OSError], InfrastructureError]) -> Iterator[int]:
+        """Yield the descriptor of :meth:`open`. An OSError, there or in the block, becomes the error of ``unusable``."""
+        try:
+            folder = self.open()
+            try:
+                yield folder
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise unusable(error) from error
 
     def exists(self) -> bool:
         """Return whether anything may exist under that name."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InfrastructureError, UsageError
@@ -92,19 +91,13 @@ class Reservations:
                 with contextlib.suppress(OSError):
                     os.unlink(each.name, dir_fd=folder)
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        try:
-            folder = self.place.open()
-            try:
-                yield folder
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise InfrastructureError(
+    def _opened(self) -> contextlib.AbstractContextManager[int]:
+        return self.place.opened(
+            lambda error: InfrastructureError(
                 f"cannot use the reservations in {self.place.path}: {error.strerror}",
                 hint="They lie among the leases; harness doctor says what is wrong with those.",
-            ) from error
+            )
+        )
 
 
 def described(each: Reservation) -> str:

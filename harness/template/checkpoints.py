@@ -28,6 +28,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.history.json_file import read_json
+from harness.history.private import write_private
 from harness.machine import disk_image
 from harness.template.adopted_disk import AdoptedDisk
 from harness.template.progress import BuildPosition, StepWarning
@@ -221,12 +222,9 @@ class CheckpointStack:
     def note(self, **changes: object) -> None:
         """Change the state and write it atomically."""
         self.state = msgspec.structs.replace(self.state, **changes)
-        draft = self.folder / "state.new"
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            draft.write_bytes(msgspec.json.encode(self.state))
-            _settle(draft)
-            draft.replace(self.folder / "state.json")
+            write_private(self.folder / "state.json", msgspec.json.encode(self.state), flushed=True)
             _settle(self.folder)
 
     def log_folder(self) -> Path:

@@ -337,6 +337,9 @@ case(
     said="congratulations",
     marks="qemu",
 )
+case("tox -e assertions", by="tests/test_assertion_sample.py")
+case("tox -e assertions -- --seed 2 --count 30", by="tests/test_assertion_sample.py")
+case("tox -e assertions -- FILE::TEST", by="tests/test_assertion_sample.py")
 case("tox -e loss", by="tests/contract/test_loss.py")
 case(
     "tox -e loss -- --only host-veto --two 1000",

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError, UsageError
-from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.guest import EMULATED_DEVICES, CollectedFile, GuestCounts, opted_out
-from harness.guest.process.machine import ProcessMachine
+from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.history.record import GuestEvent
 from harness.history.writer import HistoryWriter
-from harness.machine.machine import Machine
+from harness.machine.machine import Machine, MachineSpec
 
 NOT_WINDOWS = "nothing it shows is a Windows result"
 """What every description of such a guest says."""
@@ -221,6 +221,35 @@ class ProcessType:
             raise TypeError(f"a guest that is a process was attached to {type(machine).__name__}")
         control = type(self).control(machine)
         return ProcessGuest(machine, writer, control, fault=options.fault, group_size=options.group_size)
+
+    def bootable(
+        self,
+        options: GuestOptions,
+        *,
+        digest: str,
+        description: str,
+        content: dict[str, str],
+        driver: str,
+        command: list[str],
+        **more: Any,
+    ) -> Bootable:
+        """Return the guest whose process runs ``command``. ``more`` are further arguments of ProcessMachine."""
+
+        def machine(spec: MachineSpec, directory: Path, writer: HistoryWriter, name: str) -> Machine:
+            size, limits = options.group_size or 64, options.limits
+            return ProcessMachine(
+                spec, directory, writer, name=name, label=self.label, command=command, group_size=size, limits=limits, **more
+            )  # fmt: skip
+
+        return Bootable(
+            spec=options.spec,
+            digest=digest,
+            content=content,
+            description=f"{description}; {NOT_WINDOWS}",
+            driver=driver,
+            make=machine,
+            unshown=UNSHOWN,
+        )
 
     def refuse_driver(self, options: GuestOptions) -> None:
         """Raise UsageError if a driver file was given for a guest that is built from source."""

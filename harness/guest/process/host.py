@@ -14,10 +14,8 @@ from harness.driver.source import digest_of_folders, driver_folder, makefile
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, told_shortage
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
-from harness.guest.process.guest import NOT_WINDOWS, ProcessType
-from harness.guest.process.machine import UNSHOWN, ProcessMachine
-from harness.history.writer import HistoryWriter
-from harness.machine.machine import Machine, MachineSpec
+from harness.guest.process.guest import ProcessType
+from harness.guest.process.machine import ProcessMachine
 from harness.program import run_program
 from harness.setup.cache import Cache
 
@@ -34,10 +32,9 @@ def request(name: str) -> int:
     return 0x8504 << 16 | 3 << 14 | (0x800 + REQUESTS.index(name)) << 2
 
 
-def _registration(which: str, existing: bool) -> str:
-    """Return HPNOTIFY_REGISTRATION in hexadecimal: its number, and whether existing processors are reported."""
-    number = REGISTRATIONS.index(which)
-    return (number.to_bytes(4, "little") + int(existing).to_bytes(4, "little")).hex()
+def _words(*values: int) -> bytes:
+    """Return values as the driver's structures hold them: 32 bits each, the least significant byte first."""
+    return b"".join(int(value).to_bytes(4, "little") for value in values)
 
 
 class HostService:
@@ -58,27 +55,26 @@ class HostService:
 
     def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
         """Send HPNOTIFY_VETO: a status, and the number of the processor, counted from now on."""
-        words = status.to_bytes(4, "little") + nth.to_bytes(4, "little")
-        self._ask(f"control {driver} {request('VETO'):#x} 0 {words.hex()}", deadline)
+        self._control(driver, "VETO", _words(status, nth), deadline)
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
         """Send HPNOTIFY_DELAY: milliseconds."""
-        self._ask(
-            f"control {driver} {request('DELAY'):#x} 0 {milliseconds.to_bytes(4, 'little').hex()}", deadline
-        )
+        self._control(driver, "DELAY", _words(milliseconds), deadline)
 
     def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
         """Send HPNOTIFY_REGISTRATION: which, and whether existing processors are reported."""
-        self._ask(f"control {driver} {request('REGISTER'):#x} 0 {_registration(which, existing)}", deadline)
+        self._control(driver, "REGISTER", _words(REGISTRATIONS.index(which), existing), deadline)
 
     def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
         """Send HPNOTIFY_REGISTRATION: which."""
-        self._ask(f"control {driver} {request('DEREGISTER'):#x} 0 {_registration(which, False)}", deadline)
+        self._control(driver, "DEREGISTER", _words(REGISTRATIONS.index(which), False), deadline)
 
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
         """Send HPNOTIFY_MARK: 32 bytes of text."""
-        text = nonce.encode("ascii")[:32].ljust(32, b"\0")
-        self._ask(f"control {driver} {request('MARK'):#x} 0 {text.hex()}", deadline)
+        self._control(driver, "MARK", nonce.encode("ascii")[:32].ljust(32, b"\0"), deadline)
+
+    def _control(self, driver: str, name: str, data: bytes, deadline: Deadline) -> None:
+        self._ask(f"control {driver} {request(name):#x} 0 {data.hex()}", deadline)
 
     def _ask(self, line: str, deadline: Deadline) -> None:
         word = self._machine.ask(line, deadline).split(" ")[0]
@@ -124,24 +120,11 @@ class HostType(ProcessType):
         cache = Cache(options.cache, progress)
         place = cache.built("host-process", digest[:20], make, deadline, clone=folder.parents[1], sealed=True)
 
-        def machine(spec: MachineSpec, directory: Path, writer: HistoryWriter, name: str) -> Machine:
-            return ProcessMachine(
-                spec,
-                directory,
-                writer,
-                name=name,
-                label=self.label,
-                command=[str(place / PROGRAM), "--follow"],
-                group_size=options.group_size or 64,
-                limits=options.limits,
-            )
-
-        return Bootable(
-            spec=options.spec,
+        return self.bootable(
+            options,
             digest=digest,
-            description=f"a Linux process by {version}; {NOT_WINDOWS}",
+            description=f"a Linux process by {version}",
             content={PROGRAM: cache.content.sha256(place / PROGRAM)},
             driver=f"compiled from source {digest[:12]}",
-            make=machine,
-            unshown=UNSHOWN,
+            command=[str(place / PROGRAM), "--follow"],
         )

@@ -18,12 +18,10 @@ from harness.deadline import Deadline
 from harness.driver.source import digest_of_folders, driver_folder, makefile
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions
-from harness.guest.process.guest import NOT_WINDOWS, ProcessType
-from harness.guest.process.machine import UNSHOWN, ProcessMachine
+from harness.guest.process.guest import ProcessType
+from harness.guest.process.machine import ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
-from harness.history.writer import HistoryWriter
 from harness.invocation import invocation
-from harness.machine.machine import Machine, MachineSpec
 from harness.program import run_program
 from harness.setup.cache import Cache
 from harness.setup.parts import part
@@ -149,30 +147,17 @@ class WineType(ProcessType):
                 _install(prefix, double, driver)
                 yield
 
-        def machine(spec: MachineSpec, directory: Path, writer: HistoryWriter, name: str) -> Machine:
-            return ProcessMachine(
-                spec,
-                directory,
-                writer,
-                name=name,
-                label=self.label,
-                command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
-                group_size=options.group_size or 64,
-                limits=options.limits,
-                transcript=prefix.drive / "hpnotify-transcript.log",
-                opening=(f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys", "load hpnwine"),
-                closing=("finish", "unload hpnwine"),
-                place=place,
-            )
-
-        return Bootable(
-            spec=options.spec,
+        return self.bootable(
+            options,
             digest=manifest.digest(driver),
             content={driver.name: cache.content.sha256(driver)},
-            description=f"{prefix.version}; {NOT_WINDOWS}",
+            description=prefix.version,
             driver=said,
-            make=machine,
-            unshown=UNSHOWN,
+            command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
+            transcript=prefix.drive / "hpnotify-transcript.log",
+            opening=(f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys", "load hpnwine"),
+            closing=("finish", "unload hpnwine"),
+            place=place,
         )
 
 
