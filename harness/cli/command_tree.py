@@ -20,7 +20,7 @@ from harness.cli.output import say
 
 COMMANDS = {
     "demo": "run", "run": "run", "show": "show", "check": "check", "report": "report", "diff": "diff", "repro": "repro",
-    "attach": "attach", "explore": "explore", "evidence": "evidence", "nightly": "nightly", "worker": "worker", "fleet": "fleet", "history": "history", "store": "store",
+    "attach": "attach", "bisect": "bisect", "explore": "explore", "evidence": "evidence", "nightly": "nightly", "worker": "worker", "fleet": "fleet", "history": "history", "store": "store",
     "accept": "accept", "rules": "rules", "doctor": "doctor", "setup": "setup", "ps": "ps", "reserve": "reserve", "gc": "gc",
     "import": "importing", "observe": "observe", "plan": "plan", "etl": "etl", "driver": "driver", "template": "template",
     "completion": "completion",

@@ -34,6 +34,7 @@ from harness.report.operations import OperationOutcome
 from harness.report.pack import PackManifest
 from harness.report.timing import TimedStage
 from harness.report.transcript_comparison import TranscriptDifference
+from harness.repro.build_bisection import BuildBisection
 from harness.repro.recorded_run import Signature
 from harness.repro.repetition import Repetition, RunContrast
 from harness.store.loader import LoadReport
@@ -582,6 +583,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "report": [ReportDocument],
     "diff": [DiffDocument, FindingsDiff],
     "repro": [ReproDocument, SessionDocument, RepetitionsDocument],
+    "bisect": [BuildBisection],
     "explore": [ExplorationReport],
     "nightly": [NightlyDocument, NightlyPlan, LiveNightly],
     "fleet list": [FleetDocument],

@@ -28,6 +28,7 @@ WORDS = {
     "diff": "holds violated",
     "repro": "nosuch",
     "attach": "holds console",
+    "bisect": "holds wrong.toml --driver",
     "explore": "--guest host --budget 0s",
     "nightly": "--dry-run --lab lab.toml",
     "worker": "",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from harness.deadline import Deadline
-from harness.errors import GuestRefused, HarnessError, UsageError
+from harness.errors import GuestRefused, HarnessError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.guest import EMULATED_DEVICES, CollectedFile, GuestCounts, opted_out
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
@@ -250,11 +250,3 @@ class ProcessType:
             make=machine,
             unshown=UNSHOWN,
         )
-
-    def refuse_driver(self, options: GuestOptions) -> None:
-        """Raise UsageError if a driver file was given for a guest that is built from source."""
-        if options.driver is not None:
-            raise UsageError(
-                f"--driver {options.driver}: the guest {self.label!r} runs the driver's source, not a driver file",
-                hint="A driver's file is executed by --guest wine.",
-            )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.driver.source import digest_of_folders, driver_folder, makefile
-from harness.errors import GuestRefused, InfrastructureError, MissingPart, told_shortage
+from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError, told_shortage
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
 from harness.guest.process.guest import ProcessType
@@ -82,6 +82,17 @@ class HostService:
             raise GuestRefused(f"the driver answered {line.split(' ')[0]!r} with 0x{word}")
 
 
+def _sources(folder: Path) -> Path:
+    """Return the folder of another build's sources. Raises UsageError if it lacks one of theirs."""
+    lacking = [name for name in FOLDERS if not (folder / name).is_dir()]
+    if lacking:
+        raise UsageError(
+            f"--driver {folder}: there is no folder {lacking[0]!r} in it",
+            hint="The guest 'host' compiles a driver: give a folder like guest_drivers/hpnotify of another revision.",
+        )
+    return folder.absolute()
+
+
 class HostType(ProcessType):
     """The guest type ``host``: a process on this host."""
 
@@ -90,8 +101,8 @@ class HostType(ProcessType):
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Compile the program, or take it from the cache. Raises MissingPart if gcc or make is missing."""
-        self.refuse_driver(options)
-        folder = driver_folder()
+        own = driver_folder()
+        folder = _sources(options.driver) if options.driver is not None else own
         compiler = run_program(["gcc", "--version"], deadline.within(30, "ask gcc for its version"))
         if compiler.status:
             raise MissingPart(f"gcc does not run: {compiler.failure()}", hint=TOOLS)
@@ -118,7 +129,7 @@ class HostType(ProcessType):
                 )
 
         cache = Cache(options.cache, progress)
-        place = cache.built("host-process", digest[:20], make, deadline, clone=folder.parents[1], sealed=True)
+        place = cache.built("host-process", digest[:20], make, deadline, clone=own.parents[1], sealed=True)
 
         return self.bootable(
             options,

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""``harness bisect RUN --qemu A B C``: the first build of QEMU or of the driver with which a recorded failure comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.parameters import Json
+from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.repro.build_bisection import BuildBisection
+
+MOST_BUILDS = 1000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("bisect")(bisect)
+
+
+def bisect(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The directory of the failed run, 'latest', or its id in runs/."),
+    ],
+    builds: Annotated[
+        list[str], typer.Argument(metavar="BUILD…", help="The builds, from the oldest to the newest.")
+    ],
+    qemu: Annotated[bool, typer.Option("--qemu", help="The builds are programs of QEMU.")] = False,
+    driver: Annotated[
+        bool, typer.Option("--driver", help="The builds are the driver's, as for harness run --driver.")
+    ] = False,
+    max_runs: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="How many runs to make at most.")
+    ] = 200,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="How many runs of one build at once.")
+    ] = 1,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the run directories.")] = Path(
+        "runs"
+    ),
+    json: Json = False,
+) -> int:
+    """Find the first bad build of a recorded failure, also of a flaky one, by repeating the run with one build after another."""
+    from harness.cli.output import say, say_json
+    from harness.cli.run_set import run_named
+    from harness.history.run_directory import lasting
+    from harness.report.escape import printable
+    from harness.report.stage_view import StageView
+    from harness.repro.build_bisection import bisect_builds
+    from harness.repro.recorded_run import RepeatableRun, Signature
+    from harness.repro.repetition import Repetition
+
+    if qemu == driver:
+        raise UsageError(
+            "say what the builds are: --qemu or --driver", hint="harness bisect RUN --driver OLD NEWER NEWEST"
+        )
+    if len(builds) > MOST_BUILDS or len(set(builds)) < len(builds):
+        raise UsageError(f"expected at most {MOST_BUILDS} builds, each once", hint="Leave out some.")
+    for build in builds:
+        if not Path(build).exists():
+            raise UsageError(f"there is no build {build}", hint="Give paths, from the oldest to the newest.")
+    recorded = RepeatableRun.read(lasting(run_named(run)))
+    signature = Signature.of(recorded.verdict)
+    if signature.verdict == "holds":
+        raise UsageError(
+            f"{recorded.directory} holds: it has no failure to look for", hint="Give the run that failed."
+        )
+    words = ["repro", str(recorded.directory), "--json", "--anyway", "--runs", str(runs)]
+    with StageView(quiet=json) as view:
+
+        def done(build: str, one: Repetition) -> None:
+            view.say(f"{printable(build, 200)}: {printable(str(one), 300)}")
+
+        found = bisect_builds(
+            words,
+            signature,
+            "qemu" if qemu else "driver",
+            builds,
+            most=max_runs,
+            at_once=jobs,
+            done=done,
+        )
+    if json:
+        say_json(found)
+    else:
+        say(_lines(found))
+    return ExitCode.HOLDS if found.decided else ExitCode.UNKNOWN
+
+
+def _lines(found: BuildBisection) -> Iterator[str]:
+    from harness.report.escape import printable
+
+    yield f"looked for: {found.signature}"
+    for one in found.builds:
+        counts = f"{one.shown} of {one.shown + one.clean} runs"
+        yield f"{one.probability:7.1%}  {counts:<18} {printable(one.build, 200)}"
+    yield f"{found.none_probability:7.1%}  no build is bad"
+    count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
+    if found.first_bad is not None:
+        yield f"first bad build: {printable(found.first_bad, 200)} ({count})"
+    elif found.decided:
+        yield f"no build is bad ({count})"
+    else:
+        yield f"undecided after {count}"

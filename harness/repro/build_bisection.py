@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Bisection of a recorded run over builds of QEMU or of the driver: each step repeats the run with one build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.errors import InfrastructureError
+from harness.repro.bisection import Bisection
+from harness.repro.recorded_run import Signature
+from harness.repro.repetition import Repetition, repeat
+
+BuildOption = Literal["qemu", "driver"]
+
+MOST_FAILURES = 3
+"""Runs of one build without a result, in a row, that end the bisection."""
+
+
+class BisectedBuild(msgspec.Struct, kw_only=True):
+    """One build: how many runs showed the signature, how many did not, and the probability that it is the first bad one."""
+
+    build: str
+    shown: int
+    clean: int
+    probability: float
+
+
+class BuildBisection(msgspec.Struct, kw_only=True):
+    """The result. ``first_bad`` is the first bad build, None if ``decided`` says that none is, or nothing.
+
+    ``none_probability`` is that of the hypothesis that no build is bad. ``runs`` are all runs, in their order.
+    """
+
+    signature: Signature
+    builds: list[BisectedBuild]
+    none_probability: float
+    decided: bool
+    first_bad: str | None = None
+    runs: list[Repetition] = []
+
+
+def bisect_builds(
+    words: Sequence[str],
+    signature: Signature,
+    option: BuildOption,
+    builds: Sequence[str],
+    *,
+    most: int,
+    at_once: int,
+    done: Callable[[str, Repetition], None],
+) -> BuildBisection:
+    """Repeat ``harness WORDS``, a ``repro`` with ``--json``, with one build after another until it is decided or ``most`` runs.
+
+    ``at_once`` runs of the chosen build are done together. ``done`` gets each build with its run. Raises KeyboardInterrupt
+    after all were ended, and InfrastructureError for a build whose runs have no result.
+    """
+    bisection = Bisection(len(builds))
+    runs: list[Repetition] = []
+    failures = 0
+    while bisection.answer is None and len(runs) < most:
+        at = bisection.next_build()
+        count = min(at_once, most - len(runs))
+        found = repeat(
+            [*words, f"--{option}", builds[at]],
+            signature,
+            count=count,
+            at_once=count,
+            done=lambda one, at=at: done(builds[at], one),  # type: ignore[misc]
+        )
+        runs += found.runs
+        for one in found.runs:
+            failures = 0 if one.counts else failures + 1
+            if one.counts:
+                bisection.note(at, shown=one.same)
+        if failures >= MOST_FAILURES:
+            raise InfrastructureError(
+                f"{failures} runs in a row had no result, the last one with {builds[at]}: {runs[-1].reason}",
+                hint="Leave out a build that cannot run.",
+            )
+    posterior = bisection.posterior()
+    answer = bisection.answer
+    return BuildBisection(
+        signature=signature,
+        builds=[
+            BisectedBuild(build=build, shown=run.shown, clean=run.clean, probability=round(chance, 4))
+            for build, run, chance in zip(builds, bisection.runs, posterior, strict=False)
+        ],
+        none_probability=round(posterior[-1], 4),
+        decided=answer is not None,
+        first_bad=builds[answer] if answer is not None and answer < len(builds) else None,
+        runs=[msgspec.structs.replace(one, number=number) for number, one in enumerate(runs, 1)],
+    )

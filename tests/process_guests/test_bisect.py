@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Builds of the driver on the guest ``host`` are bisected: good ones, and ones whose NT layer was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from process_guests.conftest import Perform
+
+from harness.driver.source import driver_folder
+from harness.errors import ExitCode
+
+pytestmark = pytest.mark.host
+
+DOCUMENTED = """
+    processor_activate(n);
+    for (each = registrations; each != NULL; each = each->next) {
+        if (each->started[n]) {
+            processor_deliver(each, KeProcessorAddCompleteNotify, n, STATUS_SUCCESS, NULL);
+        }
+    }
+"""
+COUNTED_LATE = DOCUMENTED.replace("    processor_activate(n);\n", "") + "    processor_activate(n);\n"
+
+
+def built(place: Path, *, bad: bool) -> Path:
+    """Return a copy of the driver's sources, in which a processor is counted after its Complete if ``bad``."""
+    shutil.copytree(driver_folder(), place)
+    file = place / "nt" / "core" / "processor.c"
+    text = file.read_text()
+    assert text.count(DOCUMENTED) == 1
+    file.write_text(text.replace(DOCUMENTED, COUNTED_LATE) if bad else text)
+    return place
+
+
+def bisect(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Execute ``harness bisect``."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "bisect", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_first_bad_build(perform_on: Perform, tmp_path: Path) -> None:
+    """The first of two bad builds is named, with the runs that say so, and too few runs leave it undecided."""
+    builds = [built(tmp_path / str(number), bad=number >= 2) for number in range(4)]
+    failed = perform_on("cpu-and-dimm", "host", driver=str(builds[3]))
+    done = bisect(failed.directory, "--driver", *builds, "--json", "--runs", tmp_path / "again")
+    assert done.returncode == ExitCode.HOLDS, done.stderr
+    said = json.loads(done.stdout)
+    assert "COMPLETE-COUNTED" in said["signature"]["violated"]
+    assert (said["decided"], said["first_bad"]) == (True, str(builds[2]))
+    assert [one["shown"] > 0 for one in said["builds"][:2]] == [False, False]
+    assert said["builds"][2]["probability"] >= 0.95
+    assert len(said["runs"]) == sum(one["shown"] + one["clean"] for one in said["builds"])
+    few = bisect(failed.directory, "--driver", *builds, "--max-runs", "1", "--runs", tmp_path / "again")
+    assert (few.returncode, few.stdout.splitlines()[-1]) == (ExitCode.UNKNOWN, "undecided after 1 run")
+
+
+def test_what_cannot_be_bisected(perform_on: Perform, tmp_path: Path) -> None:
+    """Refused before a run starts, with what to give."""
+    good = perform_on("cpu-and-dimm", "host")
+    for words, said in (
+        ((good.directory, tmp_path), "say what the builds are: --qemu or --driver"),
+        ((good.directory, "--driver", tmp_path / "nosuch"), "there is no build"),
+        ((good.directory, "--driver", tmp_path), "holds: it has no failure to look for"),
+        ((good.directory, "--driver", tmp_path, tmp_path), "each once"),
+        ((tmp_path / "nosuch", "--driver", tmp_path), "nosuch"),
+    ):
+        done = bisect(*words)
+        assert (done.returncode, said in done.stderr) == (ExitCode.USAGE, True), done.stderr
+
+
+def test_driver_without_sources(perform_on: Perform, tmp_path: Path) -> None:
+    """The guest says which folder is missing."""
+    result = perform_on("cpu-and-dimm", "host", driver=str(tmp_path))
+    assert result.error is not None
+    assert "there is no folder 'src' in it" in result.error.message
