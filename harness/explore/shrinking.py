@@ -93,12 +93,15 @@ class Shrinking:
         new: list[Operations] = []
         for candidate in candidates:
             legal = self._legality.repaired(candidate)
-            if legal is not None and legal not in self._seen and len(legal) <= len(self.smallest):
-                self._seen.add(legal)
+            smaller = legal is not None and len(legal) <= len(self.smallest)
+            if legal is not None and smaller and legal not in self._seen and legal not in new:
                 new.append(legal)
         at = self._first(new, self._tries) if new else None
+        # Those behind the first that reproduces may reproduce too.
+        self._seen.update(new[:at])
         if at is None:
             return None
+        self._seen.add(new[at])
         self.smallest = new[at]
         self._taken(self.smallest)
         return self.smallest

@@ -128,7 +128,7 @@ def test_option_that_is_added_is_in_every_door(tmp_path: Path) -> None:
     )
     assert "" == done.stderr
     assert {
-        "commands": ["demo", "run", "repro", "accept"],
+        "commands": ["demo", "run", "repro", "explore", "accept"],
         "lab": {"twin.default.default": ["--report-failed", "--retry", "--shiny", "very"]},
         "pytest": [["--hotplug-shiny", "HOTPLUG_SHINY", "hotplug_shiny"]],
         "recorded": "so",
