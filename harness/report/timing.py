@@ -127,7 +127,7 @@ class _Clock:
 
 
 def _of_the_guest(record: Record) -> tuple[str, str] | None:
-    """Return of which kind of device a record of the guest is, "" for any, and what it shows."""
+    """Return the kind of device that a record of the guest is about, "" for any, and what it shows."""
     if isinstance(record, SyncEnter):
         shown = {START: "Start", COMPLETE: "Complete"}.get(record.state)
         return ("cpu", shown) if shown is not None else None
