@@ -446,7 +446,9 @@ class Sampler:
                     names.append(called)
         for name in names:
             numbered(defined[name])
-        return [(defined[name], test if name == names[0] else known[name]) for name in names]
+        found = [(defined[name], test if name == names[0] else inspect.unwrap(known[name])) for name in names]
+        # A function that uses variables of another one cannot be given other code.
+        return [(node, function) for node, function in found if not function.__code__.co_freevars]
 
     @staticmethod
     def _asserting(function: ast.FunctionDef) -> bool:
