@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The examples of docs/lab.md for systemd, GitLab, GitHub and Jenkins are valid for their own checkers."""
+"""The examples of docs/lab.md for systemd, GitLab and GitHub are valid for their own checkers."""
 
 from __future__ import annotations
 
@@ -71,32 +71,3 @@ def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:
         verified(UNITS, tmp_path),
         bool(verified(UNITS | {"nightly.timer": misspelt}, tmp_path)),
     ]
-
-
-def linted(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check a Jenkinsfile with npm-groovy-lint, for errors of Groovy's syntax and of the declarative pipeline."""
-    (folder / "Jenkinsfile").write_text(text)
-    words = [
-        "npm-groovy-lint",
-        "--noserver",
-        "--failon",
-        "error",
-        "--path",
-        str(folder),
-        "--files",
-        "**/Jenkinsfile",
-    ]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-
-
-@pytest.mark.timeout(700)
-@pytest.mark.skipif(
-    shutil.which("npm-groovy-lint") is None,
-    reason="npm-groovy-lint is not installed: npm install -g npm-groovy-lint (it needs Java)",
-)
-def test_the_jenkinsfile_is_what_its_linter_allows(tmp_path: Path) -> None:
-    """A brace that is missing is found."""
-    (text,) = re.findall(r"```groovy\n(.*?)```", PAGE, re.DOTALL)
-    right = linted(text, tmp_path)
-    wrong = linted(text.replace("agent {", "agent", 1), tmp_path)
-    assert (0, True) == (right.returncode, wrong.returncode != 0), right.stdout
