@@ -83,7 +83,7 @@ class FleetWorker:
             service = HostService(self._work, host=self.host, session=secrets.token_hex(6), say=self._say)
             HostService.current = service
             self._send_left(service)
-            server = EngineServer("worker", functools.partial(self._make, service))
+            server = EngineServer(f"worker for {self.url}", functools.partial(self._make, service))
             try:
                 server.start(START_S)
                 last = ""
