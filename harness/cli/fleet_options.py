@@ -87,8 +87,8 @@ def fleet_settings(row: FleetRow, scheduler: str, base: Path, into: Path) -> Fle
     from urllib.parse import urlsplit
 
     from harness.fleet.engine import check_address, is_loopback, require_engine
-    from harness.fleet.exchange import check_results
     from harness.fleet.nightly import FleetSettings
+    from harness.fleet.results_place import check_results
 
     require_engine()
     tls = tls_of(row, base, None, None, None)

@@ -14,7 +14,7 @@ import msgspec
 
 from harness.config import from_plain, to_plain
 from harness.errors import InfrastructureError, shortage_hint
-from harness.explore.legality import Legality, Operations
+from harness.explore.legality import Legality, OperationSequence
 from harness.explore.trial import Trial
 from harness.run.operation import Operation
 
@@ -33,7 +33,7 @@ class Corpus:
     """The corpus in ``folder``. ``rules`` and ``orders`` are all that was exercised."""
 
     def __init__(self, folder: Path, legality: Legality) -> None:
-        self.plans: list[Operations] = []
+        self.plans: list[OperationSequence] = []
         self.rules: set[str] = set()
         self.orders: set[str] = set()
         self._file = folder / FILE

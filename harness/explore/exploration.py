@@ -18,7 +18,7 @@ from harness.errors import InfrastructureError, shortage_hint
 from harness.explore.corpus import Corpus
 from harness.explore.finding import ExploredFinding, FindingFolder, known_findings
 from harness.explore.generation import generate, load_hypothesis, plans
-from harness.explore.legality import Legality, Operations
+from harness.explore.legality import Legality, OperationSequence
 from harness.explore.shrinking import Shrinking, tries_for
 from harness.explore.trial import Trial
 from harness.explore.trial_pool import TrialPool, TrialSetting
@@ -44,7 +44,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a private directory is made in 
 SCRATCH = "hotplug-explore-"
 
 
-class Growth(msgspec.Struct, frozen=True, kw_only=True):
+class CorpusGrowth(msgspec.Struct, frozen=True, kw_only=True):
     """What was exercised after so many ``seconds`` and ``plans``: counts of rules and orders."""
 
     seconds: float
@@ -108,7 +108,7 @@ class Exploration:
         self._legality = Legality(options)
         self._begun = time.monotonic()
         self._in_a_row = 0
-        self._executed: set[Operations] = set()
+        self._executed: set[OperationSequence] = set()
         self._folders: dict[str, FindingFolder] = {}
         self._pool: TrialPool
         try:
@@ -141,7 +141,7 @@ class Exploration:
 
     def _explore(self) -> None:
         report, ahead = self.report, 2 * self._jobs
-        waiting: list[Operations] = []
+        waiting: list[OperationSequence] = []
         number, barren = 0, 0
         while not report.ended:
             while self._pool.busy < ahead and not (self._most and len(self._executed) >= self._most):
@@ -165,7 +165,7 @@ class Exploration:
             if time.monotonic() - self._begun >= self._seconds:
                 report.ended = "budget"
 
-    def _generated(self, number: int) -> list[Operations]:
+    def _generated(self, number: int) -> list[OperationSequence]:
         strategy = plans(self._legality, self._options.guest, self.corpus.plans)
         found = generate(strategy, seed=self.report.seed * 1_000_003 + number, count=BATCH)
         return [one for one in dict.fromkeys(found) if one not in self._executed]
@@ -228,16 +228,16 @@ class Exploration:
         rate = self._repeated(trial.operations, finding.signature, CONFIRMATIONS)
         # The trial that found it counts: a failure that does not come again is still one.
         rate = wilson(rate.seen + 1, rate.of + 1)
-        kept: dict[Operations, Trial] = {}
+        kept: dict[OperationSequence, Trial] = {}
 
-        def first(candidates: Sequence[Operations], tries: int) -> int | None:
+        def first(candidates: Sequence[OperationSequence], tries: int) -> int | None:
             shown = self._first(candidates, finding.signature, tries)
             if shown is None:
                 return None
             kept[candidates[shown[0]]] = shown[1]
             return shown[0]
 
-        def taken(operations: Operations) -> None:
+        def taken(operations: OperationSequence) -> None:
             self._keep(folder, kept.pop(operations))
             self._say(f"{len(operations)} of {finding.original} operations show it")
 
@@ -249,7 +249,7 @@ class Exploration:
         self._say(f"reproduced {finding.reproduced}")
 
     def _first(
-        self, candidates: Sequence[Operations], signature: str, tries: int
+        self, candidates: Sequence[OperationSequence], signature: str, tries: int
     ) -> tuple[int, Trial] | None:
         """Run each candidate, and again those that did not show the signature; return the first that did, with its trial."""
         for _ in range(tries):
@@ -267,7 +267,7 @@ class Exploration:
                 return best, shown[best]
         return None
 
-    def _repeated(self, operations: Operations, signature: str, count: int) -> Rate:
+    def _repeated(self, operations: OperationSequence, signature: str, count: int) -> Rate:
         seen = counted = 0
         for _, trial in self._all([operations] * count):
             counted += not trial.failed
@@ -275,7 +275,7 @@ class Exploration:
             self._discard(trial)
         return wilson(seen, counted)
 
-    def _all(self, candidates: Sequence[Operations]) -> Iterator[tuple[int, Trial]]:
+    def _all(self, candidates: Sequence[OperationSequence]) -> Iterator[tuple[int, Trial]]:
         """Run all candidates, and yield each with its index. Trials of exploring that end meanwhile are counted."""
         tickets = {self._pool.submit(one, seed=self.report.seed): at for at, one in enumerate(candidates)}
         while tickets:
@@ -299,7 +299,7 @@ class Exploration:
             shutil.rmtree(trial.directory, ignore_errors=True)
 
     def _grown(self) -> None:
-        growth = Growth(
+        growth = CorpusGrowth(
             seconds=round(time.monotonic() - self._begun, 3),
             plans=self.report.plans,
             rules=len(self.corpus.rules),

@@ -17,7 +17,7 @@ import msgspec
 
 from harness.config import to_plain
 from harness.errors import InfrastructureError, shortage_hint
-from harness.explore.legality import Operations
+from harness.explore.legality import OperationSequence
 from harness.explore.trial import Trial
 from harness.interval import Rate
 from harness.repro.saved_session import save_plan, save_test
@@ -79,7 +79,7 @@ class FindingFolder:
         """Write ``finding.json``."""
         self._write(FILE, msgspec.json.format(msgspec.json.encode(self.finding), indent=2) + b"\n")
 
-    def keep(self, trial: Trial, operations: Operations, plan: Plan, request: RunRequest) -> None:
+    def keep(self, trial: Trial, operations: OperationSequence, plan: Plan, request: RunRequest) -> None:
         """Keep a trial as the smallest so far: its run directory, plan and test take the place of earlier ones."""
         self._write(".keep", b"")
         finding = self.finding

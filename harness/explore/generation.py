@@ -2,7 +2,7 @@
 """Generated operations: Hypothesis strategies whose every example is a legal plan.
 
 These are strategies of whole plans, and not a ``RuleBasedStateMachine``. A state machine executes each step as it draws it,
-in one process. Here a plan is whole before its guest starts: so many guests run at once, each from the saved state, and the
+in one process. Here a plan is whole before its guest starts: so many guests run at once, each from the ready snapshot, and the
 plan is a file with a seed. Hypothesis' own shrinking takes a test that fails every time; :mod:`harness.explore.shrinking`
 also shrinks a failure that is flaky.
 """
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.explore.legality import Legality, Operations
+from harness.explore.legality import Legality, OperationSequence
 from harness.package import missing_extra
 from harness.run import operation as op
 from harness.run.options import is_process
@@ -67,17 +67,17 @@ def single_operations(guest: str) -> SearchStrategy[op.Operation]:
 
 
 def plans(
-    legality: Legality, guest: str, corpus: Sequence[Operations], *, longest: int = LONGEST
-) -> SearchStrategy[Operations]:
+    legality: Legality, guest: str, corpus: Sequence[OperationSequence], *, longest: int = LONGEST
+) -> SearchStrategy[OperationSequence]:
     """Return the strategy of legal plans: new ones, and beginnings of those in ``corpus`` that go on in another way."""
     st = load_hypothesis().strategies
     one = single_operations(guest)
     beginnings = [(), *corpus]
 
     @st.composite  # type: ignore[untyped-decorator,unused-ignore]
-    def drawn(draw: Any) -> Operations:
+    def drawn(draw: Any) -> OperationSequence:
         known = draw(st.sampled_from(beginnings))
-        operations: Operations = known[: draw(st.integers(0, len(known)))] if known else ()
+        operations: OperationSequence = known[: draw(st.integers(0, len(known)))] if known else ()
         more = draw(st.integers(1, FURTHER if operations else longest))
         for _ in range(2 * more):
             if len(operations) >= longest or not more:
@@ -89,16 +89,18 @@ def plans(
         load_hypothesis().assume(bool(whole))
         return whole
 
-    found: SearchStrategy[Operations] = drawn()
+    found: SearchStrategy[OperationSequence] = drawn()
     return found
 
 
-def generate(strategy: SearchStrategy[Operations], *, seed: int, count: int) -> list[Operations]:
+def generate(
+    strategy: SearchStrategy[OperationSequence], *, seed: int, count: int
+) -> list[OperationSequence]:
     """Return about ``count`` examples of a strategy, the same for the same seed. Nothing is read from or kept on disk."""
     hypothesis = load_hypothesis()
-    found: list[Operations] = []
+    found: list[OperationSequence] = []
 
-    def take(operations: Operations) -> None:
+    def take(operations: OperationSequence) -> None:
         found.append(operations)
 
     settings = hypothesis.settings(

@@ -18,7 +18,7 @@ from harness.run.rehearsal import rehearse
 MACHINE = MachineWishes(max_processors=6)
 """The machine of every explored plan, so that all begin from one ready snapshot."""
 
-Operations = tuple[Operation, ...]
+OperationSequence = tuple[Operation, ...]
 
 
 class Legality:
@@ -32,7 +32,7 @@ class Legality:
         """Return the plan that executes ``operations``."""
         return Plan(name=name, machine=self._machine, do=list(operations))
 
-    def settled(self, operations: Sequence[Operation]) -> Operations | None:
+    def settled(self, operations: Sequence[Operation]) -> OperationSequence | None:
         """Return ``operations`` with the outcomes that each must expect, None if they are not a legal beginning of a plan."""
         state = DriverState()
         try:
@@ -41,7 +41,7 @@ class Legality:
             return None
         return taken if not taken or self._passes(taken) else None
 
-    def repaired(self, operations: Sequence[Operation]) -> Operations | None:
+    def repaired(self, operations: Sequence[Operation]) -> OperationSequence | None:
         """Return ``operations`` as a whole plan, without those that the driver would refuse there, as after others were removed."""
         state, taken = DriverState(), []
         for operation in operations:
@@ -49,7 +49,7 @@ class Legality:
                 taken.append(state.take(operation))
         return self.completed(taken)
 
-    def completed(self, operations: Sequence[Operation]) -> Operations | None:
+    def completed(self, operations: Sequence[Operation]) -> OperationSequence | None:
         """Return ``operations`` as a whole plan: a guest that is paused at its end is resumed. None if not legal, or empty."""
         settled = self.settled(operations)
         if not settled:
@@ -62,7 +62,7 @@ class Legality:
         ending = ([Resume()] if state.paused else []) + ([Settle()] if state.open else [])
         return self.settled([*settled, *ending]) if ending else settled
 
-    def _passes(self, operations: Operations) -> bool:
+    def _passes(self, operations: OperationSequence) -> bool:
         options, plan = self._options, self.plan(operations)
         try:
             checked(plan, "", plan.name)

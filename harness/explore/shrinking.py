@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
-from harness.explore.legality import Legality, Operations, simpler
+from harness.explore.legality import Legality, OperationSequence, simpler
 from harness.interval import Rate
 
 MISSED = 0.05
@@ -21,7 +21,7 @@ MISSED = 0.05
 MOST_TRIES = 40
 """Runs of one candidate at most."""
 
-FirstReproducing = Callable[[Sequence[Operations], int], int | None]
+FirstReproducing = Callable[[Sequence[OperationSequence], int], int | None]
 """Runs candidates, each up to so many times, and returns the index of the first with the signature, None for none."""
 
 
@@ -38,21 +38,21 @@ class Shrinking:
 
     def __init__(
         self,
-        operations: Operations,
+        operations: OperationSequence,
         legality: Legality,
         first: FirstReproducing,
         *,
         tries: int = 1,
-        taken: Callable[[Operations], None] = lambda _: None,
+        taken: Callable[[OperationSequence], None] = lambda _: None,
     ) -> None:
         self.smallest = operations
         self._legality = legality
         self._first = first
         self._tries = tries
         self._taken = taken
-        self._seen: set[Operations] = {operations}
+        self._seen: set[OperationSequence] = {operations}
 
-    def shrink(self) -> Operations:
+    def shrink(self) -> OperationSequence:
         """Return the smallest plan: without any one of its operations, or with a simpler argument, it was not seen to fail."""
         while True:
             before = self.smallest
@@ -88,9 +88,9 @@ class Shrinking:
             if not self._one_of(candidates):
                 return
 
-    def _one_of(self, candidates: Sequence[Operations]) -> Operations | None:
+    def _one_of(self, candidates: Sequence[OperationSequence]) -> OperationSequence | None:
         """Take the first candidate that is legal and reproduces; return it, None if there is none."""
-        new: list[Operations] = []
+        new: list[OperationSequence] = []
         for candidate in candidates:
             legal = self._legality.repaired(candidate)
             smaller = legal is not None and len(legal) <= len(self.smallest)

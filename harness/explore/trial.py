@@ -12,7 +12,7 @@ import msgspec
 
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import FailureClass, HarnessError
-from harness.explore.legality import Operations
+from harness.explore.legality import OperationSequence
 from harness.history.driver import AsyncEnter, SyncEnter
 from harness.history.reader import History
 from harness.history.record import OperationProgress
@@ -34,7 +34,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     defect of the harness.
     """
 
-    operations: Operations
+    operations: OperationSequence
     directory: str = ""
     verdict: RunVerdict | None = None
     signature: str = ""
@@ -50,7 +50,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.rules | self.orders
 
 
-def run_trial(operations: Operations, request: RunRequest) -> Trial:
+def run_trial(operations: OperationSequence, request: RunRequest) -> Trial:
     """Execute a request's plan, which executes ``operations``, and return what it came to.
 
     Raises RunInterrupted after the guest was ended. Nothing else: an error that is not the harness's own is a finding.
@@ -67,7 +67,7 @@ def run_trial(operations: Operations, request: RunRequest) -> Trial:
         return _of_error(operations, error, directory=str(result.directory))
 
 
-def _of_result(operations: Operations, result: RunResult) -> Trial:
+def _of_result(operations: OperationSequence, result: RunResult) -> Trial:
     verdict, error = result.verdict, result.error
     failed = result.failure_class is FailureClass.INFRASTRUCTURE and verdict.verdict is not Verdict.VIOLATED
     reason = error.message if error is not None else (verdict.reasons or [""])[0]
@@ -83,7 +83,7 @@ def _of_result(operations: Operations, result: RunResult) -> Trial:
     )
 
 
-def _of_error(operations: Operations, error: HarnessError, directory: str = "") -> Trial:
+def _of_error(operations: OperationSequence, error: HarnessError, directory: str = "") -> Trial:
     failed = error.failure_class is FailureClass.INFRASTRUCTURE
     return Trial(
         operations=operations,
@@ -94,7 +94,7 @@ def _of_error(operations: Operations, error: HarnessError, directory: str = "") 
     )
 
 
-def _of_defect(operations: Operations, error: Exception) -> Trial:
+def _of_defect(operations: OperationSequence, error: Exception) -> Trial:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return Trial(
         operations=operations,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from harness.errors import ExitCode, InfrastructureError
-from harness.explore.legality import Legality, Operations
+from harness.explore.legality import Legality, OperationSequence
 from harness.explore.trial import Trial, run_trial
 from harness.interrupts import ENDING, interruptible, uninterrupted
 from harness.run.options import RunOptions
@@ -45,7 +45,7 @@ class TrialPool:
         self._setting = setting
         self._count = processes
         self._crew: list[_TrialProcess] = []
-        self._waiting: deque[tuple[int, Operations, int]] = deque()
+        self._waiting: deque[tuple[int, OperationSequence, int]] = deque()
         self._ticket = 0
 
     def __enter__(self) -> Self:
@@ -70,7 +70,7 @@ class TrialPool:
         """How many plans are waiting or running."""
         return len(self._waiting) + sum(one.job is not None for one in self._crew)
 
-    def submit(self, operations: Operations, *, seed: int = 0) -> int:
+    def submit(self, operations: OperationSequence, *, seed: int = 0) -> int:
         """Add a plan to those that wait; return its ticket."""
         self._ticket += 1
         self._waiting.append((self._ticket, operations, seed))
@@ -111,7 +111,7 @@ class _TrialProcess:
         self._start()
 
     def _start(self) -> None:
-        self.job: tuple[int, Operations, int] | None = None
+        self.job: tuple[int, OperationSequence, int] | None = None
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self._setting), daemon=True)
@@ -127,7 +127,7 @@ class _TrialProcess:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         theirs.close()
 
-    def give(self, job: tuple[int, Operations, int]) -> None:
+    def give(self, job: tuple[int, OperationSequence, int]) -> None:
         """Make it execute a plan."""
         self.job = job
         # Taking the result shows whether it still exists.
@@ -169,7 +169,7 @@ def _work(connection: Connection, setting: TrialSetting) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="end-trials-with-parent", daemon=True).start()
     legality = Legality(setting.options)
     options = dataclasses.replace(setting.options, runs=setting.runs)
     try:

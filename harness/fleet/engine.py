@@ -19,7 +19,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
-from harness.fleet.order import HostAnswer, Question, decode, encode
+from harness.fleet.order import HostAnswer, HostQuestion, decode, encode
 from harness.invocation import invocation
 from harness.package import missing_extra
 
@@ -230,7 +230,7 @@ class Engine:
             )
         return sorted(found, key=lambda host: (host.name, host.address))
 
-    def ask(self, hosts: list[OfferedHost], question: Question) -> dict[str, HostAnswer]:
+    def ask(self, hosts: list[OfferedHost], question: HostQuestion) -> dict[str, HostAnswer]:
         """Ask hosts at once what they can run; return the answers by address. One that does not answer in time has none."""
         text = encode(question)
         deadline = Deadline(ASK_S, "ask the hosts")

@@ -8,9 +8,9 @@ def perform(order: str) -> str:
     """Carry out an order on this host and return the answer, both as JSON. Raises RuntimeError outside ``harness worker``."""
     from distributed import get_worker
 
-    from harness.fleet.host_service import HostService
+    from harness.fleet.worker_service import WorkerService
 
-    service = HostService.current
+    service = WorkerService.current
     if service is None:
         raise RuntimeError("this process is not 'harness worker'")
     worker = get_worker()

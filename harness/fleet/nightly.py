@@ -25,15 +25,16 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
 from harness.fleet.engine import EndedOrder, Engine, SchedulerLost, TlsFiles, engine_version, reachable
-from harness.fleet.exchange import Exchange, Note
 from harness.fleet.order import AttemptReport, CellOrder, decode, encode
-from harness.fleet.placement import FleetHost, Placement, hosted, table
+from harness.fleet.placement import CellPlacement, FleetHost, SayHint, hosted, table
+from harness.fleet.results_place import Note, ResultsPlace
 from harness.history.run_directory import FACTS
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
 from harness.invocation import invocation
 from harness.lab.expected_time import ExpectedTime
 from harness.lab.matrix import Cell, Matrix
+from harness.lab.nightly import Tell
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.run.failure import ATTEMPTS, BootFailures
 
@@ -47,9 +48,6 @@ MOST_WAITING = 20
 """Waiting cells that the scheduler is given, for ``harness fleet list``."""
 INCOMING = ".incoming"
 """The folder of a nightly run in which attempts arrive."""
-
-Tell = Callable[[CellOutcome], None]
-Say = Callable[[str, str], None]
 
 
 class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +104,7 @@ class FleetNightly:
         parallel: int,
         tell: Tell = lambda _: None,
         tick: Callable[[], None] = lambda: None,
-        say: Say = lambda _, __: None,
+        say: SayHint = lambda _, __: None,
         costs: Mapping[str, float] = {},
         until: float | None = None,
         order: Sequence[Cell] = (),
@@ -127,8 +125,8 @@ class FleetNightly:
         self._attempts: dict[str, FleetAttempt] = {}
         self._boots = BootFailures()
         self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
-        self._exchange = Exchange(settings.results)
-        self._placement = Placement(
+        self._exchange = ResultsPlace(settings.results)
+        self._placement = CellPlacement(
             matrix, results=settings.results, parallel=parallel, harness=settings.harness, engine=engine_version(), say=say
         )  # fmt: skip
         self._looked = self._noted = 0.0

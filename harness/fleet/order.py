@@ -33,7 +33,7 @@ class MachineNeed(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
+class HostQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
     """Ask a host which machines it can run, and whether it reaches ``results``."""
 
     machines: dict[str, MachineNeed]
@@ -88,7 +88,7 @@ class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     unsent: str = ""
 
 
-Order = Question | CellOrder
+Order = HostQuestion | CellOrder
 
 
 def encode(message: msgspec.Struct) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Placement: the hosts that a nightly run may use, what each can run and has room for, and which of them is next.
+"""CellPlacement: the hosts that a nightly run may use, what each can run and has room for, and which of them is next.
 
 A host that fails :data:`STRIKES` cells in a row for infrastructure is set aside. A host that refuses an order, because somebody
 reserved it, gets none for :data:`HOLD_S`.
@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from harness.fleet.engine import Engine, OfferedHost
-from harness.fleet.order import FILES, HostAnswer, MachineNeed, Question
+from harness.fleet.order import FILES, HostAnswer, HostQuestion, MachineNeed
 from harness.host.budget import ResourceRequest, size_text
 from harness.lab.matrix import Cell, Matrix
 from harness.machine.machine import MachineSpec
@@ -27,7 +27,7 @@ HOLD_S = 15.0
 CLOCKS_S = 5.0
 """Seconds by which a host's clock may differ before that is said."""
 
-Say = Callable[[str, str], None]
+SayHint = Callable[[str, str], None]
 
 
 class FleetHost:
@@ -56,18 +56,18 @@ class FleetHost:
         )
 
 
-class Placement:
+class CellPlacement:
     """The hosts of one nightly run. ``say`` is told, with a hint, of each that is left out; ``harness`` and ``engine`` are this side's versions."""
 
     def __init__(
-        self, matrix: Matrix, *, results: str, parallel: int, harness: str, engine: str, say: Say
+        self, matrix: Matrix, *, results: str, parallel: int, harness: str, engine: str, say: SayHint
     ) -> None:
         self.hosts: dict[str, FleetHost] = {}
         self.refused: dict[str, str] = {}
         self.aside: dict[str, str] = {}
         self.drained: set[str] = set()
         self.requests = requests(matrix)
-        self._question = Question(machines=needs(matrix, self.requests), results=results)
+        self._question = HostQuestion(machines=needs(matrix, self.requests), results=results)
         self._parallel = parallel
         self._versions = {"harness": harness, "engine": engine}
         self._say = say
@@ -213,7 +213,7 @@ def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, Machi
     return found
 
 
-def table(placement: Placement, machines: Collection[str]) -> list[str]:
+def table(placement: CellPlacement, machines: Collection[str]) -> list[str]:
     """Return a table of machines that no host can run: a line for each host, and why."""
     lines = []
     for machine in machines:

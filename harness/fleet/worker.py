@@ -12,7 +12,6 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +28,7 @@ from harness.fleet.engine import (
     settle_engine,
 )
 from harness.fleet.engine_server import EngineServer
-from harness.fleet.host_service import HostService, offered
+from harness.fleet.worker_service import SayLine, WorkerService, offered
 from harness.host.budget import host_budget
 
 START_S = 60.0
@@ -37,8 +36,6 @@ PAUSE_S = 2.0
 """Seconds between two attempts to reach a scheduler."""
 LEFT_S = 60.0
 """Seconds between two attempts to send what could not be sent."""
-
-Say = Callable[[str], None]
 
 
 class FleetWorker:
@@ -53,7 +50,7 @@ class FleetWorker:
         work: Path,
         harness: str,
         listen: str = "",
-        say: Say,
+        say: SayLine,
     ) -> None:
         require_engine()
         self.url = check_address(url, tls)
@@ -80,8 +77,8 @@ class FleetWorker:
             ) from error
         last = ""
         while True:
-            service = HostService(self._work, host=self.host, session=secrets.token_hex(6), say=self._say)
-            HostService.current = service
+            service = WorkerService(self._work, host=self.host, session=secrets.token_hex(6), say=self._say)
+            WorkerService.current = service
             self._send_left(service)
             server = EngineServer(f"worker for {self.url}", functools.partial(self._make, service))
             try:
@@ -105,21 +102,21 @@ class FleetWorker:
                 return
             threading.Event().wait(PAUSE_S)
 
-    def _attend(self, server: EngineServer, service: HostService) -> None:
+    def _attend(self, server: EngineServer, service: WorkerService) -> None:
         due = time.monotonic() + LEFT_S
         while not server.wait(1.0):
             if time.monotonic() > due:
                 self._send_left(service)
                 due = time.monotonic() + LEFT_S
 
-    def _send_left(self, service: HostService) -> None:
+    def _send_left(self, service: WorkerService) -> None:
         left = service.send_left()
         for line in left:
             if line not in self._told:
                 self._say(f"not sent yet: {line}")
         self._told = left
 
-    async def _make(self, service: HostService) -> Any:
+    async def _make(self, service: WorkerService) -> Any:
         from distributed import Worker
 
         budget = host_budget(os.environ, self._work)

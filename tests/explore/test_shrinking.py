@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.explore.generation import plans
-from harness.explore.legality import Legality, Operations
+from harness.explore.legality import Legality, OperationSequence
 from harness.explore.shrinking import MISSED, MOST_TRIES, FirstReproducing, Shrinking, tries_for
 from harness.interval import wilson
 from harness.run import operation as op
@@ -25,7 +25,7 @@ NEEDED: list[list[type]] = [
 ]
 
 
-def contains(operations: Operations, kinds: Sequence[type]) -> bool:
+def contains(operations: OperationSequence, kinds: Sequence[type]) -> bool:
     """Return whether operations of these kinds come in this order, with others between them."""
     left = iter(operations)
     return all(any(type(one) is kind for one in left) for kind in kinds)
@@ -35,7 +35,7 @@ def runner(kinds: Sequence[type], rate: float = 1.0) -> FirstReproducing:
     """Return what stands for running candidates: those with the operations fail, at a rate."""
     chance = random.Random(5)
 
-    def first(candidates: Sequence[Operations], tries: int) -> int | None:
+    def first(candidates: Sequence[OperationSequence], tries: int) -> int | None:
         for _ in range(tries):
             for at, candidate in enumerate(candidates):
                 if contains(candidate, kinds) and chance.random() < rate:
@@ -56,7 +56,7 @@ def test_only_what_is_needed_is_left(kinds: list[type], data: st.DataObject) -> 
     )
     assume(whole is not None and contains(whole, kinds))
     assert whole is not None
-    steps: list[Operations] = []
+    steps: list[OperationSequence] = []
     smallest = Shrinking(whole, HOST, runner(kinds), taken=steps.append).shrink()
     assert [type(one) for one in smallest] == kinds
     assert {one.size.text for one in smallest if isinstance(one, op.AddDimm)} == {"128 MiB"}

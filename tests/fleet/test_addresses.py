@@ -12,7 +12,7 @@ import pytest
 from harness.cli.main import main
 from harness.errors import UsageError
 from harness.fleet.engine import check_address, tls_files
-from harness.fleet.exchange import check_results
+from harness.fleet.results_place import check_results
 
 
 @pytest.mark.parametrize("url", ["tcp://192.0.2.1:8786", "tcp://lab1.example.org:8786"])
@@ -87,7 +87,7 @@ def test_nothing_of_the_engine_is_imported_without_a_scheduler() -> None:
     """Neither by a nightly run's plan nor by the help."""
     program = (
         "import sys; from harness.cli.main import main\n"
-        "import harness.fleet.nightly, harness.fleet.worker, harness.fleet.scheduler, harness.fleet.exchange\n"
+        "import harness.fleet.nightly, harness.fleet.worker, harness.fleet.scheduler, harness.fleet.results_place\n"
         "main(['nightly', '--dry-run']); main(['worker', '--help'])\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('distributed', 'dask', 'fsspec', 'tornado')])"
     )

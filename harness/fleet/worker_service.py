@@ -25,8 +25,17 @@ from typing import ClassVar
 import msgspec
 
 from harness.errors import HarnessError, InfrastructureError, UsageError
-from harness.fleet.exchange import NAME, Exchange
-from harness.fleet.order import FILES, AttemptReport, CellOrder, HostAnswer, Order, Question, decode, encode
+from harness.fleet.order import (
+    FILES,
+    AttemptReport,
+    CellOrder,
+    HostAnswer,
+    HostQuestion,
+    Order,
+    decode,
+    encode,
+)
+from harness.fleet.results_place import NAME, ResultsPlace
 from harness.guest.guest_types import GUEST_TYPES
 from harness.history.private import open_private, write_private
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
@@ -47,35 +56,35 @@ GRACE = 45.0
 ORDER, REPORT = "order.json", "report.json"
 SENT = ["runs", "output"]
 
-Wanted = Callable[[], bool]
-Say = Callable[[str], None]
+StillWanted = Callable[[], bool]
+SayLine = Callable[[str], None]
 
 
-class HostService:
+class WorkerService:
     """The service of one start of ``harness worker``. ``host`` is this host's name for people; ``say`` reports each cell."""
 
-    current: ClassVar[HostService | None] = None
+    current: ClassVar[WorkerService | None] = None
 
-    def __init__(self, work: Path, *, host: str, session: str, say: Say = lambda _: None) -> None:
+    def __init__(self, work: Path, *, host: str, session: str, say: SayLine = lambda _: None) -> None:
         self.work = work
         self.host = host
         self.session = session
         self.drained = False
         self._say = say
 
-    def perform(self, text: str, wanted: Wanted) -> str:
+    def perform(self, text: str, wanted: StillWanted) -> str:
         """Carry out an order, as long as it is ``wanted``, and return the answer. Raises InfrastructureError for no order."""
         order: Order = decode(text, Order, whose="the scheduler")
-        if isinstance(order, Question):
+        if isinstance(order, HostQuestion):
             return encode(self.answer(order))
         return encode(self.run(order, wanted))
 
-    def answer(self, question: Question) -> HostAnswer:
+    def answer(self, question: HostQuestion) -> HostAnswer:
         """Say which machines this host can run."""
         trouble = ""
         try:
             budget = host_budget(os.environ, self.work)
-            Exchange(question.results).check()
+            ResultsPlace(question.results).check()
         except HarnessError as error:
             trouble = error.message
             budget = HostBudget(vcpus=0, memory=0, disk=0)
@@ -91,7 +100,7 @@ class HostService:
             trouble=trouble,
         )
 
-    def run(self, order: CellOrder, wanted: Wanted) -> AttemptReport:
+    def run(self, order: CellOrder, wanted: StillWanted) -> AttemptReport:
         """Run a cell and send what it recorded."""
         report = AttemptReport(attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host)
         refused = self._refusal(order)
@@ -147,7 +156,7 @@ class HostService:
         return f"this host is {reserved}" if reserved else ""
 
     def _executed(
-        self, order: CellOrder, folder: Path, report: AttemptReport, wanted: Wanted
+        self, order: CellOrder, folder: Path, report: AttemptReport, wanted: StillWanted
     ) -> AttemptReport:
         plan = folder / "plans" / f"{order.cell.point}.toml"
         write_private(plan, order.plan)
@@ -183,7 +192,7 @@ class HostService:
     def _sent(self, folder: Path, order: CellOrder, report: AttemptReport) -> AttemptReport:
         """Send an attempt and remove it here. Return the report, with why it is unsent if it is."""
         try:
-            Exchange(order.results).send(order.nightly, report, folder, SENT)
+            ResultsPlace(order.results).send(order.nightly, report, folder, SENT)
         except HarnessError as error:
             return msgspec.structs.replace(report, unsent=error.message)
         shutil.rmtree(folder, ignore_errors=True)

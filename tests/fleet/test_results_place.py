@@ -17,8 +17,8 @@ from small_disk import small_disk
 from transport.servers import SshServer
 
 from harness.errors import HarnessError, InfrastructureError
-from harness.fleet.exchange import NOTE, PIECE, Exchange, Note, unpack
-from harness.fleet.order import AttemptReport, CellOrder, Order, Question, decode, encode
+from harness.fleet.order import AttemptReport, CellOrder, HostQuestion, Order, decode, encode
+from harness.fleet.results_place import NOTE, PIECE, Note, ResultsPlace, unpack
 
 REPORT = AttemptReport(attempt="a-1", cell="c", digest="d", host="h")
 
@@ -45,7 +45,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_what_is_sent_comes_back(tmp_path: Path) -> None:
     """Files are the same, links stay behind, nothing temporary is left, and what was received is forgotten."""
     work = made(tmp_path, 3 * PIECE + 5)
-    exchange = Exchange(f"file://{tmp_path / 'results'}")
+    exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.check()
     exchange.send("n", REPORT, work, ["runs", "output"])
     assert ["a-1"] == exchange.attempts("n")
@@ -59,7 +59,7 @@ def test_what_is_sent_comes_back(tmp_path: Path) -> None:
 def test_a_cut_sending_goes_on(tmp_path: Path) -> None:
     """Without its note an attempt was never sent; sent again, whole pieces are not written a second time."""
     work = made(tmp_path, 3 * PIECE)
-    exchange = Exchange(f"file://{tmp_path / 'results'}")
+    exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.send("n", REPORT, work, ["runs"])
     place = tmp_path / "results" / "n" / "a-1"
     (place / NOTE).unlink()
@@ -75,7 +75,7 @@ def test_a_cut_sending_goes_on(tmp_path: Path) -> None:
 def test_a_cut_reception_goes_on(tmp_path: Path) -> None:
     """A piece that is here already is not fetched again: it may even be gone."""
     work = made(tmp_path, 3 * PIECE)
-    exchange = Exchange(f"file://{tmp_path / 'results'}")
+    exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.send("n", REPORT, work, ["runs"])
     note = exchange.note("n", "a-1")
     pieces = sorted((tmp_path / "results" / "n" / "a-1").glob("0*"))
@@ -91,7 +91,7 @@ def test_a_cut_reception_goes_on(tmp_path: Path) -> None:
 def test_a_damaged_piece_is_refused(tmp_path: Path) -> None:
     """Its digest is another one, and nothing gets its final name."""
     work = made(tmp_path, PIECE)
-    exchange = Exchange(f"file://{tmp_path / 'results'}")
+    exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.send("n", REPORT, work, ["runs"])
     piece = min((tmp_path / "results" / "n" / "a-1").glob("0*"))
     piece.write_bytes(b"x" * piece.stat().st_size)
@@ -106,8 +106,8 @@ def test_a_full_disk_on_either_side_loses_nothing(tmp_path: Path) -> None:
     work = made(tmp_path, 3 * PIECE)
     with small_disk(tmp_path / "small", size=str(2 * PIECE)) as small:
         with pytest.raises(InfrastructureError, match="No space left"):
-            Exchange(f"file://{small}/results").send("n", REPORT, work, ["runs"])
-        exchange = Exchange(f"file://{tmp_path / 'results'}")
+            ResultsPlace(f"file://{small}/results").send("n", REPORT, work, ["runs"])
+        exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
         exchange.send("n", REPORT, work, ["runs"])
         with pytest.raises(InfrastructureError, match="No space left"):
             exchange.receive("n", exchange.note("n", "a-1"), small / "in")
@@ -165,21 +165,21 @@ def test_hostile_notes_are_refused(tmp_path: Path, data: bytes) -> None:
     place.mkdir(parents=True)
     (place / NOTE).write_bytes(data)
     with pytest.raises(InfrastructureError, match=r"damaged|announces more"):
-        Exchange(f"file://{tmp_path / 'results'}").note("n", "a-1")
+        ResultsPlace(f"file://{tmp_path / 'results'}").note("n", "a-1")
 
 
 def test_an_unreachable_exchange_is_said_in_words(tmp_path: Path) -> None:
     """The address and the system's words, and that nothing is lost."""
     (tmp_path / "file").touch()
     with pytest.raises(InfrastructureError, match="cannot be used") as caught:
-        Exchange(f"file://{tmp_path / 'file' / 'results'}").check()
+        ResultsPlace(f"file://{tmp_path / 'file' / 'results'}").check()
     assert "Nothing is lost" in caught.value.hint
 
 
 def test_an_unknown_kind_of_exchange_is_refused() -> None:
     """With what fsspec says."""
     with pytest.raises(HarnessError, match="nosuch"):
-        Exchange("nosuch://lab/results")
+        ResultsPlace("nosuch://lab/results")
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_an_unknown_sftp_server_is_refused(sftp: tuple[str, SshServer]) -> None:
     """Its key must be known before anything is sent."""
     url, _ = sftp
     with pytest.raises(InfrastructureError, match="not found in known_hosts"):
-        Exchange(url)
+        ResultsPlace(url)
 
 
 @pytest.mark.remote
@@ -211,11 +211,11 @@ def test_run_directories_come_back_by_sftp(sftp: tuple[str, SshServer], tmp_path
     url, server = sftp
     (tmp_path / "home" / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
     work = made(tmp_path, 3 * PIECE)
-    Exchange(url).check()
+    ResultsPlace(url).check()
     server.cut_after = PIECE + PIECE // 2
     with pytest.raises(InfrastructureError, match="cannot be written to"):
-        Exchange(url).send("n", REPORT, work, ["runs"])
-    exchange = Exchange(url)
+        ResultsPlace(url).send("n", REPORT, work, ["runs"])
+    exchange = ResultsPlace(url)
     assert [] == exchange.attempts("n")
     exchange.send("n", REPORT, work, ["runs"])
     assert content(work) == content(exchange.receive("n", exchange.note("n", "a-1"), tmp_path / "in"))
@@ -232,7 +232,7 @@ def test_what_is_not_an_order_is_refused(text: object) -> None:
 
 def test_an_order_is_read_as_it_was_written() -> None:
     """Both kinds."""
-    question = Question(machines={}, results="file:///x")
+    question = HostQuestion(machines={}, results="file:///x")
     assert question == decode(encode(question), Order, whose="x")
     assert hashlib.sha256(encode(question).encode()).digest()
     assert CellOrder in Order.__args__

@@ -78,7 +78,7 @@ def check_results(url: str) -> str:
     return url
 
 
-class Exchange:
+class ResultsPlace:
     """The exchange at ``url``. Raises UsageError for a kind that fsspec does not have, InfrastructureError if it cannot be reached."""
 
     def __init__(self, url: str) -> None:
