@@ -19,7 +19,7 @@ from harness.explore.exploration import Exploration, ExplorationReport
 from harness.run.options import RunOptions
 from harness.setup.cache import cache_directory
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
 
 MINIMAL = {
     "second-start-after-memory": ("SYNC-EXACTLY-TWO", ["add-dimm", "add-cpu"], 150),
