@@ -168,7 +168,8 @@ def test_extra_comes_last() -> None:
 def test_more_processors_than_apic_ids() -> None:
     """From the 256th on interrupts are remapped, and KVM leaves the I/O APIC to QEMU."""
     remapped = "intel-iommu,intremap=on,eim=on"
-    assert remapped not in command(max_processors=255)
+    few = command(max_processors=255)
+    assert (False, True) == (remapped in few, "-machine" in few)
     many = command(max_processors=256, accelerator="kvm")
     assert remapped in option(many, "-device")
     assert ["q35,smm=off,kernel-irqchip=split"] == option(many, "-machine")
