@@ -528,6 +528,11 @@ def table(sampler: Sampler) -> str:
     return "\n".join(lines)
 
 
+def drawn(names: list[str], *, seed: int, count: int) -> list[str]:
+    """Return some more than ``count`` of the tests, since some are skipped, such as those for another version of QEMU."""
+    return random.Random(seed).sample(names, min(len(names), count * 6 // 5))
+
+
 def main(words: list[str]) -> int:
     """Draw the sample, execute its mutants and print the table."""
     parser = argparse.ArgumentParser(
@@ -543,8 +548,7 @@ def main(words: list[str]) -> int:
         for line in config.partition("markers = [")[2].splitlines()[1:]
     }
     names = population(parts - {"]", ""})
-    # Some are skipped here, such as those for another version of QEMU.
-    chosen = given.tests or random.Random(given.seed).sample(names, min(len(names), given.count * 6 // 5))
+    chosen = given.tests or drawn(names, seed=given.seed, count=given.count)
     sampler = Sampler(given.count, lambda text: print(text, file=sys.stderr, flush=True))
     options = ["-qq", "--no-header", "--no-summary", "-p", "no:cacheprovider"]
     os.chdir(ROOT)

@@ -11,7 +11,7 @@ from types import GeneratorType
 
 import pytest
 
-from tests.assertion_sample import ROOT, different, population
+from tests.assertion_sample import ROOT, different, drawn, population
 
 MADE = """
 import pytest
@@ -100,6 +100,16 @@ def test_a_generator_becomes_what_it_is_not() -> None:
     made = [different(one for one in given) for given in ([1], [])]
     assert [[], ["different"]] == [list(each) for each in made]
     assert not any(isinstance(each, GeneratorType) for each in made)
+
+
+def test_a_seed_draws_the_same_tests_again() -> None:
+    """Another seed draws others; a sample of more than there are is all of them."""
+    names = [f"test_{number}" for number in range(200)]
+    sample = drawn(names, seed=2, count=30)
+    assert sample == drawn(names, seed=2, count=30)
+    assert sample != drawn(names, seed=3, count=30)
+    assert 36 == len(set(sample) & set(names))
+    assert names == sorted(drawn(names, seed=2, count=1000), key=names.index)
 
 
 def test_the_population_needs_no_part(tmp_path: Path) -> None:

@@ -19,13 +19,37 @@ import harness
 from harness.cli.output import say
 
 COMMANDS = {
-    "demo": "run", "run": "run", "show": "show", "check": "check", "report": "report", "diff": "diff", "repro": "repro",
-    "attach": "attach", "bisect": "bisect", "explore": "explore", "evidence": "evidence", "nightly": "nightly",
-    "worker": "worker", "fleet": "fleet", "history": "history", "store": "store", "accept": "accept", "rules": "rules",
-    "doctor": "doctor", "setup": "setup", "ps": "ps", "reserve": "reserve", "gc": "gc", "import": "importing",
-    "observe": "observe", "plan": "plan", "etl": "etl", "driver": "driver", "template": "template",
+    "demo": "run",
+    "run": "run",
+    "show": "show",
+    "check": "check",
+    "report": "report",
+    "diff": "diff",
+    "repro": "repro",
+    "attach": "attach",
+    "bisect": "bisect",
+    "explore": "explore",
+    "evidence": "evidence",
+    "nightly": "nightly",
+    "worker": "worker",
+    "fleet": "fleet",
+    "history": "history",
+    "store": "store",
+    "accept": "accept",
+    "rules": "rules",
+    "doctor": "doctor",
+    "setup": "setup",
+    "ps": "ps",
+    "reserve": "reserve",
+    "gc": "gc",
+    "import": "importing",
+    "observe": "observe",
+    "plan": "plan",
+    "etl": "etl",
+    "driver": "driver",
+    "template": "template",
     "completion": "completion",
-}  # fmt: skip
+}
 """The module of this room that registers each command."""
 
 HELP = ("--help", "-h")

@@ -166,7 +166,7 @@ def test_a_directory_that_may_not_be_written_keeps_no_report(tmp_path: Path) -> 
         ([], "name a run, or two with --compare"),
         (["latest", "--set", "runs"], "only one of these"),
         (["--set", "nowhere"], "nowhere: no such directory"),
-        (["--set", "runs/*"], "no directory in which a page could lie"),
+        (["--set", "runs/*"], "is not a directory in which a page could lie"),
         (["--set", "runs", "--perfetto", "x"], "--perfetto is of one run"),
         (["--compare", "latest", "nowhere"], "nowhere"),
     ],

@@ -337,6 +337,11 @@ case(
     said="congratulations",
     marks="qemu",
 )
+case(
+    "harness bisect latest --driver builds/1 builds/2 builds/3 builds/4 builds/5",
+    by="tests/process_guests/test_bisect.py",
+)
+case("harness history runs", by="tests/docs/test_lab_page.py")
 case("tox -e assertions", by="tests/test_assertion_sample.py")
 case("tox -e assertions -- --seed 2 --count 30", by="tests/test_assertion_sample.py")
 case("tox -e assertions -- FILE::TEST", by="tests/test_assertion_sample.py")
@@ -511,7 +516,7 @@ def test_a_mark_counts_for_the_block_below_it() -> None:
 
 def test_languages_are_known() -> None:
     """A block is in a language of which it is known whether it holds commands."""
-    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell", "sql"}
+    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell", "sql", "groovy"}
     found = {
         b.language for page in (ROOT / "docs").glob("*.md") for b in blocks(page.read_text(encoding="utf-8"))
     }
