@@ -121,7 +121,7 @@ def _plain(index: EvidenceIndex) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["pack", "{tmp}"], "is no run directory"),
+        (["pack", "{tmp}"], "is not a run directory"),
         (["pack", "{run}", "--out", "{tmp}"], "is a directory"),
         (["pack", "{run}", "--limit", "big"], "--limit: expected a size like \"256 MiB\", got 'big'"),
         (["show", "{tmp}/none"], "No such file or directory"),
