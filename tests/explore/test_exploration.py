@@ -39,7 +39,7 @@ def explored(
     """Explore a guest, and return the report."""
     options = RunOptions(guest=guest, inject_fault=fault, seed=seed)
     exploration = Exploration(
-        options, into, cache=cache_directory(os.environ), seconds=1200, most=most, jobs=4
+        options, into, cache=cache_directory(os.environ), seconds=1200, most=most, jobs=16
     )
     return exploration.perform()
 
