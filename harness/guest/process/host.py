@@ -88,7 +88,8 @@ def _sources(folder: Path) -> Path:
     if lacking:
         raise UsageError(
             f"--driver {folder}: there is no folder {lacking[0]!r} in it",
-            hint="The guest 'host' compiles a driver: give a folder like guest_drivers/hpnotify of another revision.",
+            hint="The guest 'host' compiles a driver: give a folder like guest_drivers/hpnotify of another revision. "
+            "A driver's file is executed by --guest wine.",
         )
     return folder.absolute()
 
