@@ -13,7 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MachineFailed
 from harness.history.record import Stage
 from harness.history.writer import Listener
-from harness.interrupts import answered
+from harness.interrupts import answered, uninterrupted
 from harness.repro.attachment import how_to_attach
 from harness.repro.say import Say
 from harness.run.boot import Live
@@ -62,12 +62,14 @@ def execute_and_wait(
 
 
 def _wait(live: Live, run: Run, say: Say) -> None:
-    for line in how_to_attach(live.machine, run):
-        say(line)
-    say("The guest is yours. Ctrl-C ends it, and judges the run.")
-    live.writer.write(Stage(name="held", phase="begin"))
     why = "QEMU ended"
     try:
+        # A Ctrl-C may follow the offer at once: it is the answer, too.
+        with uninterrupted():
+            for line in how_to_attach(live.machine, run):
+                say(line)
+            say("The guest is yours. Ctrl-C ends it, and judges the run.")
+            live.writer.write(Stage(name="held", phase="begin"))
         with contextlib.suppress(InfrastructureError):
             Deadline(LONGEST, "wait for Ctrl-C").poll(
                 lambda: not live.machine.alive(),
