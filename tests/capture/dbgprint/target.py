@@ -284,14 +284,15 @@ class Line:
     """Bytes of a header that are not damaged. Nothing in the protocol can tell a damaged number (8) or SYNC bit (9),
     and a target acknowledges and drops an answer of the wrong type (4, 5)."""
     copies: bool = True
-    """False: the line itself neither repeats nor delays data. A target takes a stale answer as the acknowledgement of what
-    it has sent since, so that nothing can save what the line loses at that moment (ReactOS: kddll.c, KdReceivePacket)."""
+    """False: the line itself neither repeats nor delays data, nor a RESET, on which a target sends again what was answered
+    already, so that it is answered twice. A target takes a stale answer as the acknowledgement of what it has sent since, so
+    that nothing can save what the line loses at that moment (ReactOS: kddll.c, KdReceivePacket)."""
     count: int = 0
     held: bytes = b""
 
     def carry(self, data: bytes) -> bytes:
         """Return what comes out at the other end."""
-        whole = not self.copies and data.startswith(struct.pack("<I", DATA))
+        whole = not self.copies and (data.startswith(struct.pack("<I", DATA)) or control(RESET) in data)
         due = [
             fault
             for fault in self.faults

@@ -10,7 +10,7 @@ from capture.dbgprint import target as kd
 from capture.dbgprint.simulation import simulate
 from capture.dbgprint.target import Do, Fault, Line
 from effort import examples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.capture.dbgprint.host import MOST_OUTGOING, SILENCE, Began, DebuggerHost, Event
@@ -294,6 +294,12 @@ def faults() -> st.SearchStrategy[list[Fault]]:
 
 
 @settings(max_examples=examples(50))
+@example(
+    script=[Do("print", text=b"text 0\n"), Do("print", text=b"text 1\n")],
+    to_host=[Fault("lose", 1, 0), Fault("lose", 4, 0), Fault("repeat", 0, 0)],
+    to_target=[Fault("lose", 1, 0), Fault("repeat", 4, 0), Fault("repeat", 4, 0)],
+    piece=0,
+)
 @given(
     script=script_items(),
     to_host=faults(),
