@@ -275,6 +275,15 @@ class Fault:
     bit: int = 0
 
 
+TO_HOST = (control(RESEND), control(RESET))
+TO_TARGET = (struct.pack("<I", DATA), control(RESET))
+"""What no line copies where each text must come: the double of it makes a host answer twice, or is a second answer.
+
+A target takes a stale answer as the acknowledgement of what it has sent since, so that nothing can save what the line loses
+at that moment (ReactOS: kddll.c, KdReceivePacket).
+"""
+
+
 @dataclass
 class Line:
     """One direction of the line. Things pass whole unless a fault is due; ``hold`` joins one to the next."""
@@ -283,16 +292,14 @@ class Line:
     spared: tuple[int, ...] = (8, 9)
     """Bytes of a header that are not damaged. Nothing in the protocol can tell a damaged number (8) or SYNC bit (9),
     and a target acknowledges and drops an answer of the wrong type (4, 5)."""
-    copies: bool = True
-    """False: the line itself neither repeats nor delays data, nor a RESET, on which a target sends again what was answered
-    already, so that it is answered twice. A target takes a stale answer as the acknowledgement of what it has sent since, so
-    that nothing can save what the line loses at that moment (ReactOS: kddll.c, KdReceivePacket)."""
+    uncopied: tuple[bytes, ...] = ()
+    """What the line neither repeats nor delays (:data:`TO_HOST`, :data:`TO_TARGET`)."""
     count: int = 0
     held: bytes = b""
 
     def carry(self, data: bytes) -> bytes:
         """Return what comes out at the other end."""
-        whole = not self.copies and (data.startswith(struct.pack("<I", DATA)) or control(RESET) in data)
+        whole = any(each in data for each in self.uncopied)
         due = [
             fault
             for fault in self.faults

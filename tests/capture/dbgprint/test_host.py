@@ -8,7 +8,7 @@ import struct
 import pytest
 from capture.dbgprint import target as kd
 from capture.dbgprint.simulation import simulate
-from capture.dbgprint.target import Do, Fault, Line
+from capture.dbgprint.target import TO_HOST, TO_TARGET, Do, Fault, Line
 from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -300,6 +300,12 @@ def faults() -> st.SearchStrategy[list[Fault]]:
     to_target=[Fault("lose", 1, 0), Fault("repeat", 4, 0), Fault("repeat", 4, 0)],
     piece=0,
 )
+@example(
+    script=[Do("print", text=b"text 0\n")],
+    to_host=[Fault("lose", 3, 0), Fault("repeat", 1, 0)],
+    to_target=[Fault("lose", 0, 0)],
+    piece=0,
+)
 @given(
     script=script_items(),
     to_host=faults(),
@@ -312,8 +318,8 @@ def test_bad_line_costs_nothing(
     """Every print that the target believes acknowledged came exactly once and in order, and the target runs on."""
     target, _host, events = simulate(
         script,
-        to_host=Line(to_host),
-        to_target=Line(to_target, spared=(4, 5, 8, 9), copies=False),
+        to_host=Line(to_host, uncopied=TO_HOST),
+        to_target=Line(to_target, spared=(4, 5, 8, 9), uncopied=TO_TARGET),
         piece=piece,
     )
     came = texts(events)
@@ -328,7 +334,10 @@ def test_bad_line_costs_nothing(
 def test_impatient_target_runs_on(script: list[Do], to_host: list[Fault], to_target: list[Fault]) -> None:
     """A target that gives the debugger up at the first timeout still runs, and loses only what it gave up."""
     target, _host, events = simulate(
-        script, to_host=Line(to_host), to_target=Line(to_target, spared=(4, 5, 8, 9), copies=False), retries=1
+        script,
+        to_host=Line(to_host, uncopied=TO_HOST),
+        to_target=Line(to_target, spared=(4, 5, 8, 9), uncopied=TO_TARGET),
+        retries=1,
     )
     came = texts(events)
     assert target.done
