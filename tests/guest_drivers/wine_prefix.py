@@ -34,6 +34,11 @@ class Wine(NamedTuple):
             errors="replace", capture_output=True, timeout=seconds,
         )  # fmt: skip
 
+    def server(self, *words: str) -> None:
+        """Give an order to the prefix's wineserver; "--wait" returns when it has ended."""
+        server = shutil.which("wineserver") or "/usr/lib/wine/wineserver"
+        subprocess.run([server, *words], env=self.environment, timeout=60, check=False)
+
 
 @contextmanager
 def wine_prefix(folder: Path) -> Iterator[Wine]:
@@ -52,7 +57,6 @@ def wine_prefix(folder: Path) -> Iterator[Wine]:
         wine.run("wineboot", "--init", seconds=150)
         yield wine
     finally:
-        server = shutil.which("wineserver") or "/usr/lib/wine/wineserver"
-        subprocess.run([server, "--kill", "--wait"], env=environment, timeout=60, check=False)
+        wine.server("--kill", "--wait")
         # A prefix takes some 700 MB, and pytest keeps the directories of the last runs.
         shutil.rmtree(wine.prefix, ignore_errors=True)

@@ -59,7 +59,12 @@ def execute(wine: Wine, double: Path, driver: Path, *script: str) -> Run:
         "finish",
         "unload hpnwine",
     ]
-    done = wine.run(place / "drive.exe", stdin="".join(f"{line}\n" for line in lines))
+    # Seen twice on busy hosts: the program ended with 1 before it took an order, while services of the run before were ending.
+    wine.server("--wait")
+    orders = "".join(f"{line}\n" for line in lines)
+    done = wine.run(place / "drive.exe", stdin=orders)
+    if (done.returncode, done.stdout) == (1, ""):
+        done = wine.run(place / "drive.exe", stdin=orders)
     assert 0 == done.returncode, f"{done.returncode}: {str(done.stdout)[-2000:]}{str(done.stderr)[-2000:]}"
     answers = [int(line[2:]) for line in done.stdout.splitlines() if line.startswith("= ")]
     output = [line for line in done.stdout.splitlines() if not line.startswith("= ")]
