@@ -37,7 +37,7 @@ timeout = 1
 RUNS = "my runs"
 STARTED = [
     ["run", "veto", "--guest", "host", "--runs", RUNS],
-    ["run", "veto", "--guest", "host", "--runs", RUNS, "--inject-fault", "complete-before-start"],
+    ["run", "cpu-and-dimm", "--guest", "host", "--runs", RUNS, "--inject-fault", "complete-before-start"],
     ["run", "./stuck.toml", "--guest", "host", "--runs", RUNS],
     ["check", f"{RUNS}/latest"],
     ["check", RUNS],
