@@ -124,12 +124,11 @@ def drain(
 
     url, tls = fleet_of(scheduler, lab, ca, cert, key)
     with Engine.connect(url, tls) as engine:
-        names = sorted({each.name for each in engine.hosts()})
-        check_choice("host", host, names)
+        hosts = engine.hosts()
+        check_choice("host", host, sorted({each.name for each in hosts}))
         engine.note(["drained", host], 0 if undo else int(time.time()))
-        running = sum(
-            len(engine.running().get(each.address, [])) for each in engine.hosts() if each.name == host
-        )
+        attempts = engine.running()
+        running = sum(len(attempts.get(each.address, [])) for each in hosts if each.name == host)
     if json:
         say_json({"host": host, "drained": not undo, "under_way": running})
     elif undo:
