@@ -178,7 +178,7 @@ class FleetNightly:
                     self._look(engine)
                     self._start(engine)
                     if not self._attempts and self._queue and self._out_of_time():
-                        self._state.out_of_time = f"no time for it until {shown(self.until or 0)}"
+                        self._state.out_of_time = f"not enough time before {shown(self.until or 0)}"
                         break
                     for ended in engine.ended(TICK):
                         self._over(ended)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The host as a lab: what runs on it, what was left behind, and how that goes away."""
+"""The host as a lab: nightly runs, the machines that run, and what killed runs left behind."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Choosing cells of a matrix: by an expression, or those that failed in an earlier nightly run.
 
-An expression is ``field=value`` with ``and``, ``or``, ``not`` and parentheses: ``guest=twin and not plan=veto``. A matrix of
-chosen cells is a matrix of its own: its nightly run is told from that of all cells.
+An expression is ``field=value`` with ``and``, ``or``, ``not`` and parentheses: ``guest=twin and not plan=veto``. The
+chosen cells are a matrix with its own digest, so their nightly run is not that of all cells.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from harness.lab.nightly_state import STATE, read_state
 from harness.lab.summary import word
 
 FIELDS = ("guest", "qemu", "topology", "plan", "repetition")
-"""What an expression may ask of a cell."""
+"""The fields of a cell that an expression can name."""
 
 LONGEST, DEEPEST = 10_000, 100
-"""Characters of an expression, and how deeply its parentheses and ``not`` may be nested."""
+"""The most characters of an expression, and the deepest nesting of its parentheses and ``not``."""
 
 Wanted = Callable[[Cell], bool]
 
@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"\s*([()]|[^\s()]+)")
 
 
 def only(matrix: Matrix, expression: str) -> Matrix:
-    """Return the matrix of the cells that an expression chooses. Raises UsageError for one that chooses none."""
+    """Return the matrix of the cells that an expression chooses. Raises UsageError if it chooses none."""
     wanted = _Expression(expression, matrix.cells).read()
     return _chosen(
         matrix, (cell for cell in matrix.cells if wanted(cell)), f"--only {expression!r} chooses no run"
@@ -75,7 +75,7 @@ def _chosen(matrix: Matrix, cells: Iterable[Cell], none: str) -> Matrix:
 
 
 class _Expression:
-    """Reads an expression: ``or`` binds least, then ``and``, then ``not``."""
+    """Parses an expression: ``or`` binds least, then ``and``, then ``not``."""
 
     def __init__(self, text: str, cells: list[Cell]) -> None:
         if len(text) > LONGEST:
@@ -87,10 +87,10 @@ class _Expression:
         self._values = {field: sorted({str(getattr(cell, field)) for cell in cells}) for field in FIELDS}
 
     def read(self) -> Wanted:
-        """Return the whole expression. Raises UsageError."""
+        """Return the predicate of the whole expression. Raises UsageError."""
         found = self._or()
         if self._at < len(self._words):
-            raise self._wrong(f"{self._words[self._at]!r} is not expected there")
+            raise self._wrong(f"{self._words[self._at]!r} is unexpected")
         return found
 
     def _next(self) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""How long a cell is expected to take: by its point's runs tonight, else by earlier ones, else by its guest and its plan."""
+"""The expected time of a cell: by its point's runs of this nightly run, else by earlier ones, else by its guest and
+its plan."""
 
 from __future__ import annotations
 
@@ -11,14 +12,15 @@ from harness.run.options import is_process
 from harness.run.plan import decode_plan
 
 BEGIN_S = {"process": 5.0, "twin": 60.0, "other": 600.0}
-"""Seconds until a guest of which nothing is known is there: a process, the twin under TCG, and any other."""
+"""Seconds until a guest without known runs is ready: a process, the twin under TCG, and any other guest."""
 
 OPERATION_S = 10.0
-"""Seconds for one operation of a plan of which nothing is known."""
+"""Seconds for one operation of a plan without known runs."""
 
 
 class ExpectedTime:
-    """Seconds that cells of ``matrix`` are expected to take. ``costs`` are those of earlier runs, by point."""
+    """The seconds that cells of ``matrix`` are expected to take. ``costs`` are the seconds of earlier runs, by
+    point."""
 
     def __init__(self, matrix: Matrix, costs: Mapping[str, float] = {}) -> None:
         self._matrix = matrix
@@ -29,11 +31,11 @@ class ExpectedTime:
 
     @property
     def known(self) -> bool:
-        """Whether any run tells, tonight's or an earlier one."""
+        """Whether any run is known, of this nightly run or of an earlier one."""
         return bool(self._took or self._costs)
 
     def note(self, outcome: CellOutcome) -> None:
-        """Take what a cell took; one that was skipped took nothing."""
+        """Note what a cell took. A skipped cell took nothing."""
         cell = self._cells.get(outcome.cell)
         if cell is not None and outcome.state == "done":
             seconds, times = self._took.get(cell.point, (0.0, 0))
@@ -51,7 +53,7 @@ class ExpectedTime:
         return self._guesses[cell.point]
 
     def _guess(self, cell: Cell) -> float:
-        """Return what the plan itself tells: the beginning of its guest, and its operations."""
+        """Return an estimate from the plan itself: its guest's start, and its operations."""
         begin = "process" if is_process(cell.guest) else cell.guest if cell.guest in BEGIN_S else "other"
         plan = decode_plan(self._matrix.plans[cell.point], name=cell.plan)
         return BEGIN_S[begin] + OPERATION_S * len(plan.do)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The inventory: the machines of this user that the registry knows, and how each of them is."""
+"""The inventory: this user's machines in the registry, and the state of each."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.machine.libvirt.connection import is_remote
 
 MachineCondition = Literal["running", "starting", "ending", "orphaned", "gone"]
-"""``running``, ``starting`` and ``ending`` have a live harness. ``orphaned`` has none, and QEMU goes on, as far as is
-known; of ``gone`` nothing is left but files. The last two are for ``harness gc``."""
+"""``running``, ``starting`` and ``ending`` have a live harness. ``orphaned`` has none, and its QEMU still runs, as far
+as is known. ``gone`` has left only files. ``harness gc`` removes the last two."""
 
 _PROCESSORS = re.compile(r"(?:cpus=)?(\d{1,4})(?:,|$)")
 
 
 class ListedMachine(msgspec.Struct, frozen=True, kw_only=True):
-    """One machine. ``age`` in seconds since its harness noted it; ``vcpus`` at power-on, 0 if that is not known.
+    """One machine. ``age`` is in seconds since its harness noted it. ``vcpus`` are those at power-on, 0 if unknown.
 
-    ``qemu`` and ``harness`` are process numbers, 0 if there is none, or none on this host.
+    ``qemu`` and ``harness`` are process numbers: 0 if there is no such process, or none on this host.
     """
 
     name: str
@@ -43,14 +43,14 @@ class ListedMachine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def state_of(entry: MachineEntry) -> MachineCondition:
-    """Return how a machine is."""
+    """Return the machine's state."""
     if entry.harness.alive():
         if entry.qemu is None:
             return "running" if is_remote(entry.uri) and len(entry.command) > 1 else "starting"
         return "running" if entry.qemu.alive() else "ending"
     here = ProcessName.of(os.getpid())
     if entry.domain and entry.qemu is None and (is_remote(entry.uri) or _same_boot(entry, here)):
-        # Only libvirt knows.
+        # Only libvirt can report this.
         return "orphaned"
     return "orphaned" if entry.processes() else "gone"
 
@@ -60,7 +60,7 @@ def _same_boot(entry: MachineEntry, here: ProcessName | None) -> bool:
 
 
 def listed(registry: Registry) -> list[ListedMachine]:
-    """Return all machines that the registry knows, oldest first."""
+    """Return all machines in the registry, oldest first."""
     return [_listed(entry) for entry in registry.entries()]
 
 
@@ -83,7 +83,7 @@ def _listed(entry: MachineEntry) -> ListedMachine:
 
 
 def _processors(command: list[str]) -> int:
-    """Return what ``-smp`` says: QEMU is given ``cpus=2,…`` by us and ``2,…`` by libvirt."""
+    """Return the number of processors in ``-smp``: the harness writes ``cpus=2,…``, libvirt ``2,…``."""
     for word, following in pairwise(command):
         if word == "-smp" and (found := _PROCESSORS.match(following)):
             return int(found[1])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Run directories of nightly runs: which of them are kept, and removing one.
+"""Run directories of nightly runs: which ones are kept, and how one is removed.
 
-Only a directory that lies in ``runs/`` of a nightly run is looked at, and no link is followed: what is removed is named by an open
-directory. A nightly run that is under way is locked and is left alone, and so is a run whose machine still runs.
+Only a directory in ``runs/`` of a nightly run is considered. No link is followed: files are removed relative to an
+open directory. A nightly run under way is locked and not touched. Neither is a run whose machine still runs.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ DAY_S = 86_400.0
 LARGEST_STATE = 1 << 30
 
 DOOMED = ".removed"
-"""The end of the name that a run directory has while it is removed; one that was left so is removed the next time."""
+"""The suffix of a run directory that is being removed. The next pruning removes one that an interruption left."""
 
 
 class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run directory of a nightly run that began ``at``, in seconds since the epoch.
 
-    ``told``: the nightly run's state has its result. ``held``: it held. ``size``: bytes on the disk.
+    ``told``: the nightly run's state has its result. ``held``: its verdict holds. ``size``: bytes on the disk.
     """
 
     night: Path
@@ -48,13 +48,13 @@ class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The directory's path."""
         return self.night / "runs" / self.name
 
 
 @contextlib.contextmanager
 def kept_runs(into: Path) -> Iterator[list[KeptRun]]:
-    """Give the run directories of all nightly runs in ``into`` that nobody uses, and keep others from using them meanwhile.
+    """Give the run directories of all nightly runs in ``into`` that are not in use. They stay locked meanwhile.
 
     Raises InfrastructureError if ``into`` cannot be read.
     """
@@ -116,7 +116,7 @@ def _of_night(night: Path, state: bytes, used: set[str]) -> list[KeptRun]:
 
 
 def _is_run(folder: int, name: str) -> bool:
-    """Tell whether a directory is a run, or what was left of one that was being removed."""
+    """Return whether a directory is a run, or the rest of one whose removal was interrupted."""
     if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return False
     if name.startswith(".") and name.endswith(DOOMED):
@@ -128,7 +128,7 @@ def _is_run(folder: int, name: str) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes that a directory takes on its disk, without what its links lead to."""
+    """Return the bytes that a directory takes on its disk. The targets of its links are not counted."""
     total = 0
     for place, folders, files in os.walk(path):
         for name in (*folders, *files):
@@ -138,9 +138,9 @@ def _size(path: Path) -> int:
 
 
 def doomed(runs: Iterable[KeptRun], keep: KeepRow, *, now: float) -> list[KeptRun]:
-    """Return the runs that are kept no longer, oldest first: those too old, then as many as make the rest fit.
+    """Return the runs to remove, oldest first: those too old, then as many as are needed for the rest to fit.
 
-    Where there is too much, runs that held go before those that did not.
+    If the total is too large, runs that held are removed before others.
     """
     rest = sorted(runs, key=lambda run: (run.at, run.name))
     gone = [run for run in rest if run.name.endswith(DOOMED) or _too_old(run, keep, now)]
@@ -162,14 +162,14 @@ def _too_old(run: KeptRun, keep: KeepRow, now: float) -> bool:
 
 
 def remove_runs(runs: Sequence[KeptRun]) -> dict[str, str]:
-    """Remove run directories. Return why for those that are still there, by name."""
+    """Remove run directories. Return the reason for each that is still there, by name."""
     failed: dict[str, str] = {}
     for run in runs:
         try:
             with _opened(run.night) as folder:
                 name = run.name
                 if not name.endswith(DOOMED):
-                    # From now on no other process takes it for a run, while half of its files are gone.
+                    # From now on no process takes it for a run, although half of its files may be gone.
                     name = f".{run.name}{DOOMED}"
                     os.rename(run.name, name, src_dir_fd=folder, dst_dir_fd=folder)
                 shutil.rmtree(name, dir_fd=folder)
@@ -180,7 +180,7 @@ def remove_runs(runs: Sequence[KeptRun]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _opened(night: Path) -> Iterator[int]:
-    """Give a descriptor of a nightly run's ``runs``; a link is refused. Raises OSError."""
+    """Give a descriptor of a nightly run's ``runs``. A link is refused. Raises OSError."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     above = os.open(night, flags)
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Leftovers: what runs that were killed have left of theirs on this host, and how each kind of it goes away.
+"""Leftovers: what killed runs left on this host, and how each kind is removed.
 
-Only what is this user's, and what is proved to be nobody's any more: a machine by the identity of the process that
-started it, a directory or a lease by a lock that the kernel took from its owner. Age proves nothing.
+A leftover belongs to this user and is proved to be unused. A machine is proved by the identity of the process that
+started it. A directory or a lease is proved by a lock, which the kernel took from its owner. Age proves nothing.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from harness.lab.inventory import state_of
 from harness.machine.orphan import end_orphan
 
 IMAGES_KEPT = 5
-"""Images of the twin that are kept: those used last. Each is made again in seconds when its sources come back."""
+"""The number of twin images to keep: those used last. Each is rebuilt in seconds if its sources are needed again."""
 
 
 class Leftover(Protocol):
-    """Something to remove; ``text`` says what it is and what will be done with it."""
+    """Something to remove. ``text`` says what it is and how it is removed."""
 
     @property
     def text(self) -> str: ...  # noqa: D102
 
     def remove(self) -> None:
-        """Remove it. Raises HarnessError if it is still there. Something that is gone already is not an error."""
+        """Remove it. Raises HarnessError if it is still there. A leftover that is already gone raises nothing."""
 
 
 class DeadMachine(msgspec.Struct, frozen=True):
-    """A machine whose harness is dead."""
+    """A machine whose harness has died."""
 
     registry: Registry
     entry: MachineEntry
@@ -54,12 +54,12 @@ class DeadMachine(msgspec.Struct, frozen=True):
         return f"{what} machine {entry.name}, {where}{number}, of {entry.directory}"
 
     def remove(self) -> None:
-        """End what goes on of it."""
+        """End the machine."""
         end_orphan(self.registry, self.entry)
 
 
 class LooseDirectory(msgspec.Struct, frozen=True):
-    """A runtime directory of a machine that never came into the registry."""
+    """The runtime directory of a machine that was never entered into the registry."""
 
     path: Path
 
@@ -74,7 +74,7 @@ class LooseDirectory(msgspec.Struct, frozen=True):
 
 
 class HalfEntry(msgspec.Struct, frozen=True):
-    """An entry of the registry whose writer was killed before it was in place."""
+    """A registry entry whose writer was killed before it was complete."""
 
     path: Path
 
@@ -89,14 +89,14 @@ class HalfEntry(msgspec.Struct, frozen=True):
 
 
 class DeadLeases(msgspec.Struct, frozen=True):
-    """Files of leases whose holders are dead; for root, all files that are not live leases. They do not count already."""
+    """Lease files whose holders have died; for root, all files that are not live leases. They no longer count."""
 
     leases: Leases
     count: int
 
     @property
     def text(self) -> str:
-        """How many there are."""
+        """The number of files."""
         return f"remove {self.count} files of dead leases in {self.leases.directory}"
 
     def remove(self) -> None:
@@ -105,7 +105,8 @@ class DeadLeases(msgspec.Struct, frozen=True):
 
 
 class HalfBuilt(msgspec.Struct, frozen=True):
-    """An image, or a snapshot with all of a guest's memory, whose maker was killed. Makers hold the lock beside it."""
+    """An image, or a snapshot with a guest's whole memory, whose maker was killed. A living maker holds the lock
+    beside it."""
 
     path: Path
 
@@ -115,14 +116,14 @@ class HalfBuilt(msgspec.Struct, frozen=True):
         return f"remove half-built {self.path}"
 
     def remove(self) -> None:
-        """Remove it, unless somebody has begun to make another there."""
+        """Remove it, unless another process is making one there now."""
         with _makers_lock(self.path.parent) as held:
             if held:
                 shutil.rmtree(self.path, ignore_errors=True)
 
 
 class OldImage(msgspec.Struct, frozen=True):
-    """An image of the twin that was not used for a while."""
+    """An image of the twin that was not used recently."""
 
     path: Path
 
@@ -132,14 +133,14 @@ class OldImage(msgspec.Struct, frozen=True):
         return f"remove image {self.path}"
 
     def remove(self) -> None:
-        """Remove it, unless an image is being built or looked up at this moment."""
+        """Remove the image, unless one is being built or looked up now."""
         with _makers_lock(self.path.parent) as held:
             if held:
                 shutil.rmtree(self.path, ignore_errors=True)
 
 
 def leftovers(registry: Registry, leases: Leases | None, cache: Path) -> list[Leftover]:
-    """Return what can be removed, machines first; ``leases`` is None where they cannot be read."""
+    """Return what can be removed, machines first. ``leases`` is None where leases cannot be read."""
     entries = registry.entries()
     found: list[Leftover] = [DeadMachine(registry, entry) for entry in entries if not entry.harness.alive()]
     named = {entry.runtime for entry in entries}
@@ -156,7 +157,7 @@ def leftovers(registry: Registry, leases: Leases | None, cache: Path) -> list[Le
 
 
 def old_images(cache: Path, entries: list[MachineEntry]) -> list[Path]:
-    """Return the twin's images but those used last, and those that a machine in the registry boots from."""
+    """Return the twin's images except those used last and those that a machine in the registry boots from."""
     place = cache / "twin"
     used = " ".join(word for entry in entries for word in entry.command)
     images = []
@@ -168,7 +169,7 @@ def old_images(cache: Path, entries: list[MachineEntry]) -> list[Path]:
 
 @contextlib.contextmanager
 def _makers_lock(place: Path) -> Iterator[bool]:
-    """Hold the lock of those who make things in ``place``, if nobody else has it."""
+    """Hold the makers' lock of ``place``, unless another process holds it."""
     try:
         descriptor = os.open(place / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a nightly run is doing now: the runs that are under way, where they are, and how much is left.
+"""The state of a nightly run under way: its runs, their stages, and the time that is left.
 
-The process of the nightly run writes it to :data:`NOW` in the nightly run's directory, so that other processes can show it.
-Nothing depends on the file: a nightly run that is continued writes a new one.
+The process of the nightly run writes the state to :data:`NOW` in its directory, for other processes to show. Nothing
+depends on the file: a continued nightly run writes a new one.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ PAUSE_S = 1.0
 """Seconds between two versions of the file."""
 
 SILENT_S = 60.0
-"""Seconds after which a nightly run of another host counts as ended if its file has not changed."""
+"""Seconds without a change of the file after which a nightly run of another host counts as ended."""
 
 MOST_NEXT = 5
-"""Cells that come next and are named."""
+"""The number of next cells that are named."""
 
 
 class LiveRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +62,10 @@ class LiveRun(msgspec.Struct, frozen=True, kw_only=True):
 class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
     """A nightly run that is under way, ``at`` seconds since the epoch.
 
-    ``over`` of ``planned`` runs are over, ``counts`` are their results. ``left`` are the seconds that the rest is expected to
-    take, None if that is not known yet. ``until`` is when it is to be over, in seconds since the epoch, None without such a time.
-    ``held`` says why no run starts now, "" if runs may start. ``ending``: the runs under way are being ended. ``next`` are the
-    cells that come next.
+    ``over`` of ``planned`` runs have ended; ``counts`` are their results. ``left`` is the expected time of the rest in
+    seconds, None if unknown. ``until`` is the end time in seconds since the epoch, None without one. ``held`` says why
+    no run can start now, "" if runs can. ``ending``: the runs under way are being ended. ``next`` are the cells that
+    come next.
     """
 
     night: str
@@ -87,14 +87,14 @@ class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def under_way(self) -> bool:
-        """Whether its process runs, as far as this host can know."""
+        """Whether its process still runs, as far as this host knows."""
         if self.host != os.uname().nodename:
             return abs(time.time() - self.at) < SILENT_S
         return self.process is not None and self.process.alive()
 
 
 class UnderWay(Protocol):
-    """A run that is under way, of this host or of another. ``words`` are its command, empty on another host."""
+    """A run that is under way, on this host or another. ``words`` are its command, empty on another host."""
 
     @property
     def cell(self) -> Cell: ...  # noqa: D102
@@ -122,7 +122,7 @@ class WatchedNightly(Protocol):
 
 
 class NightlyWatch:
-    """Looks at a nightly run of this process. :meth:`look` may be called as often as wanted."""
+    """Observes a nightly run of this process. :meth:`look` can be called at any rate."""
 
     def __init__(self, nightly: WatchedNightly, state: NightlyState, matrix: Matrix) -> None:
         self._nightly = nightly
@@ -137,7 +137,7 @@ class NightlyWatch:
         self._counted: set[str] = set()
 
     def look(self) -> LiveNightly:
-        """Return what is going on now, and write it to the file if that is old."""
+        """Return the current state. Also write it to the file if the file is old."""
         nightly, state = self._nightly, self._state
         found = self._runs.look(tuple(child.words) for child in nightly.running)
         now = time.monotonic()
@@ -168,7 +168,7 @@ class NightlyWatch:
         )  # fmt: skip
         if now - self._written >= PAUSE_S:
             self._written = now
-            # The disk may be full. What shows a nightly run must not end it.
+            # The disk may be full. An error of the display must not end the nightly run.
             with contextlib.suppress(OSError):
                 write_private(state.directory / NOW, msgspec.json.encode(live))
         return live
@@ -206,7 +206,7 @@ class NightlyWatch:
 
 
 def read_now(directory: Path) -> LiveNightly | None:
-    """Return what the nightly run at ``directory`` is doing, None if it is not under way."""
+    """Return the state of the nightly run at ``directory``, None if it is not under way."""
     live = read_json(directory / NOW, LiveNightly)
     return live if live is not None and live.under_way else None
 

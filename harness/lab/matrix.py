@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The matrix of a nightly run: guests x QEMU builds x topologies x plans x repetitions, from a ``lab.toml``, in a planned order.
+"""The matrix of a nightly run, from a ``lab.toml``: guests x QEMU builds x topologies x plans x repetitions, in a
+planned order.
 
-The order depends on the seed and on nothing else. All cells are visited once before any is repeated, so that one
-that is cut short has seen as much as it could; within a round they are shuffled, so that what wears a host down does not always
-hit the same ones.
+The order depends on the seed only. Each cell runs once before any is repeated, so an interrupted nightly run has
+covered as much as it could. Each round is shuffled, so that a host that degrades over time does not always affect the
+same cells.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class GuestRow(_Table, frozen=True, kw_only=True):
 
 
 class QemuRow(_Table, frozen=True, kw_only=True):
-    """``[[qemu]]``: a QEMU build: its ``path``, "" for the first on PATH, and the ``backend`` that runs it."""
+    """``[[qemu]]``: a QEMU build: its ``path``, "" for the first on PATH, and the ``backend`` that starts it."""
 
     name: RowName
     path: str = ""
@@ -62,21 +63,21 @@ class QemuRow(_Table, frozen=True, kw_only=True):
 
 
 class TopologyRow(MachineWishes, frozen=True, kw_only=True):
-    """``[[topology]]``: what a plan's ``[machine]`` may say, which it overrides; ``machine`` is QEMU's machine type."""
+    """``[[topology]]``: keys of a plan's ``[machine]``, which it overrides. ``machine`` is QEMU's machine type."""
 
     name: RowName
     machine: str = ""
 
 
 class PlanRow(_Table, frozen=True, kw_only=True):
-    """``[[plan]]``: a built-in plan's name or the path of a file, and how often it is done in a nightly run."""
+    """``[[plan]]``: a built-in plan's name or the path of a file, and its number of repetitions in a nightly run."""
 
     plan: str
     repeat: Times | None = None
 
 
 class SkipRow(_Table, frozen=True, kw_only=True):
-    """``[[skip]]``: cells that are left out, by what is said of them, and ``why``: the URL of a bug, if there is one."""
+    """``[[skip]]``: cells to leave out, by the fields given, and ``why``: the URL of a bug, if there is one."""
 
     why: Annotated[str, msgspec.Meta(min_length=1)]
     guest: str = ""
@@ -86,9 +87,11 @@ class SkipRow(_Table, frozen=True, kw_only=True):
 
 
 class KnownRow(_Table, frozen=True, kw_only=True):
-    """``[[known]]``: a known issue: its ``url``, the last day ``until`` which it is expected, and which failures are of it.
+    """``[[known]]``: a known issue: its ``url``, the last day ``until`` which it is expected, and the failures that
+    belong to it.
 
-    A failure is of it if all that is said matches: its ``rule``, ``failure_class`` or ``signature``, and where it came.
+    A failure belongs to the issue if every given field matches: ``rule``, ``failure_class``, ``signature``, and the
+    fields of its cell.
     """
 
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://\S{1,500}$")]
@@ -102,21 +105,22 @@ class KnownRow(_Table, frozen=True, kw_only=True):
     plan: str = ""
 
     def matches(self, **said: str) -> bool:
-        """Tell whether a failure of which that is said is of it."""
+        """Return whether a failure with these fields belongs to the issue."""
         wanted = {name: getattr(self, name) for name in said}
         return all(value in ("", said[name]) for name, value in wanted.items())
 
 
 class StoreRow(_Table, frozen=True, kw_only=True):
-    """``[store]``: the address of the result store, without a password; "" for a file beside the nightly runs."""
+    """``[store]``: the address of the result store, without a password. "" is a file beside the nightly runs."""
 
     url: str = ""
 
 
 class KeepRow(_Table, frozen=True, kw_only=True):
-    """``[keep]``: for how many days run directories are kept: those of runs that held, and of all others; for ever if unset.
+    """``[keep]``: the days for which run directories are kept: of runs that held, and of all others. Without a number
+    they are kept for ever.
 
-    ``total`` is what all of them may take together, in bytes.
+    ``total`` is the limit for all of them together, in bytes.
     """
 
     days: Annotated[float, msgspec.Meta(ge=0)] | None = None
@@ -125,14 +129,15 @@ class KeepRow(_Table, frozen=True, kw_only=True):
 
     @property
     def said(self) -> bool:
-        """Whether anything is removed at all."""
+        """Whether any limit is set."""
         return (self.days, self.failed_days, self.total) != (None, None, None)
 
 
 class FleetRow(_Table, frozen=True, kw_only=True):
-    """``[fleet]``: the ``scheduler`` of many hosts, "" to run here; the files of TLS; and ``results``, through which runs come back.
+    """``[fleet]``: the ``scheduler`` of many hosts, "" to run here; the files of TLS; and ``results``, the place
+    through which run directories return.
 
-    ``wait`` is for how many seconds a host that can run what is left, or a scheduler that was lost, is waited for.
+    ``wait`` is the time in seconds to wait for a host that can run the remaining cells, or for a lost scheduler.
     """
 
     scheduler: str = ""
@@ -144,11 +149,12 @@ class FleetRow(_Table, frozen=True, kw_only=True):
 
 
 class LabDocument(_Table, frozen=True, kw_only=True):
-    """A ``lab.toml``. Relative paths are from where it lies.
+    """A ``lab.toml``. Relative paths begin at its directory.
 
-    ``repeat`` is for plans that do not say theirs; ``parallel`` runs at once, as far as the host has leases for them;
-    ``timeout`` seconds for one run with its wait for a lease; ``until`` when the nightly run is to be over, a time of day or a span. ``budget`` is the host's (:mod:`harness.host.budget`).
-    :func:`document_kind` adds a key for each option of a run.
+    ``repeat`` is the default of plans without their own. ``parallel`` runs execute at once, if the host has leases for
+    them. ``timeout`` is in seconds, for one run with its wait for a lease. ``until`` is the end of the nightly run, a
+    time of day or a span. ``budget`` is the host's (:mod:`harness.host.budget`). :func:`document_kind` adds a key for
+    each option of a run.
     """
 
     name: RowName = "lab"
@@ -171,14 +177,14 @@ class LabDocument(_Table, frozen=True, kw_only=True):
 
 @functools.cache
 def document_kind() -> type[LabDocument]:
-    """Return the struct of a ``lab.toml``: the options of a run are keys too, whatever their value, unset by default."""
+    """Return the struct of a ``lab.toml``. The options of a run are its keys too: any value, unset by default."""
     keys = [(option.key("lab"), Any, msgspec.UNSET) for option in options_at("lab")]
     kind = msgspec.defstruct("LabDocument", keys, bases=(LabDocument,), frozen=True, kw_only=True)
     return cast("type[LabDocument]", kind)
 
 
 def lab_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a ``lab.toml``. Numbers are numbers there; the decoder takes them in quotes too."""
+    """Return the JSON Schema of a ``lab.toml``. Its numbers are numbers; the decoder also takes them in quotes."""
     options = {f"LabDocument.{option.key('lab')}": option.schema() for option in options_at("lab")}
     guest, backend = OPTIONS["guest"].schema(), OPTIONS["backend"].schema()
     rows = {
@@ -188,7 +194,7 @@ def lab_schema() -> dict[str, Any]:
     }
     return toml_schema(
         document_kind(),
-        title="A lab of the hotplug harness: what its nightly runs go through",
+        title="A lab of the hotplug harness: the matrix of its nightly runs",
         fields={**options, **rows},
     )
 
@@ -210,12 +216,12 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def machine(self) -> str:
-        """What tells the guest and its machine from others, as far as it may decide whether a guest boots."""
+        """Identify the guest and its machine, by all that may decide whether the guest boots."""
         return f"{self.guest}.{self.qemu}.{self.topology}"
 
     @property
     def id(self) -> str:
-        """The name of this run in the nightly run."""
+        """The name of this run within the nightly run."""
         return f"{self.point}.{self.repetition}"
 
 
@@ -227,10 +233,10 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """What a nightly run does: its ``cells`` in their order, the text of each point's plan, and what is left out.
+    """The work of a nightly run: its ``cells`` in their order, the text of each point's plan, and what is left out.
 
-    ``options`` are the arguments of ``harness run`` for the machine of a cell.
-    ``digest`` tells this matrix from any other: two documents with the same digest make the same nightly run.
+    ``options`` are the arguments of ``harness run`` for the machine of a cell. ``digest`` identifies the matrix: two
+    documents with the same digest make the same nightly run.
     """
 
     document: LabDocument
@@ -243,16 +249,16 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 TABLES = ("guest", "qemu", "topology")
 KNOWN_BY = ("rule", "failure_class", "signature", "guest", "qemu", "topology", "plan")
-"""What a known issue may say of its failures."""
+"""The fields by which a known issue can describe its failures."""
 
 OPTIONS = {option.field: option for option in options_of(RunOptions)}
 
 NO_QEMU = "process"
-"""What stands for the QEMU of a guest whose machine is a process."""
+"""The name in place of a QEMU build for a guest whose machine is a process."""
 
 
 def read_lab(path: Path) -> LabDocument:
-    """Read a ``lab.toml`` for what it says beside the matrix, on a host that need not have its guests and QEMU builds.
+    """Read the parts of a ``lab.toml`` outside the matrix, on a host that may lack its guests and QEMU builds.
 
     Raises BadDocument.
     """
@@ -263,12 +269,12 @@ def read_lab(path: Path) -> LabDocument:
 
 
 def read_matrix(path: Path) -> Matrix:
-    """Read a ``lab.toml``. Raises BadDocument with file:line and a hint for what cannot be done."""
+    """Read a ``lab.toml``. Raises BadDocument with file:line and a hint for anything that cannot be done."""
     return decode_matrix(read_document(path), name=str(path), base=path.parent)
 
 
 def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
-    """Decode a ``lab.toml`` called ``name`` in messages, whose relative paths begin at ``base``."""
+    """Decode a ``lab.toml``. ``name`` is its name in messages. Its relative paths begin at ``base``."""
     document = decode_toml(text, document_kind(), name=name)
     check = _Check(text, name, base)
     for table in TABLES:
@@ -334,7 +340,8 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    # Known issues, the store, how long runs are kept, the fleet and the time limit do not make another nightly run.
+    # Known issues, the store, the retention, the fleet and the time limit do not change the nightly run's
+    # identity.
     same = msgspec.structs.replace(
         document, known=[], store=StoreRow(), keep=KeepRow(), fleet=FleetRow(), until=""
     )
@@ -369,7 +376,7 @@ def _skips(rows: Iterable[SkipRow], guest: str, qemu: str, topology: str, plan: 
 
 
 class _Check:
-    """Refuses what a document says and nobody can do, by the line that says it."""
+    """Checks that a document can be carried out. Errors name the line."""
 
     def __init__(self, text: str, name: str, base: Path) -> None:
         self._text = text
@@ -384,7 +391,7 @@ class _Check:
             if _slug(name) in [_slug(before) for before in names[:index]]:
                 raise BadDocument(
                     f"{self._at(table, index, key)}: two {table} tables are called {name!r}",
-                    hint="repeat = N does a plan more than once."
+                    hint="repeat = N runs a plan more than once."
                     if table == "plan"
                     else "Give each a name of its own.",
                 )
@@ -405,7 +412,7 @@ class _Check:
             return option.read(str(self._base / value) if option.exist and isinstance(value, str) else value)
 
     def options(self, document: LabDocument) -> dict[str, Any]:
-        """Return the options of all runs that the document sets, by field."""
+        """Return the options that the document sets for all runs, by field."""
         return {
             option.field: self.read(option.field, value, option.key("lab"))
             for option in options_at("lab")
@@ -420,7 +427,7 @@ class _Check:
         qemu: QemuRow | None,
         topology: TopologyRow,
     ) -> list[str]:
-        """Return the arguments of ``harness run`` for one machine, without options that are not its guest's."""
+        """Return the arguments of ``harness run`` for one machine, without options that do not apply to its guest."""
         rows = {"guest": guest.name, "driver": guest.driver and str(resolved(self._base, guest.driver))}
         if qemu is not None:
             path = qemu.path and str(resolved(self._base, qemu.path))
@@ -443,7 +450,7 @@ class _Check:
         except Exception as error:
             raise BadDocument(
                 f"{self._at('qemu', index, 'path')}: there is no program {path!r}",
-                hint=f"Relative paths begin where {self._name} lies; a name without a slash is looked up on PATH.",
+                hint=f"Relative paths begin at the directory of {self._name}; a name without a slash is looked up on PATH.",
             ) from error
 
     def plan(self, index: int, wanted: str) -> Plan:
@@ -473,12 +480,12 @@ class _Check:
         for index, row in enumerate(document.known):
             if not any(getattr(row, key) for key in KNOWN_BY):
                 raise BadDocument(
-                    f"{self._at('known', index)}: this takes every failure for known",
-                    hint=f"Say of which failures it is: one or more of {', '.join(KNOWN_BY)}.",
+                    f"{self._at('known', index)}: this matches every failure",
+                    hint=f"Give at least one of {', '.join(KNOWN_BY)}.",
                 )
 
     def merged(self, index: int, plan: Plan, topology: TopologyRow, name: str) -> str:
-        """Return the plan's text with the topology's wishes over its own."""
+        """Return the plan's text with the topology's keys in place of its own."""
         wishes = {
             field.name: getattr(topology, field.name)
             for field in msgspec.structs.fields(MachineWishes)
@@ -491,11 +498,11 @@ class _Check:
         except BadDocument as error:
             raise BadDocument(
                 f"{self._at('topology', index)}: the plan {plan.name!r} cannot run on topology {topology.name!r}: {error.message}",
-                hint="A [[skip]] table with this plan and topology leaves the two apart.",
+                hint="A [[skip]] table with this plan and topology leaves the combination out.",
             ) from error
         return text
 
 
 def resolved(base: Path, path: str) -> Path:
-    """Return a path of the document: relative ones begin at ``base``; a bare name of a program stays as it is."""
+    """Return a path of the document. A relative path begins at ``base``. A bare program name is unchanged."""
     return Path(path) if "/" not in path and not path.endswith(".toml") else base / path

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Executes a nightly run: so many runs at once, each in a process of its own, until all are over or it is interrupted.
+"""Executes a nightly run: several runs at once, each in its own process, until all have ended or it is interrupted.
 
-Every machine takes its lease of the host itself, so more runs than the host has room for wait inside their own process.
-An attempt that left no result, because it was killed or crashed, is repeated once; one whose infrastructure failed has
-repeated itself already (``--retry``). A guest that did not boot is not booted again on the same machine.
+Each machine takes its lease of the host itself, so runs beyond the host's room wait inside their own processes. An
+attempt that was killed or crashed without a result is repeated once. A run whose infrastructure failed has repeated
+itself already (``--retry``). A guest that failed to boot is not booted again on the same machine.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from harness.lab.run_process import RunProcess, command
 from harness.run.failure import ATTEMPTS, BootFailures
 
 TICK = 0.5
-"""Seconds between two looks at the time when nothing happens."""
+"""Seconds between two checks of the time while nothing happens."""
 
 GRACE = 45.0
-"""Seconds for a run that was asked to end: it ends its guest, judges what there is and leaves."""
+"""Seconds from SIGTERM to SIGKILL. In that time a run ends its guest and judges its history."""
 
 Tell = Callable[[CellOutcome], None]
 
 
 class Nightly:
-    """One pass over what is left of a nightly run. ``tell`` hears of each cell that is over, ``tick`` twice a second.
+    """One pass over the remaining cells of a nightly run. ``tell`` is called for each cell that ends, ``tick`` twice a
+    second.
 
-    ``hold`` says why no run may start now, "" if one may; ``held`` is what it said last. What is under way goes on.
-    ``costs`` are the seconds of earlier runs, by point. No cell starts that is not expected to end before ``until``, in seconds
-    since the epoch. ``order`` are all cells in another order than the matrix'. ``ending`` is true while the runs under way are
-    ended.
+    ``hold`` says why no run can start now, "" if one can; ``held`` is its last answer. Runs under way continue.
+    ``costs`` are the seconds of earlier runs, by point. A cell starts only if it is expected to end before ``until``,
+    in seconds since the epoch. ``order`` has all cells, in another order than the matrix. ``ending`` is true while the
+    runs under way are being ended.
     """
 
     def __init__(
@@ -77,24 +78,24 @@ class Nightly:
 
     @property
     def left(self) -> int:
-        """How many cells are not over."""
+        """The number of cells that have not ended."""
         return len(self._queue) + len(self.running)
 
     def coming(self, most: int) -> list[str]:
-        """Return the names of the cells that come next, at most so many."""
+        """Return the names of the next ``most`` cells."""
         return [cell.id for cell, _, _ in itertools.islice(self._queue, most)]
 
     def run(self) -> None:
-        """Go on until all cells are over, or none is left that is expected to end in time.
+        """Run until all cells have ended, or none of the rest is expected to end in time.
 
-        Raises KeyboardInterrupt after the runs under way were ended.
+        Raises KeyboardInterrupt after the runs under way have ended.
         """
         try:
             with selectors.DefaultSelector() as selector:
                 while self._queue or self.running:
                     self._start(selector)
                     if not self.running and self._queue and self._next() is None:
-                        self._state.out_of_time = f"no time for it until {shown(self.until or 0)}"
+                        self._state.out_of_time = f"not enough time before {shown(self.until or 0)}"
                         return
                     for key, _ in selector.select(TICK):
                         child: RunProcess = key.data
@@ -107,7 +108,7 @@ class Nightly:
                 self._end_all(hurry)
 
     def estimate(self) -> float | None:
-        """Return the seconds that the rest will take, None while no run tells."""
+        """Return the expected seconds of the remaining cells, None while no run is known."""
         if not self.expected.known:
             return None
         now = time.monotonic()
@@ -116,7 +117,8 @@ class Nightly:
         return (begun + waiting) / max(1, min(self.parallel, self.left))
 
     def _next(self) -> int | None:
-        """Return the place in the queue of the first cell that is expected to end in time, None if there is none."""
+        """Return the position in the queue of the first cell that is expected to end in time, None if there is
+        none."""
         if self.until is None:
             return 0 if self._queue else None
         rest = self.until - time.time()
@@ -146,7 +148,7 @@ class Nightly:
             if before:
                 words += ["--retry-of", Path(before[-1]).name]
             with uninterrupted():
-                # Known as soon as it runs, whenever an interrupt comes.
+                # The run is noted as soon as it exists, so an interrupt at any moment ends it.
                 child = RunProcess(
                     cell, words, self._state.directory, number=number, seconds=self._matrix.document.timeout
                 )
@@ -168,7 +170,7 @@ class Nightly:
         self._tell(outcome)
 
     def _end_the_late(self) -> None:
-        """End a run whose time is over: by SIGTERM, and by SIGKILL after the grace."""
+        """End a run that has exceeded its time: SIGTERM, then SIGKILL after the grace."""
         now = time.monotonic()
         for child in self.running:
             if now > child.ends + GRACE:
@@ -178,9 +180,9 @@ class Nightly:
                 child.ask(signal.SIGTERM)
 
     def _end_all(self, hurry: threading.Event) -> None:
-        """End the runs under way; what they have recorded is kept, and they are done again when the nightly run continues.
+        """End the runs under way. Their records are kept. A continued nightly run repeats them.
 
-        ``hurry`` ends them hard, and the kernel their QEMUs with them.
+        ``hurry`` sends SIGKILL at once; the kernel then kills their QEMUs.
         """
         self.ending = bool(self.running)
         for child in self.running:

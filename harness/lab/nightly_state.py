@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""One nightly run on disk: what was done already, so that an interrupted one continues where it stopped.
+"""One nightly run on disk: its completed runs, so that an interrupted one continues where it stopped.
 
 ::
 
     nightly/20261121/
-        state.jsonl      first what the nightly run is, then one line for every run that is over
+        state.jsonl      the header, then one line for every run that has ended
         plans/           the plan of each point of the matrix
         runs/            the run directories
         output/          what each 'harness run' printed
         now.json         what it is doing, while it is under way
         summary.txt  summary.json  junit.xml
 
-The state is only appended to; a last line that was cut by a crash is as if it had never been, and its run is done again.
-The file is locked while the nightly run is under way.
+The state is only appended to. A last line that a crash cut off is ignored, and its run is repeated. The file is locked
+while the nightly run is under way.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ MOST_RUNS = 1000
 
 
 class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a state: what the nightly run is. ``started`` is UTC, ISO 8601; ``host`` is where it was begun."""
+    """The first line of a state: the nightly run's identity. ``started`` is UTC, ISO 8601. ``host`` is the host where
+    it began."""
 
     format: int
     name: str = msgspec.field(name="night")
@@ -54,8 +55,9 @@ class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
 class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one cell: ``runs`` are its run directories, the last one counts. Times in seconds.
 
-    ``reason`` says why it does not hold, ``boot`` what it says about the next boot of its guest. A cell that is ``skipped``
-    was not tried, because its guest had not booted before. ``host`` is where it ran, "" for the host of the nightly run.
+    ``reason`` says why the cell does not hold, ``boot`` what it implies for the next boot of its guest. A ``skipped``
+    cell was not run, because its guest had failed to boot. ``host`` is where it ran, "" for the nightly run's own
+    host.
     """
 
     cell: str
@@ -71,7 +73,7 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def code(self) -> ExitCode:
-        """The exit code; INFRASTRUCTURE for one that the harness does not define."""
+        """The exit code; INFRASTRUCTURE if the number is not one of the harness's."""
         try:
             return ExitCode(self.exit_code)
         except ValueError:
@@ -79,9 +81,9 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class NightlyState:
-    """The state of one nightly run, open and locked. ``outcomes`` are those known so far, by cell.
+    """The state of one nightly run, open and locked. ``outcomes`` are the known ones, by cell.
 
-    ``out_of_time`` is why cells were left out, "" if none was for want of time.
+    ``out_of_time`` says why cells were left out, "" if none was left out for lack of time.
     """
 
     def __init__(
@@ -109,16 +111,16 @@ class NightlyState:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the state of the nightly run, {self.directory / STATE}: {error.strerror}",
-                hint="Free some disk space; the same command then continues where this stopped.",
+                hint="Free some disk space; the same command then continues from here.",
             ) from error
         self.outcomes[outcome.cell] = outcome
 
     def todo(self, matrix: Matrix) -> list[Cell]:
-        """Return the cells that are not over yet, in their order."""
+        """Return the cells that have not ended, in their order."""
         return [cell for cell in matrix.cells if cell.id not in self.outcomes]
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the state's lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -127,9 +129,9 @@ class NightlyState:
 def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlyState:
     """Open the nightly run called ``name``, or today's: continue an unfinished one, or begin a new one.
 
-    A nightly run continues if it is of the same matrix and not over. Without a name, one that is over or of another
-    matrix is followed by a second one of the day. Raises UsageError if the named nightly run is of another matrix, over
-    or in use by another process. Raises InfrastructureError if it cannot be made.
+    A nightly run continues if it has the same matrix and is unfinished. Without a name, a finished one or one of
+    another matrix is followed by a second one of the day. Raises UsageError if the named nightly run has another
+    matrix, is finished, or is in use by another process. Raises InfrastructureError if it cannot be made.
     """
     if name and not all(sign.isascii() and (sign.isalnum() or sign in "._-") for sign in name):
         raise UsageError(f"invalid --name {name!r}", hint="Use letters, digits, '.', '_' and '-' only.")
@@ -177,7 +179,7 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
             (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         for point, text in matrix.plans.items():
             write_private(directory / "plans" / f"{point}.toml", text)
-        # The state comes last: a nightly run without one was never begun.
+        # The state is written last: without one, the nightly run never began.
         descriptor = os.open(
             directory / STATE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
@@ -208,7 +210,7 @@ def _reopen(directory: Path) -> NightlyState:
             f"{file} is not the state of a nightly run: {error}",
             hint=f"Move {directory} away, or name another with --name.",
         ) from error
-    # A line that was cut must not run into the next one.
+    # A new line must not continue the one that was cut off.
     os.ftruncate(descriptor, whole)
     return NightlyState(directory, head, outcomes, descriptor)
 
@@ -225,13 +227,13 @@ def _lock(descriptor: int, directory: Path) -> None:
 
 
 def read_state(data: bytes) -> tuple[NightlyHeader, dict[str, CellOutcome], int]:
-    """Return what a state says, and how many of its bytes are whole lines that say something.
+    """Return the header and the outcomes of a state, and the length in bytes of its valid lines.
 
-    Raises ValueError if it does not begin like one. What comes behind a damaged line is not taken.
+    Raises ValueError if it does not begin with a header. Everything after a damaged line is ignored.
     """
     first, newline, _ = data.partition(b"\n")
     if not newline:
-        raise ValueError("it has no whole line")
+        raise ValueError("it has no complete line")
     try:
         head = msgspec.json.decode(first[:LONGEST_LINE], type=NightlyHeader)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -244,7 +246,7 @@ def read_state(data: bytes) -> tuple[NightlyHeader, dict[str, CellOutcome], int]
 
 
 def read_outcomes(data: bytes) -> tuple[list[CellOutcome], int]:
-    """Return the outcomes at the beginning of ``data``, and how many bytes they take. It ends before a damaged line."""
+    """Return the outcomes at the beginning of ``data``, and their length in bytes. A damaged line ends them."""
     outcomes: list[CellOutcome] = []
     whole = 0
     for line in data.splitlines(keepends=True):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One run of a nightly run as a process of its own: ``harness run``, so that its failure cannot end the others.
+"""One run of a nightly run as its own process, ``harness run``, so that its failure cannot end the others.
 
-It gets a session of its own, out of reach of the terminal's Ctrl-C, and the kernel sends it SIGTERM when the
-nightly run's process dies, however that dies. On SIGTERM it ends its guest first.
+It has its own session, so the terminal's Ctrl-C does not reach it. The kernel sends it SIGTERM when the nightly run's
+process dies for any reason. On SIGTERM it ends its guest first.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from harness.program import LEASH, start_program
 from harness.run.failure import BOOT_STAGES, BootFailure
 
 LARGEST_OUTPUT = 64 << 20
-"""Bytes of a child's document that are read; one has some hundred kilobytes."""
+"""The most bytes of a child's document that are read. A document has a few hundred kilobytes."""
 
 LAST_WORDS = 400
-"""Characters of a child's messages that make its reason when it left no document."""
+"""The most characters of a child's messages that become its reason if it left no document."""
 
 
 class _Verdict(msgspec.Struct):
@@ -45,7 +45,7 @@ class _Error(msgspec.Struct):
 
 
 class _Document(msgspec.Struct):
-    """What of the document of ``harness run --json`` is needed here."""
+    """The parts of ``harness run --json``'s document that are used here."""
 
     directory: str
     verdict: _Verdict
@@ -55,7 +55,7 @@ class _Document(msgspec.Struct):
 
 
 def command(matrix: Matrix, cell: Cell, directory: Path) -> list[str]:
-    """Return the command of one cell."""
+    """Return the command line of a cell."""
     plan, runs = directory / "plans" / f"{cell.point}.toml", directory / "runs"
     return [
         "run", str(plan), *matrix.options[cell.machine], "--runs", str(runs), "--seed", str(cell.seed), "--json",
@@ -63,12 +63,12 @@ def command(matrix: Matrix, cell: Cell, directory: Path) -> list[str]:
 
 
 def _written(path: Path) -> BinaryIO:
-    """Open a file that its owner alone may read, emptied. Raises OSError."""
+    """Open a file for its owner alone, emptied. Raises OSError."""
     return os.fdopen(open_private(path, os.O_WRONLY | os.O_TRUNC), "wb")
 
 
 class RunProcess:
-    """One attempt at a cell, started. ``number`` is 2 for the repetition of an attempt that left nothing behind."""
+    """One attempt at a cell, started. ``number`` is 2 for the repetition of an attempt that left no result."""
 
     def __init__(self, cell: Cell, words: list[str], directory: Path, *, number: int, seconds: float) -> None:
         self.cell = cell
@@ -92,7 +92,7 @@ class RunProcess:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot start a run of the nightly run: {error.strerror}",
-                hint=f"Is there room in {directory}?",
+                hint=f"Check the free space in {directory}.",
             ) from error
 
     def ask(self, number: signal.Signals) -> None:
@@ -110,18 +110,18 @@ class RunProcess:
         return status
 
     def outcome(self, status: int, machine: str) -> tuple[CellOutcome, bool]:
-        """Return the result, and whether to try again, because the attempt left no result.
+        """Return the result, and whether to repeat the attempt because it left none.
 
         ``machine`` names the machine of this cell (:attr:`Cell.machine`), for boots that fail.
         """
         seconds = round(time.monotonic() - self.began, 1)
         document = self._read()
-        # The document of an interrupted run says how far it came. That is not a result.
+        # The document of an interrupted run says how far it came. It is not a result.
         if document is None or status - 128 in ENDING:
             return self._without(status, seconds)
         error = document.error
         boot = None
-        # What one plan asked for in vain says nothing about the boots of others.
+        # A plan that asks for something impossible does not show whether other plans' guests boot.
         if error is not None and error.stage in BOOT_STAGES and document.failure_class != FailureClass.PLAN:
             boot = BootFailure(
                 guest=self.cell.guest,
@@ -153,9 +153,9 @@ class RunProcess:
             return None
 
     def _without(self, status: int, seconds: float) -> tuple[CellOutcome, bool]:
-        """A child without a result: a mistake of the plan is one; anything else is the infrastructure's.
+        """Return the result of a child without a document: PLAN after a usage error, else INFRASTRUCTURE.
 
-        What a signal ended that was not this process's keeps the signal's code, so that nobody takes it for a result.
+        A child that another process ended by a signal keeps the signal's code, so that it does not count as a result.
         """
         usage = status == ExitCode.USAGE
         code = ExitCode.USAGE if usage else ExitCode.INFRASTRUCTURE
@@ -164,7 +164,7 @@ class RunProcess:
             code = ExitCode(128 + number)
         why = self._last_words()
         if self.late:
-            why = f"the run did not end in time and was ended: {why}"
+            why = f"the run exceeded its time and was ended: {why}"
         elif status < 0:
             why = f"the run was killed by signal {-status}: {why}"
         elif not usage:
@@ -191,7 +191,7 @@ class RunProcess:
         return " ".join(said[-1:])[:LAST_WORDS]
 
     def _left(self) -> list[Path]:
-        """Return the run directories of a child that could not say which they are: those that its command made."""
+        """Return the run directories of a child without a document: those that its command made."""
         runs = (file.parent for file in sorted((self._directory / "runs").glob(f"*/{FACTS}")))
         return [
             run for run in runs if RunDirectory(run).brief().argv[1:] == self.words and not run.is_symlink()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The progress of runs that are under way, read from their run directories: each run's stage and plan operation.
 
-Nothing is asked of the run itself, so a run that hangs is shown too. Each look reads what the history grew by, within a bound.
+The run itself is not asked, so a run that hangs is shown too. Each look reads the new part of the history, up to a
+limit.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from harness.history.record import OperationProgress, Stage
 from harness.history.run_directory import FACTS, HISTORY, RunDirectory
 
 LARGEST_LOOK = 1 << 20
-"""Bytes of a history that one look reads. A run writes less in half a second; a larger rest is read by the next looks."""
+"""Bytes of a history that one look reads. A run writes less in half a second. The next looks read the rest of a larger
+part."""
 
 MARKS = (b'{"k":"stage"', b'{"k":"operation"')
-"""How the lines begin that are decoded. The tag is the first field of every record."""
+"""The first bytes of the lines that are decoded. The tag is the first field of every record."""
 
 
 class RunProgress:
-    """The progress of the run at ``directory``. ``stage`` is the innermost one that is under way, "" for none.
+    """The progress of the run at ``directory``. ``stage`` is the innermost stage under way, "" for none.
 
-    ``operation`` is the number of the plan operation that is under way or was the last one, 0 for none, and ``doing`` its name,
-    "" if it has ended.
+    ``operation`` is the number of the current or last plan operation, 0 for none. ``doing`` is its name, "" if it has
+    ended.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -40,17 +42,17 @@ class RunProgress:
 
     @property
     def stage(self) -> str:
-        """The stage that is under way."""
+        """The stage under way."""
         return self._stages[-1] if self._stages else ""
 
     def look(self) -> None:
-        """Read what is new in the history. A history that cannot be read says nothing new."""
+        """Read the new part of the history. A history that cannot be read changes nothing."""
         with contextlib.suppress(OSError):
             with open_regular(self.directory / HISTORY) as file:
                 file.seek(self._at)
                 data = file.read(LARGEST_LOOK)
             end = data.rfind(b"\n") + 1
-            # One line that is longer than a look is passed over.
+            # A line longer than a look is skipped.
             self._at += end or (len(data) if len(data) == LARGEST_LOOK else 0)
             for line in data[:end].splitlines():
                 if line.startswith(MARKS):
@@ -70,7 +72,7 @@ class RunProgress:
 
 
 class FollowedRuns:
-    """The runs in a directory of runs, found by the command that made them. Runs that are there already are ignored."""
+    """The runs in a directory of runs, found by their commands. Runs that existed before are ignored."""
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
@@ -80,7 +82,7 @@ class FollowedRuns:
     def look(self, commands: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], RunProgress]:
         """Return the progress of the newest run of each command, for those that have made their run directory."""
         wanted = set(commands)
-        # A command that is not under way may come again, with another run.
+        # A command that has ended may be started again, with another run.
         self._found = {command: found for command, found in self._found.items() if command in wanted}
         for name in self._names():
             if name in self._ignored or not (self._runs / name / FACTS).is_file():
@@ -95,7 +97,7 @@ class FollowedRuns:
 
     def _names(self) -> list[str]:
         try:
-            # "latest" and drafts of it are links.
+            # "latest" and its drafts are links.
             with os.scandir(self._runs) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
         except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The results of a nightly run: as text, JSON and JUnit XML, written again whenever it stops."""
+"""The results of a nightly run: as text, JSON and JUnit XML, rewritten whenever it stops."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from harness.run.judging import judge_run
 LONGEST_REASON = 300
 
 MOST_NAMED = 20
-"""Runs that were left out and are named; the document names them all."""
+"""The most left-out runs that the text names. The document names all."""
 
 WORDS = ("holds", "violated", "unknown", "plan", "infrastructure", "skipped")
 """The result of a cell in one word, in the order of the counts."""
 
 
 BLAMED = {ExitCode.USAGE: "plan", ExitCode.INFRASTRUCTURE: "infrastructure"}
-"""What is to blame for a cell without a verdict, by its exit code."""
+"""The cause of a cell without a verdict, by its exit code."""
 
 
 def word(outcome: CellOutcome) -> str:
@@ -44,9 +44,10 @@ def word(outcome: CellOutcome) -> str:
 
 
 def exit_code(state: NightlyState, *, left: int) -> ExitCode:
-    """Return the worst exit code of the runs; while runs are left, that of the signal which interrupted the nightly run.
+    """Return the worst exit code of the runs. While runs are left, return the code of the signal that interrupted the
+    nightly run.
 
-    Runs that were left out for want of time are no matter of the code; UNKNOWN if there was time for none.
+    Runs left out for lack of time do not affect the code. It is UNKNOWN if none had enough time.
     """
     if not state.outcomes and state.out_of_time:
         return ExitCode.UNKNOWN
@@ -56,7 +57,7 @@ def exit_code(state: NightlyState, *, left: int) -> ExitCode:
 
 
 def unsteady(state: NightlyState, matrix: Matrix) -> dict[str, Counter[str]]:
-    """Return the points of the matrix whose repetitions came to different ends."""
+    """Return the points of the matrix whose repetitions had different results."""
     found: dict[str, Counter[str]] = {}
     for cell in matrix.cells:
         outcome = state.outcomes.get(cell.id)
@@ -66,7 +67,7 @@ def unsteady(state: NightlyState, matrix: Matrix) -> dict[str, Counter[str]]:
 
 
 def lines(state: NightlyState, matrix: Matrix) -> list[str]:
-    """Return the summary for people: the counts, each cell that does not hold, and how to get at it."""
+    """Return the summary for people: the counts, each cell that does not hold, and the command that reproduces it."""
     outcomes = [state.outcomes[cell.id] for cell in matrix.cells if cell.id in state.outcomes]
     left = len(matrix.cells) - len(outcomes)
     counts = Counter(word(outcome) for outcome in outcomes)
@@ -91,7 +92,7 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
         if outcome.runs:
             text.append(f"  Reproduce: {invocation('repro', Path(outcome.runs[-1]))}")
     if flaky := unsteady(state, matrix):
-        text += ["", "Not the same every time:"]
+        text += ["", "Different results of one point:"]
         text += [
             f"  {point}: {', '.join(f'{name} {seen[name]}' for name in WORDS if seen[name])}"
             for point, seen in sorted(flaky.items())
@@ -107,11 +108,11 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
 
 
 VERSION = 1
-"""The version of the document for programs: that of all documents that commands print (docs/cli.md, JSON)."""
+"""The version of the JSON document: that of all documents that commands print (docs/cli.md, JSON)."""
 
 
 def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
-    """Return the summary for programs."""
+    """Return the summary as a JSON document."""
     outcomes = [state.outcomes[cell.id] for cell in matrix.cells if cell.id in state.outcomes]
     left = len(matrix.cells) - len(outcomes)
     return {
@@ -134,16 +135,16 @@ def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
 
 
 def junit(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> bytes:
-    """Return the nightly run as JUnit XML: what each run's verdict says, what was not run as skipped.
+    """Return the nightly run as JUnit XML: each run's verdict, and each cell that was not run as skipped.
 
-    Its root is called like the lab, its suites like the points of the matrix. ``everything`` adds the rules that had
-    nothing to judge.
+    The root has the lab's name, each suite the name of a matrix point. ``everything`` adds the rules that had nothing
+    to judge.
     """
     report = JUnit(matrix.document.name, everything=everything)
     for cell in matrix.cells:
         outcome = state.outcomes.get(cell.id)
         if outcome is None:
-            report.skip(cell.point, state.out_of_time or "the nightly run was interrupted before it")
+            report.skip(cell.point, state.out_of_time or "the nightly run was interrupted before this run")
         elif outcome.state == "skipped":
             report.skip(cell.point, outcome.reason)
         else:
@@ -154,7 +155,8 @@ def junit(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> b
 
 
 def _judged(cell: Cell, outcome: CellOutcome) -> Judged:
-    """Judge the run of a cell that is over; what the nightly run knows of its end, a killed run does not know itself."""
+    """Judge the run of a cell that has ended. A killed run does not record its end itself, so the nightly run's reason
+    is added."""
     path = Path(outcome.runs[-1]) if outcome.runs else Path(cell.id)
     judged = judge_run(path) if outcome.runs else None
     if judged is None or judged.verdict is None:
@@ -176,9 +178,9 @@ def _judged(cell: Cell, outcome: CellOutcome) -> Judged:
 
 
 def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> None:
-    """Write all three beside the state. Raises InfrastructureError if they cannot be.
+    """Write all three beside the state. Raises InfrastructureError if one cannot be written.
 
-    ``everything`` is what :func:`junit` takes.
+    ``everything`` is a parameter of :func:`junit`.
     """
     try:
         write_private(state.directory / "summary.txt", "".join(f"{line}\n" for line in lines(state, matrix)))

@@ -141,9 +141,9 @@ def test_a_cell_that_would_not_end_in_time_is_left_out(
     assert (["twin.bad.default.veto.1"], ["twin.bad.default.reset.1"], True, True, True) == (
         [run["cell"] for run in document["runs"]],
         document["left_out"],
-        document["out_of_time"].startswith("no time for it until "),
-        "1 runs were left out: no time for it until" in text,
-        "1 left out: no time for it until" in morning,
+        document["out_of_time"].startswith("not enough time before "),
+        "1 runs were left out: not enough time before" in text,
+        "1 left out: not enough time before" in morning,
     )
     assert 0 == main([*words, "--dry-run", "--until", "23h"])
     planned = json.loads(capsys.readouterr().out)["cells"]
