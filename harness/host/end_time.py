@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An end time as people say it: a time of day, a span from now on, or a date with a time."""
+"""An end time as people write it: a time of day, a span from now on, or a date with a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _DAY = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 def read_end_time(said: str, *, what: str, now: float) -> float:
     """Return an end time in seconds since the epoch. ``what`` names its place in messages. ``now`` is in seconds since the epoch.
 
-    A time of day is the next one on this host's clock: tomorrow's if today's is over. A date with a time is in this host's time
-    zone unless it says its own. Raises UsageError for a text that is not an end time, and for a time in the past.
+    A time of day is the next one on this host's clock: tomorrow's if today's has passed. A date with a time is in this
+    host's time zone unless it names another. Raises UsageError for a text that is not an end time, and for a time in
+    the past.
     """
     text = said.strip()[:100]
     if clock := _CLOCK.fullmatch(text):
@@ -35,14 +36,14 @@ def read_end_time(said: str, *, what: str, now: float) -> float:
     else:
         end = _date(text, what)
     if end <= now:
-        raise UsageError(f"{what}: {text!r} is over already", hint=EXAMPLES)
+        raise UsageError(f"{what}: {text!r} has already passed", hint=EXAMPLES)
     return end
 
 
 def _date(text: str, what: str) -> float:
     try:
         if _DAY.fullmatch(text):
-            raise ValueError("a day alone says no time")
+            raise ValueError("a day needs a time")
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         why = f": {error}" if _DAY.fullmatch(text) else ""
@@ -50,7 +51,7 @@ def _date(text: str, what: str) -> float:
 
 
 def shown(at: float) -> str:
-    """Return a moment as people read it on this host's clock: the time of day, and the day with it unless it is today."""
+    """Return a moment as people read it on this host's clock: the time of day, with the day unless it is today."""
     try:
         then, today = datetime.fromtimestamp(at), datetime.now()
     except (ValueError, OverflowError, OSError):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The file of a reservation, which lies among the leases: what it says, and until when it counts.
+"""The file of a reservation, in the directory of leases: its contents, and the time until which it counts.
 
-Nobody holds a reservation open: it counts until the time that it says, however long ago its maker's process ended. Its owner is
-whom the kernel says. What others write there is not trusted: no link is followed, only small regular files are read, and one that
-claims more than :data:`LONGEST` from now on counts for nothing.
+No process holds a reservation open. It counts until its end time, even if its maker's process has ended. Its owner is
+the file's owner. The contents are not trusted: no link is followed, and only small regular files are read. A claim of
+more than :data:`LONGEST` from now on does not count.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from harness.history.json_file import read_open
 RESERVATION = re.compile(r"[0-9a-f]{16}\.reservation")
 
 LONGEST = 7 * 86_400
-"""Seconds that a reservation may last, from now on. Who needs a host for longer says so again."""
+"""The longest reservation in seconds from now on. A user who needs the host for longer reserves it again."""
 
 LONGEST_WHY = 200
-"""Characters of a reason."""
+"""The most characters of a reason."""
 
 LARGEST_FILE = 2048
 
 
 class ReservationClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reservation's file says: ``until`` in seconds since the epoch, and ``why``, for people."""
+    """The contents of a reservation's file: ``until`` in seconds since the epoch, and ``why``, for people."""
 
     until: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
     why: Annotated[str, msgspec.Meta(max_length=LONGEST_WHY)]
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """A reservation; ``uid`` is the owner of its file, as the kernel says."""
+    """A reservation. ``uid`` is the owner of its file, as the kernel reports it."""
 
     name: str
     uid: int
@@ -69,12 +69,12 @@ def create(folder: int, claim: ReservationClaim) -> str:
 def read(folder: int, name: str) -> Reservation | None:
     """Return the reservation of that name in a directory, None if the file is not a reservation.
 
-    :func:`counts` says whether it is over.
+    :func:`counts` says whether it has ended.
     """
     if not RESERVATION.fullmatch(name):
         return None
     try:
-        # What lies there may be a FIFO or a link: that must not be waited for or followed.
+        # The file may be a FIFO or a link. Opening it must not block or follow the link.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return None
@@ -91,5 +91,5 @@ def read(folder: int, name: str) -> Reservation | None:
 
 
 def counts(each: Reservation | None) -> bool:
-    """Tell whether a reservation counts now."""
+    """Return whether a reservation counts now."""
     return each is not None and each.claim.until > time.time()

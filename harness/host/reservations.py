@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reservations: which user has this host until when, and why. Nightly runs start nothing on a reserved host.
 
-A reservation does not stop other commands: a user can start any run, and sees a note about another user's reservation.
+A reservation does not stop other commands. A user can start any run, and sees a note about another user's reservation.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from harness.host.reservation_file import LONGEST, LONGEST_WHY, Reservation, Res
 from harness.invocation import invocation
 
 MOST_OWN = 16
-"""Reservations that one user may have of a host at once."""
+"""The most reservations of a host that one user can have at once."""
 
 
 class Reservations:
-    """All reservations of this host, among its leases; by default in the directory that counts for this user."""
+    """All reservations of this host, in the directory of leases. The default directory is the one that counts for this
+    user."""
 
     def __init__(self, directory: LeaseDirectory | Path | None = None) -> None:
         if isinstance(directory, Path):
@@ -31,7 +32,7 @@ class Reservations:
         self.place = directory or lease_directory(os.environ)
 
     def current(self) -> list[Reservation]:
-        """Return those that count now, the one that lasts longest first. Raises InfrastructureError."""
+        """Return the reservations that count now, the longest first. Raises InfrastructureError."""
         if not self.place.exists():
             return []
         with self._opened() as folder:
@@ -40,12 +41,13 @@ class Reservations:
     def make(self, *, until: float, why: str, now: float) -> Reservation:
         """Reserve the host for this user. Times are in seconds since the epoch.
 
-        Raises UsageError for an end time too far off and for an invalid reason; InfrastructureError if it cannot be written.
+        Raises UsageError for an end time that is too late, or an invalid reason. Raises InfrastructureError if it
+        cannot be written.
         """
         if until - now > LONGEST:
             raise UsageError(
                 f"a reservation lasts {LONGEST // 86_400} days at most: {shown(until)} is later",
-                hint="Reserve the host again when that time is over.",
+                hint="Reserve the host again after that time.",
             )
         if not why.strip() or len(why) > LONGEST_WHY or not why.isprintable():
             raise UsageError(
@@ -56,14 +58,14 @@ class Reservations:
         with self._opened() as folder:
             if sum(each.uid == os.geteuid() for each in self._current(folder)) >= MOST_OWN:
                 raise UsageError(
-                    f"you have {MOST_OWN} reservations of this host already",
-                    hint=f"Give them up: {invocation('reserve', '--release')}",
+                    f"you already have {MOST_OWN} reservations of this host",
+                    hint=f"Release them: {invocation('reserve', '--release')}",
                 )
             self._remove_over(folder)
             return Reservation(name=reservation_file.create(folder, claim), uid=os.geteuid(), claim=claim)
 
     def release(self) -> list[Reservation]:
-        """Give up this user's reservations, as root those of all users; return them. Raises InfrastructureError."""
+        """Release this user's reservations, as root those of all users. Return them. Raises InfrastructureError."""
         if not self.place.exists():
             return []
         root = os.geteuid() == 0
@@ -85,7 +87,7 @@ class Reservations:
         return sorted(found, key=lambda each: (-each.claim.until, each.name))
 
     def _remove_over(self, folder: int) -> None:
-        """Remove this user's reservations that are over."""
+        """Remove this user's reservations that have ended."""
         for each in self._all(folder):
             if each.uid == os.geteuid() and not reservation_file.counts(each):
                 with contextlib.suppress(OSError):
@@ -95,20 +97,20 @@ class Reservations:
         return self.place.opened(
             lambda error: InfrastructureError(
                 f"cannot use the reservations in {self.place.path}: {error.strerror}",
-                hint="They lie among the leases; harness doctor says what is wrong with those.",
+                hint="They are kept with the leases. Run 'harness doctor' to check those.",
             )
         )
 
 
 def described(each: Reservation) -> str:
-    """Return a reservation in one line."""
+    """Return a reservation as one line."""
     return f"reserved by {user_name(each.uid)} until {shown(each.claim.until)}: {each.claim.why}"
 
 
 def why_reserved(place: LeaseDirectory) -> str:
-    """Return the reservation that lasts longest, in one line, "" for none.
+    """Return the longest reservation as one line, "" for none.
 
-    Where leases cannot be used, nobody has reserved anything; machines say what is wrong there.
+    Where leases cannot be used, there are no reservations. Starting a machine reports what is wrong there.
     """
     try:
         found = Reservations(place).current()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The result store: a database that indexes run directories and nightly runs, and the questions it answers."""
+"""The result store: a database that indexes run directories and nightly runs, and the queries that it answers."""

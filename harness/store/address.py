@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Where the result store is: a file of SQLite, or a database of PostgreSQL without its password.
+"""The address of the result store: a file of SQLite, or a database of PostgreSQL without its password.
 
-The address comes from :data:`VARIABLE`, else from ``[store] url`` of a ``lab.toml``, else it is the file
-:data:`FILE` where nightly runs are kept.
+The address comes from :data:`VARIABLE`, else from ``[store] url`` of a ``lab.toml``. The default is the file
+:data:`FILE` beside the nightly runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VARIABLE = "HOTPLUG_HARNESS_STORE"
 """Environment variable with the address of the store."""
 
 FILE = "results.sqlite"
-"""The name of the store's file where nightly runs are kept."""
+"""The name of the store's file beside the nightly runs."""
 
 EXAMPLES = "sqlite:///nightly/results.sqlite, postgresql:///lab?host=/run/postgresql, postgresql://lab@db.example.org/lab"
 
@@ -30,7 +30,7 @@ LOGIN_HINT = (
 
 
 class StoreAddress(msgspec.Struct, frozen=True):
-    """``url`` is what SQLAlchemy opens; ``file`` is SQLite's file, None for a server."""
+    """``url`` is the URL that SQLAlchemy opens. ``file`` is SQLite's file, None for a server."""
 
     url: str
     file: Path | None = None
@@ -52,14 +52,15 @@ def store_address(into: Path, said: str = "", *, base: Path | None = None) -> St
 
 
 def read_address(text: str, *, what: str, base: Path | None = None) -> StoreAddress:
-    """Read an address. ``what`` names its place in messages. Raises UsageError; the message never has a password in it."""
+    """Parse an address. ``what`` names its place in messages. Raises UsageError, whose message never contains a
+    password."""
     try:
         parts = urlsplit(text)
         words = {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
         secret = parts.password is not None or words & {"password", "sslpassword"}
         port = parts.port
     except ValueError as error:
-        # The text itself may have a password in it.
+        # The text itself may contain a password.
         raise UsageError(f"{what}: not an address of a store", hint=f"For example {EXAMPLES}") from error
     if secret:
         raise UsageError(f"{what}: an address of a store must not have a password in it", hint=LOGIN_HINT)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The store's database: opened, brought to this form by its migrations, and its errors told in words.
+"""The store's database: opens it, migrates it to the current format, and explains its errors.
 
-One transaction writes at a time: SQLite's by ``BEGIN IMMEDIATE``, PostgreSQL's by an advisory lock. What a transaction wrote
-is there as a whole or not at all, so whatever ends it early loses nothing: run directories are the truth.
+One transaction writes at a time: SQLite's by ``BEGIN IMMEDIATE``, PostgreSQL's by an advisory lock. A transaction is
+written as a whole or not at all. An interrupted one loses nothing, because the run directories are the primary data.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 WAIT_S = 20
-"""Seconds that a locked database, or a server, is waited for."""
+"""Seconds to wait for a locked database, or for a server."""
 
 STATEMENT_S = 600
-"""Seconds after which PostgreSQL ends a statement of this program."""
+"""Seconds after which PostgreSQL cancels a statement of this program."""
 
 LOCK = 0x68_70_68_73
-"""The advisory lock of PostgreSQL that the writer holds."""
+"""The writer's advisory lock in PostgreSQL."""
 
 KEPT = "Nothing is lost: the run directories have it all, and"
 
@@ -44,12 +44,12 @@ class Database:
 
     @classmethod
     def open(cls, address: StoreAddress, *, make: bool = False, wait: float = 0) -> Self:
-        """Open a store; ``make`` makes it and brings it to this form, otherwise it is only read.
+        """Open a store. With ``make``, create it and migrate it to the current format; otherwise only read it.
 
-        A locked database, or a server, is waited for ``wait`` seconds, :data:`WAIT_S` if that is 0.
+        Wait ``wait`` seconds for a locked database, or for a server: :data:`WAIT_S` if that is 0.
 
-        Raises MissingPart without the extra, UsageError if there is no store, if it is of a newer harness or of another
-        program, and InfrastructureError for what the machine or the server refuses.
+        Raises MissingPart without the extra. Raises UsageError if there is no store, or if it belongs to a newer
+        harness or another program. Raises InfrastructureError for an error of the machine or the server.
         """
         try:
             import alembic  # noqa: F401
@@ -60,7 +60,7 @@ class Database:
             if not make:
                 raise UsageError(
                     f"there is no result store at {address}",
-                    hint=f"Nightly runs make it; for those that are over: {invocation('store', 'load', 'nightly')}",
+                    hint=f"Nightly runs make it. To load earlier ones: {invocation('store', 'load', 'nightly')}",
                 )
             try:
                 address.file.parent.mkdir(parents=True, exist_ok=True)
@@ -87,29 +87,31 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """End its connections."""
+        """Close its connections."""
         self._engine.dispose()
 
     def _keep_log(self) -> None:
-        """Let SQLite write ahead, so that readers do not wait. It changes the file: only a store of this form is changed."""
+        """Switch to write-ahead logging, so that readers do not wait. It changes the file, so only a store of the
+        current format is switched."""
         if self.address.file is None:
             return
         with told(self.address), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, sqlite3.Connection)
-            # While another process uses the file, it stays as it is: readers wait then, and nothing is lost.
+            # While another process uses the file, the mode stays: readers then wait, and nothing is lost.
             with contextlib.suppress(sqlite3.OperationalError):
                 raw.execute("PRAGMA journal_mode = WAL")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees the store as it is now. Raises InfrastructureError."""
+        """Give a connection that reads the store's current contents. Raises InfrastructureError."""
         with told(self.address), self._engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection whose writes are all done, or none if the block raises. Raises InfrastructureError."""
+        """Give a connection whose writes are committed together, or rolled back if the block raises. Raises
+        InfrastructureError."""
         from sqlalchemy import text
 
         with told(self.address), self._engine.connect() as connection:
@@ -161,7 +163,7 @@ def _engine(address: StoreAddress, *, make: bool, wait: float) -> Engine:
 
 
 def _connect(file: Path, *, make: bool, wait: float) -> sqlite3.Connection:
-    """Open SQLite's file; one that is only read may lie where nothing can be written."""
+    """Open SQLite's file. A file that is only read can be on a read-only file system."""
     name = file.absolute().as_uri()
     modes = ["rw"] if make else ["ro", "ro&immutable=1"]
     for mode in modes:
@@ -177,7 +179,7 @@ def _connect(file: Path, *, make: bool, wait: float) -> sqlite3.Connection:
         except sqlite3.Error as error:
             if opened is not None:
                 opened.close()
-            # A log beside it means that the file alone is not the store.
+            # A log beside the file means that the file alone is not the whole store.
             beside = file.with_name(f"{file.name}-wal")
             if mode == modes[-1] or not _cannot_open(error) or beside.exists():
                 raise
@@ -192,7 +194,7 @@ def _cannot_open(error: sqlite3.Error) -> bool:
 
 
 def _check(connection: Connection, address: StoreAddress, *, make: bool) -> None:
-    """Bring the store to this form, or refuse what is not a store of this form."""
+    """Migrate the store to the current format. Refuse a database that is not a store, or one of a newer harness."""
     from sqlalchemy import inspect, text
 
     from harness.store.models import FORMAT, PROGRAM
@@ -218,12 +220,12 @@ def _check(connection: Connection, address: StoreAddress, *, make: bool) -> None
     elif not tables:
         raise UsageError(
             f"there is no result store at {address}: the database is empty",
-            hint=f"Load nightly runs that are over: {invocation('store', 'load', 'nightly')}",
+            hint=f"Load earlier nightly runs: {invocation('store', 'load', 'nightly')}",
         )
     elif said["format"] != FORMAT:
         raise UsageError(
             f"{address} is a result store of an older harness",
-            hint=f"Bring it to this form: {invocation('store', 'load', 'nightly')}",
+            hint=f"Migrate it: {invocation('store', 'load', 'nightly')}",
         )
 
 
@@ -239,7 +241,7 @@ def _migrate(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def told(address: StoreAddress) -> Iterator[None]:
-    """Turn an error of the database into an InfrastructureError that says what to do."""
+    """Raise an error of the database as an InfrastructureError with a hint."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     try:
@@ -258,8 +260,14 @@ SQLITE = {
     "SQLITE_BUSY": ("is locked by another process", "Wait for it, and try again."),
     "SQLITE_LOCKED": ("is locked by another process", "Wait for it, and try again."),
     "SQLITE_FULL": ("has no room: its disk is full", f"Free some disk space. {KEPT} can be loaded then."),
-    "SQLITE_READONLY": ("cannot be written", "Give a writable file; history can be asked of this one."),
-    "SQLITE_CANTOPEN": ("cannot be opened", "Is it yours, and may you write its directory?"),
+    "SQLITE_READONLY": (
+        "cannot be written",
+        "Give a writable file. 'harness history' can still read this one.",
+    ),
+    "SQLITE_CANTOPEN": (
+        "cannot be opened",
+        "Check the owner of the file and the permissions of its directory.",
+    ),
     "SQLITE_NOTADB": ("is not a database of SQLite", "Give the store a file of its own."),
     "SQLITE_CORRUPT": ("is damaged", f"Move the file away. {KEPT} can be loaded into a new one."),
     "SQLITE_IOERR": ("cannot be read or written: the disk failed", f"{KEPT} can be loaded again."),
@@ -267,17 +275,17 @@ SQLITE = {
 
 POSTGRESQL = {
     "53100": ("has no room: the server's disk is full", f"{KEPT} can be loaded later."),
-    "28": ("does not let this user in", LOGIN_HINT),
+    "28": ("refuses this user", LOGIN_HINT),
     "3D": ("does not exist", "Make the database first: createdb NAME"),
-    "42501": ("does not let this user do that", "Its owner must grant the right."),
+    "42501": ("does not permit this user to do that", "The database's owner must grant the right."),
     "25006": (
         "cannot be written",
-        "It is a standby, or this user only reads. Give the address of the primary.",
+        "The server is a standby, or this user can only read. Give the address of the primary.",
     ),
     "55P03": ("is locked by another process", "Wait for it, and try again."),
     "57014": ("took too long to answer", f"A statement is ended after {STATEMENT_S} s."),
 }
-"""What SQLSTATEs mean, by their beginning (PostgreSQL: appendix A, error codes)."""
+"""The meaning of SQLSTATEs, by their first characters (PostgreSQL: appendix A, error codes)."""
 
 
 CONNECTING = (
@@ -287,7 +295,7 @@ CONNECTING = (
     ('role "', "28"),
     ("pg_hba.conf", "28"),
 )
-"""What a server says in English to a connection that it refuses; libpq hands no SQLSTATE over for those."""
+"""Parts of a server's English messages to a connection that it refuses. libpq reports no SQLSTATE for those."""
 
 
 def _told(address: StoreAddress, error: object) -> InfrastructureError:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Loads runs into the store. A run that is loaded twice is one run; one whose directory has changed replaces what was there.
+"""Loads runs into the store. A run that is loaded twice counts once. A run whose directory has changed is replaced.
 
-Runs are read outside of any transaction and written in portions, each in one, so that other processes wait for a moment only.
+Runs are read outside any transaction and written in portions, one transaction each, so that other processes wait only
+briefly.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from harness.store.database import Database
 
 PORTION = 100
-"""Runs that are written in one transaction."""
+"""The number of runs written in one transaction."""
 
 MOST_RULES, MOST_OBSERVED, MOST_FILES = 1000, 300, 200
-"""Rows of one run that are stored; a run of the harness has fewer, a forged one may have any number."""
+"""The most rows of one run that are stored. A run of the harness has fewer; a forged one can have any number."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class LoadReport(msgspec.Struct, kw_only=True):
-    """What a load did: runs that are new, that have changed, that were there already, and that cannot be read."""
+    """The result of a load: the numbers of new, changed and known runs, and the runs that cannot be read."""
 
     added: int = 0
     changed: int = 0
@@ -51,9 +52,9 @@ Looked = Callable[[int], None]
 
 
 def load(store: Database, runs: Iterable[RunSource], *, told: Looked = lambda _: None) -> LoadReport:
-    """Load runs. ``told`` hears how many were looked at, after each portion. Raises InfrastructureError.
+    """Load runs. ``told`` is called with the number of processed runs after each portion. Raises InfrastructureError.
 
-    What was written before an error stays; loading again goes on from there.
+    Runs written before an error remain. Loading again continues from there.
     """
     report = LoadReport()
     looked = 0
@@ -87,14 +88,14 @@ def _portions(runs: Iterable[RunSource]) -> Iterable[tuple[RunSource, ...]]:
 
 
 def read_source(source: RunSource, known: str) -> RecordedRun | str | None:
-    """Return the run, the digest of a cell without a run directory, or None if the store has what ``known`` is the digest of.
+    """Return the run, or the digest of a cell without a run directory. Return None if its digest is ``known``.
 
     Raises UsageError for a run that cannot be read.
     """
     if source.path is not None:
         return read_run(source.path, known=known, told=source.told)
     digest = hashlib.sha256(source.told).hexdigest()
-    # A run whose directory was removed since keeps what is known of it.
+    # A run whose directory has been removed keeps its rows.
     return None if known else digest
 
 
@@ -110,7 +111,7 @@ def _digests(connection: Connection, names: list[str]) -> dict[str, str]:
 def write_portion(
     connection: Connection, found: list[tuple[RunSource, RecordedRun | str]], report: LoadReport
 ) -> None:
-    """Write some runs in the transaction of ``connection``, in place of what the store has of them."""
+    """Write runs in the transaction of ``connection``, in place of their rows in the store."""
     from sqlalchemy import delete, insert, select, update
 
     from harness.store.models import (
@@ -137,7 +138,7 @@ def write_portion(
         )
     }
     for name, digest in old.items():
-        # Another process may have loaded it meanwhile, or its directory has another name.
+        # Another process may have loaded it since, or its directory has another name.
         if rows[name]["digest"] == digest:
             del rows[name]
             report.same += 1
@@ -201,7 +202,7 @@ class _Parts(msgspec.Struct):
 
 
 def _row(ids: _Ids, source: RunSource, read: RecordedRun | str) -> tuple[dict[str, Any], _Parts]:
-    """Return the row of a run in the table of runs, and the parts of it that other tables keep."""
+    """Return a run's row in the table of runs, and its parts in the other tables."""
     recorded = read if isinstance(read, RecordedRun) else None
     verdict = recorded.verdict if recorded is not None else None
     outcome, night = source.outcome, source.night
@@ -281,7 +282,7 @@ def _row(ids: _Ids, source: RunSource, read: RecordedRun | str) -> tuple[dict[st
 
 
 def _speaks(rule: RuleVerdict) -> bool:
-    """Tell whether a rule had something to say: it judged something, or it is violated or unknown."""
+    """Return whether a rule has a result: it judged something, or it is violated or unknown."""
     return rule.exercised > 0 or rule.verdict in (Verdict.VIOLATED, Verdict.UNKNOWN)
 
 
@@ -306,12 +307,13 @@ def _observed(ids: _Ids, observations: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _small(number: int) -> int:
-    """Return a number that both databases take as an integer of 32 bits."""
+    """Return a number within the range of a 32-bit integer, which both databases accept."""
     return max(0, min(number, (1 << 31) - 1))
 
 
 class _Ids:
-    """The numbers of hosts, builds, points, rules, nightly runs and incidents, made when they are first needed."""
+    """The numbers of hosts, builds, points, rules, nightly runs and incidents. A number is assigned when it is first
+    needed."""
 
     def __init__(self, connection: Connection) -> None:
         from harness.store import models

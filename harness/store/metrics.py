@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A nightly run as metrics in Prometheus' text format 0.0.4, for the textfile collector of node_exporter.
 
-Only numbers, and words of this program and of the lab's own file: nothing that a guest chose. The file has the mode 0644, because
-node_exporter runs as another user, and it is replaced as a whole.
+They contain only numbers and words of this program and the lab's own file, never text from a guest. The file has the
+mode 0644, because node_exporter runs as another user. It is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX = "hotplug_harness_nightly"
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A gauge: its name, what it means, and its values by one more label, ("", "") for none."""
+    """A gauge: its name, its meaning, and its values by one more label, ("", "") for none."""
 
     name: str
     meaning: str
@@ -34,7 +34,8 @@ class Metric(msgspec.Struct, frozen=True):
 def metrics(
     state: NightlyState, matrix: Matrix, found: NightlyComparison | None, *, now: float
 ) -> list[Metric]:
-    """Return the metrics of a nightly run that is over; those of incidents only if the store knows it. ``now`` in seconds."""
+    """Return the metrics of a finished nightly run. Those of incidents are included only if the store has it. ``now``
+    is in seconds."""
     outcomes = [state.outcomes[cell.id] for cell in matrix.cells if cell.id in state.outcomes]
     words = [word(outcome) for outcome in outcomes]
     none = ("", "")
@@ -42,7 +43,7 @@ def metrics(
     every = [
         Metric("runs", "Runs by their result.", {("result", name): words.count(name) for name in WORDS}),
         Metric("runs_planned", "Runs of the matrix.", {none: len(matrix.cells)}),
-        Metric("runs_left", "Runs that are not over.", {none: left}),
+        Metric("runs_left", "Runs that have not ended.", {none: left}),
         Metric(
             "runs_seconds",
             "Seconds that all runs took together.",
@@ -50,22 +51,22 @@ def metrics(
         ),
         Metric(
             "unsteady_points",
-            "Points whose repetitions came to different ends.",
+            "Points whose repetitions had different results.",
             {none: len(unsteady(state, matrix))},
         ),
         Metric(
-            "exit_code", "The exit code: that of the worst run.", {none: int(exit_code(state, left=left))}
+            "exit_code", "The exit code, that of the worst run.", {none: int(exit_code(state, left=left))}
         ),
         Metric("end_timestamp_seconds", "When it ended, in seconds since the epoch.", {none: round(now, 3)}),
     ]
     if found is not None:
         incidents = {("sort", sort): float(len(getattr(found, sort))) for sort in SORTS}
-        every.append(Metric("incidents", "Incidents beside the nightly run before.", incidents))
+        every.append(Metric("incidents", "Incidents compared with the previous nightly run.", incidents))
     return every
 
 
 def text(found: list[Metric], lab: str) -> str:
-    """Return metrics in the text format. ``lab`` is a label of each: letters, digits, '-' and '_' by its type."""
+    """Return metrics in the text format. ``lab`` is a label of each. Its type permits letters, digits, '-' and '_'."""
     lines = []
     for metric in found:
         name = f"{PREFIX}_{metric.name}"
@@ -77,8 +78,8 @@ def text(found: list[Metric], lab: str) -> str:
 
 
 def write_metrics(file: Path, words: str) -> None:
-    """Write the file, whole or not at all, readable by everybody. Raises InfrastructureError."""
-    # The collector reads files whose names end in .prom: not this one.
+    """Write the file atomically, readable by everybody. Raises InfrastructureError."""
+    # The collector reads only files whose names end in .prom, so not this one.
     fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}.new")
     try:
         descriptor = os.open(
@@ -95,5 +96,5 @@ def write_metrics(file: Path, words: str) -> None:
     except OSError as error:
         raise InfrastructureError(
             f"cannot write the metrics to {file}: {error.strerror}",
-            hint="node_exporter names its directory with --collector.textfile.directory; you must be able to write it.",
+            hint="Give a file in node_exporter's --collector.textfile.directory, and make that directory writable.",
         ) from error

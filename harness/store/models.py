@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The tables of the result store. ``migrations/`` makes them; ``tests/store/`` compares the two.
+"""The tables of the result store. ``migrations/`` creates them. A test in ``tests/store/`` compares the two.
 
-Times ``at`` are seconds since the epoch, UTC. Texts that a guest may have chosen are bounded by :func:`text` and hold no
-null character, which PostgreSQL does not take.
+Times ``at`` are seconds since the epoch, UTC. Texts that a guest may have chosen are limited by :func:`text`. They
+contain no null character, because PostgreSQL refuses it.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Te
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 PROGRAM, FORMAT = "hotplug-harness", "2"
-"""What the table ``meta`` says of a store: whose it is, and its form. A newer form has a greater number."""
+"""The contents of the table ``meta``: the store's program, and its format. A newer format has a greater number."""
 
 LONGEST = 1000
-"""Characters of one text that are stored."""
+"""The most characters of one text that are stored."""
 
 
 def text(value: object, limit: int = LONGEST) -> str:
-    """Return a text that both databases take: without null characters and lone surrogates, and of bounded length."""
+    """Return a text that both databases accept: without null characters and lone surrogates, and of limited length."""
     said = str(value)[:limit].replace("\0", "\ufffd")
     return said.encode("utf-8", "replace").decode()
 
 
 class Base(DeclarativeBase):
-    """The base of all tables."""
+    """The base class of all tables."""
 
 
 class StoredMeta(Base):
-    """What the store says of itself: ``program`` and ``format``."""
+    """The store's own description: ``program`` and ``format``."""
 
     __tablename__ = "meta"
     key: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -36,7 +36,7 @@ class StoredMeta(Base):
 
 
 class StoredHost(Base):
-    """A host of the lab; "" where it is not known."""
+    """A host of the lab, "" where it is unknown."""
 
     __tablename__ = "host"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -44,7 +44,7 @@ class StoredHost(Base):
 
 
 class StoredBuild(Base):
-    """What was tested: the guest and its build, the QEMU build, and the driver's digest."""
+    """The tested build: the guest and its version, the QEMU build, and the driver's digest."""
 
     __tablename__ = "build"
     __table_args__ = (UniqueConstraint("guest", "guest_build", "qemu_build", "driver_digest"),)
@@ -56,7 +56,8 @@ class StoredBuild(Base):
 
 
 class StoredPoint(Base):
-    """A point of the matrix, ``GUEST.QEMU.TOPOLOGY.PLAN``; "-" stands for what a run outside of nightly runs has none of."""
+    """A point of the matrix, ``GUEST.QEMU.TOPOLOGY.PLAN``. "-" stands for a part that a run outside of nightly runs
+    lacks."""
 
     __tablename__ = "point"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -68,7 +69,7 @@ class StoredPoint(Base):
 
 
 class StoredRule(Base):
-    """A rule of the contract, as the last run that was loaded knew it."""
+    """A rule of the contract, as described by the last run loaded."""
 
     __tablename__ = "rule"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -77,7 +78,7 @@ class StoredRule(Base):
 
 
 class StoredNightly(Base):
-    """A nightly run. ``cells`` were planned; what is over of them is in ``run``."""
+    """A nightly run. ``cells`` were planned. The table ``run`` has those that have ended."""
 
     __tablename__ = "nightly"
     __table_args__ = (UniqueConstraint("lab", "name", "at"), Index("ix_nightly_time", "at"))
@@ -92,12 +93,12 @@ class StoredNightly(Base):
 
 
 class StoredRun(Base):
-    """One run, or a cell of a nightly run that left no run directory (``directory`` is "" then).
+    """One run, or a cell of a nightly run that left no run directory (``directory`` is then "").
 
-    ``digest`` is that of what was read: a directory that has changed is read again. ``word`` is its result: holds,
-    violated, unknown, plan, infrastructure or skipped. ``counted`` is false for a first attempt that was tried again.
-    ``holds`` to ``not_applicable`` count its rules. ``fault`` is the injected fault. ``removed`` is when its directory was removed
-    on purpose, 0 if it was not.
+    ``digest`` is that of the files read: a directory that has changed is read again. ``word`` is its result: holds,
+    violated, unknown, plan, infrastructure or skipped. ``counted`` is false for a first attempt that was repeated.
+    ``holds`` to ``not_applicable`` count its rules. ``fault`` is the injected fault. ``removed`` is when retention
+    removed its directory, 0 if it did not.
     """
 
     __tablename__ = "run"
@@ -135,7 +136,8 @@ class StoredRun(Base):
 
 
 class StoredVerdict(Base):
-    """The verdict of a rule that had something to say in a run. ``build_id`` and ``at`` are the run's, for the indexes."""
+    """The verdict of a rule that had a result in a run. ``build_id`` and ``at`` are copies of the run's, for the
+    indexes."""
 
     __tablename__ = "rule_verdict"
     __table_args__ = (
@@ -153,7 +155,7 @@ class StoredVerdict(Base):
 
 
 class StoredIncident(Base):
-    """One failure signature over all runs (:mod:`harness.store.signature`)."""
+    """A failure signature over all runs (:mod:`harness.store.signature`)."""
 
     __tablename__ = "incident"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -164,7 +166,7 @@ class StoredIncident(Base):
 
 
 class StoredFailure(Base):
-    """Why a run does not hold. ``nightly_id`` and ``at`` are the run's."""
+    """Why a run does not hold. ``nightly_id`` and ``at`` are copies of the run's."""
 
     __tablename__ = "failure"
     __table_args__ = (
@@ -192,7 +194,7 @@ class StoredObservation(Base):
 
 
 class StoredTiming(Base):
-    """How long something took, in milliseconds. ``number`` counts what a run does more than once."""
+    """A duration in milliseconds. ``number`` counts what a run does more than once."""
 
     __tablename__ = "timing"
     __table_args__ = (Index("ix_timing", "what", "host_id", "at", "ms"), {"sqlite_with_rowid": False})
@@ -205,7 +207,7 @@ class StoredTiming(Base):
 
 
 class StoredArtifact(Base):
-    """The SHA-256 of a file of the guest that ran."""
+    """The SHA-256 of a guest file that was executed."""
 
     __tablename__ = "artifact"
     __table_args__ = ({"sqlite_with_rowid": False},)

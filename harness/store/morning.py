@@ -16,42 +16,42 @@ from harness.store.questions.incidents import IncidentLine
 from harness.store.questions.nightly_comparison import NightlyComparison
 
 MOST_LINES = 10
-"""Lines of a summary."""
+"""The most lines of a summary."""
 
 MOST_NEW = 3
-"""New incidents that have a line each."""
+"""The most new incidents that have a line each."""
 
 LONGEST = 160
-"""Characters of what is said of one incident."""
+"""The most characters of one incident's title or place."""
 
 SORTS = ("new", "still", "gone", "flaky", "infrastructure")
 """Groups of incidents, in the order of the summary."""
 
 
 class MorningLine(msgspec.Struct, frozen=True):
-    """One line: what it is about, and what is said."""
+    """One line: its subject and its text."""
 
     about: str
     said: str
 
 
 class Morning(msgspec.Struct, frozen=True):
-    """A summary, at most ten lines."""
+    """A summary, of at most ten lines."""
 
     lines: list[MorningLine]
 
     def text(self) -> str:
-        """Return it as plain text, a line each."""
+        """Return the summary as plain text."""
         return "".join(f"{line.about}: {printable(line.said, 1000)}\n" for line in self.lines)
 
     def markdown(self) -> str:
-        """Return it as a list in Markdown."""
+        """Return the summary as a list in Markdown."""
         return "".join(
             f"- **{escaped(line.about)}**: {escaped(printable(line.said, 1000))}\n" for line in self.lines
         )
 
     def html(self) -> str:
-        """Return it as an HTML document without scripts and links."""
+        """Return the summary as an HTML document without scripts and links."""
         items = "".join(
             f"<li><b>{html.escape(line.about)}</b>: {html.escape(printable(line.said, 1000))}</li>\n"
             for line in self.lines
@@ -63,9 +63,9 @@ class Morning(msgspec.Struct, frozen=True):
 
 
 def morning(found: NightlyComparison, known: Sequence[KnownRow] = (), *, left_out: str = "") -> Morning:
-    """Return a nightly run in ten lines; what is a known issue is told with its URL.
+    """Return a nightly run in ten lines. A known issue is shown with its URL.
 
-    ``left_out`` is why not all of its runs were made, "" if that was not for want of time.
+    ``left_out`` says why runs were left out, "" if none was left out for lack of time.
     """
     night = found.night
     counts = ", ".join(f"{word} {count}" for word, count in night.counts.items()) or "nothing yet"
@@ -94,7 +94,7 @@ def morning(found: NightlyComparison, known: Sequence[KnownRow] = (), *, left_ou
 
 
 def unkept(lines: Sequence[str]) -> Morning:
-    """Return a summary for a nightly run that is in no store: the first lines of its own summary."""
+    """Return a summary for a nightly run that is not in a store: the first lines of its own summary."""
     said = [line.strip() for line in lines if line.strip()]
     return Morning([MorningLine("nightly run", line) for line in said[:MOST_LINES]])
 

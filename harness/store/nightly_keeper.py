@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The nightly keeper: loads each cell of a nightly run into the store as it ends, and never gets in its way.
+"""The nightly keeper: loads each cell of a nightly run into the store as it ends. Its errors never stop the nightly
+run.
 
-What cannot be loaded is loaded later: with a cell that ends a minute on, at the end of the nightly run, or by ``harness store
-load``. The run directories and the nightly run's state have it all meanwhile.
+A cell that cannot be loaded is loaded later: with a cell that ends a minute later, at the end of the nightly run, or
+by ``harness store load``. The run directories and the nightly run's state keep it meanwhile.
 """
 
 from __future__ import annotations
@@ -19,29 +20,30 @@ if TYPE_CHECKING:
     from harness.store.database import Database
 
 SHORT_S = 3.0
-"""Seconds that a store is waited for while runs are under way."""
+"""Seconds to wait for the store while runs are under way."""
 
 PAUSE_S = 60.0
 """Seconds from a failure to the next attempt."""
 
 
 class NightlyKeeper:
-    """Keeps one nightly run in the store at ``address``. ``failure`` is why the last attempt failed, None if it did not."""
+    """Keeps one nightly run in the store at ``address``. ``failure`` is the error of the last attempt, None if it
+    succeeded."""
 
     def __init__(self, address: StoreAddress, state: NightlyState) -> None:
         self.address = address
         self.failure: HarnessError | None = None
         self._state = state
-        # What was over before this process began may never have been loaded.
+        # Cells that ended before this process began may not have been loaded.
         self._all = bool(state.outcomes)
         self._waiting: list[CellOutcome] = []
         self._not_before = 0.0
         self._store: Database | None = None
 
     def note(self, outcome: CellOutcome) -> HarnessError | None:
-        """Load a cell that is over. Return the error if this is the first attempt that fails, None otherwise.
+        """Load a cell that has ended. Return the error if this is the first failed attempt, None otherwise.
 
-        That a package is missing is told at the end alone: it will be missing for every cell.
+        A missing package is reported only at the end, because it fails for every cell.
         """
         self._waiting.append(outcome)
         if isinstance(self.failure, MissingPart) or time.monotonic() < self._not_before:
@@ -51,7 +53,7 @@ class NightlyKeeper:
         return self.failure if first and not isinstance(self.failure, MissingPart) else None
 
     def finish(self) -> HarnessError | None:
-        """Load what is not loaded yet, and close the store. Return the error if that fails."""
+        """Load the cells that are not loaded yet, and close the store. Return the error if that fails."""
         if self._waiting or self._all:
             self._try(0)
         self.close()

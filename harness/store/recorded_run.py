@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the store keeps of a run directory: read from its documents, and its times from its history.
+"""The part of a run directory that the store keeps: its documents, and times from its history.
 
-Directories of former revisions are read as they are: what they do not say is "".
+Directories of earlier revisions are read as they are. A field that they lack is "".
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from harness.history.record import Add, Ost, Stage
 from harness.history.run_directory import FACTS, HISTORY, LARGEST, VERDICT, RunFacts
 
 LARGEST_HISTORY = 64 << 20
-"""Bytes of a history that are looked through for times; what comes later is not timed."""
+"""Bytes of a history that are searched for times. Later operations are not timed."""
 
 LONGEST_LINE = 1 << 16
-"""Bytes of a line that may be a stage, an add or its answer; longer ones are something else."""
+"""The most bytes of a line that may be a stage, an add or its answer. Longer lines are other records."""
 
 MOST_TIMINGS = 1000
 
@@ -32,13 +32,13 @@ STAGES = ("boot", "driver", "lease", "qemu")
 """The stages that are timed."""
 
 TIMED = (*STAGES, "restore", "add-cpu", "add-dimm")
-"""Everything that is timed."""
+"""The names of everything that is timed."""
 
 _DRIVERS = re.compile(r"(?:^|/)(?:[^/]+\.(?:sys|ko)|hpnotify-host)$")
 
 
 class Timed(msgspec.Struct, frozen=True):
-    """What took ``ms`` milliseconds."""
+    """A duration of ``ms`` milliseconds."""
 
     what: str
     number: int
@@ -46,7 +46,8 @@ class Timed(msgspec.Struct, frozen=True):
 
 
 class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run directory as the store reads it. ``verdict`` is None for a run that was never judged; ``at`` in seconds, UTC."""
+    """A run directory as the store reads it. ``verdict`` is None for a run that was never judged. ``at`` is in
+    seconds, UTC."""
 
     path: Path
     name: str
@@ -64,12 +65,12 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def qemu_build(self) -> str:
-        """QEMU's version as it prints it; "" where the machine is a process."""
+        """QEMU's version as it prints it, "" if the machine is a process."""
         return self.facts.qemu_version.removeprefix("QEMU emulator version ")
 
     @property
     def driver_digest(self) -> str:
-        """The digest of the driver's file; of the image where the driver is built into it, as in the twin."""
+        """The digest of the driver's file, or of the image if the driver is built into it, as in the twin."""
         found = [digest for name, digest in sorted(self.facts.content.items()) if _DRIVERS.search(name)]
         return (found or [self.facts.image_digest])[0][:16]
 
@@ -82,11 +83,13 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
 def read_run(path: Path, *, known: str = "", told: bytes = b"") -> RecordedRun | None:
     """Read a run directory, None if its digest is still ``known``. Raises UsageError if it cannot be read.
 
-    ``told`` is what a nightly run says of it, which is part of the digest.
+    ``told`` is the nightly run's entry for the run, which is part of the digest.
     """
     facts_bytes, verdict_bytes = _bytes(path / FACTS), _bytes(path / VERDICT)
     if facts_bytes is None:
-        raise UsageError(f"{path} has no {FACTS}", hint="A run directory says there what it was made of.")
+        raise UsageError(
+            f"{path} has no {FACTS}", hint="This file describes how the run was made. Give a run directory."
+        )
     digest = hashlib.sha256(b"\0".join((facts_bytes, verdict_bytes or b"", told))).hexdigest()
     if digest == known:
         return None
@@ -129,10 +132,10 @@ def _seconds(stamp: str) -> float:
 
 
 def _timings(file: Path, *, restored: bool) -> list[Timed]:
-    """Return how long stages took, and each add from its command to the firmware's first ``_OST`` for the device.
+    """Return the times of stages, and of each add from its command to the firmware's first ``_OST`` for the device.
 
-    Both times of a difference are the host's. A guest that was restored has no boot: ``restore`` is QEMU's start with its
-    state, until the guest answers.
+    Both times of a difference are the host's. A restored guest has no boot: ``restore`` lasts from QEMU's start with
+    the saved state until the guest answers.
     """
     begun: dict[str, int] = {}
     adding: dict[str, tuple[str, int]] = {}
@@ -176,6 +179,6 @@ _DECODER = msgspec.json.Decoder(Stage | Add | Ost)
 
 
 def is_run(path: Path) -> bool:
-    """Tell whether ``path`` is a run directory."""
-    # Not Path's methods, which raise where a directory must not be entered.
+    """Return whether ``path`` is a run directory."""
+    # Path's methods are not used: they raise for a directory that cannot be entered.
     return os.path.isfile(path / FACTS)  # noqa: PTH113

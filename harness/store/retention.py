@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Retention: run directories that ``[keep]`` of a lab keeps no longer are removed, and stay in the store with their verdicts.
+"""Retention: removes run directories that ``[keep]`` of a lab no longer keeps. Their verdicts stay in the store.
 
-A directory is removed only if the store has its run. An interrupted run, which the nightly run's state does not have, left no
-result. It need not be in the store.
+A directory is removed only if the store has its run. An interrupted run is not in the nightly run's state and has no
+result, so it need not be in the store.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from harness.store.database import Database
 
 PORTION = 100
-"""Runs that are removed before others are marked, so that an interruption leaves few that are marked and still there."""
+"""The number of runs marked and removed at a time, so that an interruption leaves few that are marked and not yet
+removed."""
 
 
 class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``removed`` runs took ``freed`` bytes, or would be removed; the rest takes ``left`` bytes.
+    """``removed`` runs took ``freed`` bytes, or would be removed. The rest takes ``left`` bytes.
 
-    ``unknown`` runs would have gone but are not in the store; ``failed`` says why for those that could not be removed.
+    ``unknown`` runs are due but not in the store. ``failed`` has the reason for each that could not be removed.
     """
 
     removed: int
@@ -41,7 +42,8 @@ class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
 def retain(
     store: Database, into: Path, keep: KeepRow, *, now: float | None = None, dry: bool = False
 ) -> RetentionReport:
-    """Remove what is kept no longer of the nightly runs in ``into``; ``dry`` only counts it. Raises InfrastructureError."""
+    """Remove the run directories of nightly runs in ``into`` that are no longer kept. ``dry`` only counts them. Raises
+    InfrastructureError."""
     moment = time.time() if now is None else now
     with kept_runs(into) as runs:
         gone = doomed(runs, keep, now=moment)
@@ -51,7 +53,7 @@ def retain(
         if not dry:
             waiting = iter(going)
             while portion := list(itertools.islice(waiting, PORTION)):
-                # Marked first: one that is marked and still there is removed the next time.
+                # Marked before the removal: a marked run that still exists is removed the next time.
                 _mark(store, [run.name for run in portion], int(moment))
                 left = remove_runs(portion)
                 if left:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The signature of a failure: rule, failure class and normalised witness. Failures with one signature are one incident.
 
-Normalised means without what differs between two runs with one cause: numbers, addresses, digests, names of runs and paths.
+A normalised text lacks what differs between two runs with one cause: numbers, addresses, digests, run names and paths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from harness.contract.verdict import Level, RunVerdict, Verdict
 
 LONGEST_WITNESS = 300
-"""Characters of a normalised witness that are kept."""
+"""The most characters of a normalised witness that are kept."""
 
 _VARYING = re.compile(
     r"(?P<run>\b\d{8}-\d{6}-[A-Za-z0-9-]{0,60}-[0-9a-f]{4}\b)"
@@ -27,7 +27,8 @@ _BLAMED = {Level.ERROR: "contract", Level.ERROR_DRIVER: "driver"}
 
 
 class SignedFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a run does not hold. ``rule`` is "" if no rule says it; ``reason`` is as it was said, ``witness`` normalised."""
+    """Why a run does not hold. ``rule`` is "" if no rule is the cause. ``reason`` is the original text, ``witness``
+    the normalised one."""
 
     rule: str
     failure_class: str
@@ -36,28 +37,29 @@ class SignedFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def signature(self) -> str:
-        """The name of its incident: 16 hexadecimal digits."""
+        """The name of the failure's incident: 16 hexadecimal digits."""
         said = "\0".join((self.rule, self.failure_class, self.witness))
         return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def normalised(reason: str) -> str:
-    """Return ``reason`` without what differs between two runs with one cause."""
+    """Return ``reason`` without the parts that differ between two runs with one cause."""
     names = {"run": "RUN", "path": "PATH", "number": "#"}
     text = _VARYING.sub(lambda found: names[found.lastgroup or "number"], " ".join(reason[:4000].split()))
     return text[:LONGEST_WITNESS]
 
 
 def failure(rule: str, failure_class: str, reason: str) -> SignedFailure:
-    """Return a failure with its normalised witness."""
+    """Return a failure with its witness normalised."""
     return SignedFailure(rule=rule, failure_class=failure_class, reason=reason, witness=normalised(reason))
 
 
 def failures(verdict: RunVerdict | None, failure_class: str, reason: str) -> list[SignedFailure]:
-    """Return why a run does not hold, nothing if it does.
+    """Return why a run does not hold, nothing if it holds.
 
-    Each broken rule of the contract or of the driver is one. The run's own rules (``expect``) count only if no such rule is
-    broken, because they repeat it. A run that proves nothing has one failure: ``reason``, or its verdict's first reason.
+    Each broken rule of the contract or of the driver is one failure. The run's own rules (``expect``) count only if no
+    such rule is broken, because they repeat it. An inconclusive run has one failure: ``reason``, or its verdict's
+    first reason.
     """
     if verdict is not None and verdict.verdict is Verdict.VIOLATED:
         return list(_broken(verdict, failure_class))
@@ -81,5 +83,5 @@ def _broken(verdict: RunVerdict, failure_class: str) -> Iterator[SignedFailure]:
                 finding.rule, _BLAMED.get(finding.level, failure_class or "unknown"), finding.reason
             )
     if not seen:
-        # The findings of a damaged or foreign verdict may be missing.
+        # A damaged or foreign verdict may lack its findings.
         yield failure("", failure_class or "unknown", (verdict.reasons or ["violated"])[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is loaded into the store: nightly runs, and run directories outside of them, found below the paths of a command line."""
+"""The sources to load: nightly runs, and run directories outside of them, found below the paths of a command line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from harness.lab.summary import word
 from harness.store.recorded_run import is_run
 
 DEEPEST = 4
-"""Levels of directories that are looked through below a path."""
+"""The depth of directories searched below a path."""
 
 LARGEST_STATE = 1 << 30
-"""Bytes of a nightly run's state that are read: one of 100,000 cells has some 50 MB."""
+"""The most bytes of a nightly run's state that are read. A state of 100,000 cells has about 50 MB."""
 
 
 class NightlySource(msgspec.Struct, frozen=True, kw_only=True):
-    """A nightly run to load; ``at`` is when it began, in seconds since the epoch."""
+    """A nightly run to load. ``at`` is its start in seconds since the epoch."""
 
     directory: Path
     header: NightlyHeader
@@ -33,7 +33,8 @@ class NightlySource(msgspec.Struct, frozen=True, kw_only=True):
 class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     """A run to load. ``path`` is its directory, None for a cell that left none.
 
-    ``night`` and ``outcome`` are of the nightly run that made it. ``counted`` is false for an attempt that was repeated.
+    ``night`` and ``outcome`` belong to the nightly run that made it. ``counted`` is false for an attempt that was
+    repeated.
     """
 
     path: Path | None
@@ -43,7 +44,7 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The name under which the store most likely has it: that of its directory, there or gone, or of its cell."""
+        """The name that the store most likely uses: that of its directory, existing or removed, or of its cell."""
         if self.path is not None:
             return self.path.name
         assert self.night is not None
@@ -55,7 +56,7 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def told(self) -> bytes:
-        """What the nightly run says of it, as bytes of its digest."""
+        """The nightly run's entry for the run, as bytes for its digest."""
         if self.outcome is None:
             return b""
         assert self.night is not None
@@ -63,23 +64,23 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def point(self) -> str:
-        """The point of the matrix that its cell belongs to."""
+        """The matrix point of its cell."""
         return self.outcome.cell.rpartition(".")[0] if self.outcome is not None else ""
 
     @property
     def repetition(self) -> int:
-        """Which repetition of its point it is, 1 outside of nightly runs."""
+        """The number of its repetition at its point, 1 outside of nightly runs."""
         last = self.outcome.cell.rpartition(".")[2] if self.outcome is not None else ""
         return int(last) if last.isdigit() and len(last) < 6 else 1
 
     @property
     def word(self) -> str:
-        """What the nightly run says became of it, "" outside of one."""
+        """The result in the nightly run's state, "" outside of one."""
         return word(self.outcome) if self.outcome is not None else ""
 
 
 def sources(paths: Iterable[Path]) -> Iterator[RunSource]:
-    """Yield every run below the paths, each once; those of a nightly run with what it says of them.
+    """Yield every run below the paths once. Runs of a nightly run have its entry for them.
 
     Raises UsageError for a path with nothing to load, or with a nightly run whose state cannot be read.
     """
@@ -87,7 +88,8 @@ def sources(paths: Iterable[Path]) -> Iterator[RunSource]:
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - Path's raises for too long a name
             raise UsageError(
-                f"{path} is not a directory", hint="Give a run directory, or one that has some below it."
+                f"{path} is not a directory",
+                hint="Give a run directory, or a directory above run directories.",
             )
         empty = True
         for found in _below(path, DEEPEST):
@@ -108,7 +110,7 @@ def _below(path: Path, depth: int) -> Iterator[Path]:
     if _is_night(path):
         yield path
     elif is_run(path):
-        # A run of a nightly run is loaded with it, so that it is always known whose it is.
+        # A run of a nightly run is loaded together with it, so that its nightly run is always known.
         night = path.resolve().parent.parent
         yield night if path.resolve().parent.name == "runs" and _is_night(night) else path
     elif path.name == "runs" and _is_night(path.resolve().parent):
@@ -145,7 +147,7 @@ def night_sources(directory: Path) -> Iterator[RunSource]:
 def cell_sources(directory: Path, header: NightlyHeader, outcome: CellOutcome) -> Iterator[RunSource]:
     """Yield the runs of one cell of a nightly run, its last attempt last."""
     night = NightlySource(directory=directory, header=header, at=_seconds(header.started))
-    # The nightly run may have been moved; its runs lie in it.
+    # The nightly run may have been moved: look for its runs inside it.
     paths = [directory / "runs" / Path(run).name for run in outcome.runs]
     for path in paths[:-1]:
         if is_run(path):

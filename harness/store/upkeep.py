@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Upkeep of the store: made anew from the run directories, pruned of old runs, and compared with the directories."""
+"""Maintenance of the store: rebuild it from run directories, prune old runs, and compare it with the directories."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from harness.store.database import Database
 
 MOST_NAMED = 20
-"""Runs of one kind that a check names; the rest are counted."""
+"""The most runs of one kind that a check names. The rest are counted."""
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a store is. ``damage`` is what the database itself found, "" for nothing.
+    """The state of a store. ``damage`` is what the database's own check found, "" for nothing.
 
-    ``gone`` are runs whose directories are not there any more: the store alone knows of them. ``changed`` are those whose
-    directories, or whose nightly runs, say something else by now. Both are named up to twenty. ``removed`` counts those whose
-    directories were removed on purpose (:mod:`harness.store.retention`).
+    ``gone`` are runs whose directories no longer exist, so that only the store has them. ``changed`` are runs whose
+    directories, or whose nightly runs, differ from the store. Each list names at most twenty. ``removed`` counts runs
+    whose directories retention removed (:mod:`harness.store.retention`).
     """
 
     runs: int
@@ -50,9 +50,9 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
 def rebuild(
     store: Database, runs: Iterable[RunSource], *, forget: bool = False, told: Looked = lambda _: None
 ) -> LoadReport:
-    """Make the store anew from ``runs``, in one transaction: it is the old one until it is the new one.
+    """Rebuild the store from ``runs`` in one transaction: until it is complete, the old store remains.
 
-    Raises UsageError if the store has runs whose directories are gone, unless ``forget`` gives them up.
+    Raises UsageError if the store has runs whose directories are gone, unless ``forget`` drops them.
     """
     report = LoadReport()
     with store.writing() as connection:
@@ -60,7 +60,7 @@ def rebuild(
         if lost and not forget:
             raise UsageError(
                 f"{len(lost)} runs of the store have no run directory any more, for example {lost[0]}",
-                hint="A rebuilt store would not have them. --forget rebuilds it all the same.",
+                hint="A rebuilt store would not have them. --forget rebuilds the store without them.",
             )
         _empty(connection)
         looked = 0
@@ -112,9 +112,9 @@ def _directories(connection: Connection) -> list[tuple[str, str]]:
 
 
 def prune(store: Database, *, before: int, dry: bool = False) -> int:
-    """Remove runs that began before ``before``, in seconds since the epoch, and return how many they are.
+    """Remove runs that began before ``before``, in seconds since the epoch, and return their number.
 
-    Run directories stay. Nightly runs and incidents go when nothing of them is left.
+    Run directories stay. A nightly run or an incident is removed with its last run.
     """
     from sqlalchemy import delete, func, select
 
@@ -199,7 +199,7 @@ def check(store: Database) -> CheckReport:
 
 
 def _told(night: Path) -> dict[str, bytes]:
-    """Return what a nightly run says of its runs, by their directories' names; nothing if it cannot be read."""
+    """Return a nightly run's entries for its runs, by directory name. Return nothing if its state cannot be read."""
     try:
         return {source.path.name: source.told for source in night_sources(night) if source.path is not None}
     except UsageError:

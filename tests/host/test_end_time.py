@@ -47,9 +47,9 @@ def test_a_time_of_day_is_the_next_one(said: str, when: datetime) -> None:
         ("25:00", "'25:00' is not an end time"),
         ("tomorrow", "is not an end time"),
         ("2h ago", "is not an end time"),
-        ("2026-11-30", "a day alone says no time"),
-        ("2026-11-29T11:59", "is over already"),
-        ("0m", "is over already"),
+        ("2026-11-30", "a day needs a time"),
+        ("2026-11-29T11:59", "has already passed"),
+        ("0m", "has already passed"),
         ("9999999d", "is not an end time"),
     ],
 )

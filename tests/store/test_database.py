@@ -262,7 +262,7 @@ def test_a_server_that_hangs_is_given_up(
     ("name", "user", "said", "hint"),
     [
         ("nosuch", "lab", "does not exist", "createdb"),
-        ("postgres", "stranger", "does not let this user in", "pgpass"),
+        ("postgres", "stranger", "refuses this user", "pgpass"),
     ],
 )
 def test_what_the_server_refuses_is_said(
