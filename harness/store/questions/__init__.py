@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The questions that the store answers, one module a question: a struct for programs, and its tables for people."""
+"""The queries that the store answers, one module each: a struct for programs, and its tables for people."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What runs cost: how many seconds a run of each point of the matrix took on average."""
+"""The cost of runs: the average time of a run of each point of the matrix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 DAYS = 90.0
-"""Days whose runs tell what one costs."""
+"""The span of days over which times are averaged."""
 
 
 def cost(connection: Connection, *, beginning: int) -> dict[str, float]:
-    """Return the seconds that a run of each point took on average since ``beginning``; skipped cells took none."""
+    """Return the average seconds of a run of each point since ``beginning``. Skipped cells are not counted."""
     from sqlalchemy import func, select
 
     from harness.store.models import StoredPoint, StoredRun

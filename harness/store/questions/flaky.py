@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Flaky points: those that, on one build, held in some runs and failed in others, with how often they flipped."""
+"""Flaky points: those that held in some runs and failed in others on one build, with the number of flips."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MOST = 100
-"""Points of one answer; those that flipped most."""
+"""The most points of one answer: those with the most flips."""
 
 
 class FlakyPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point on one build. ``rate`` is how often it failed; ``flips`` counts changes from one run to the next."""
+    """A point on one build. ``rate`` is its rate of failures. ``flips`` counts changes from one run to the next."""
 
     point: str
     guest_build: str
@@ -37,7 +37,7 @@ class Flaky(msgspec.Struct, frozen=True, kw_only=True):
     points: list[FlakyPoint]
 
     def tables(self) -> list[AnswerTable]:
-        """Return them as a table."""
+        """Return the points as a table."""
         rows = [
             (
                 one.point,

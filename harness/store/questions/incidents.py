@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Incidents: one failure signature over many runs is one line."""
+"""Incidents: one line for each failure signature, over all its runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MOST = 200
-"""Incidents of one answer; those seen last."""
+"""The most incidents of one answer: those seen last."""
 
 MOST_POINTS = 3
-"""Points that are named for one incident; the rest are counted."""
+"""The most points that are named for one incident. The rest are counted."""
 
 
 class IncidentLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One incident. ``runs`` counts those of the span that was asked for, ``first`` and ``last`` are ever.
+    """One incident. ``runs`` counts the runs within the span. ``first`` and ``last`` are of all time.
 
-    ``points`` are those of the matrix where it came in the span; ``run`` is the directory of the last run that shows it.
+    ``points`` are the matrix points where it occurred within the span. ``run`` is the directory of the last run with
+    it.
     """
 
     signature: str
@@ -39,24 +40,24 @@ class IncidentLine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """The rule with what it says, in one line."""
+        """The rule with its witness, as one line."""
         return f"{self.rule}: {self.witness}" if self.rule else self.witness
 
     @property
     def where(self) -> str:
-        """The points in one line."""
+        """The points as one line."""
         more = len(self.points) - MOST_POINTS
         return ", ".join(self.points[:MOST_POINTS]) + (f" and {more} more" if more > 0 else "")
 
 
 class Incidents(msgspec.Struct, frozen=True, kw_only=True):
-    """The incidents of the last ``days``, the one seen last first."""
+    """The incidents of the last ``days``, the last seen first."""
 
     days: float
     incidents: list[IncidentLine]
 
     def tables(self) -> list[AnswerTable]:
-        """Return them as a table."""
+        """Return the incidents as a table."""
         return [incident_table(f"Incidents of the last {self.days:g} days", self.incidents)]
 
 
@@ -90,7 +91,8 @@ def incidents(connection: Connection, *, days: float, beginning: int) -> Inciden
 def incident_lines(
     connection: Connection, *where: Any, only: Sequence[int] | None = None
 ) -> list[IncidentLine]:
-    """Return the incidents of the failures that ``where`` selects, those seen last first; ``only`` these, by their numbers."""
+    """Return the incidents of the failures that ``where`` selects, the last seen first. ``only`` restricts them by
+    number."""
     from sqlalchemy import func, select
 
     from harness.store.models import StoredFailure, StoredIncident, StoredPoint, StoredRun

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class KnownIssueState(msgspec.Struct, frozen=True, kw_only=True):
-    """A known issue. It is ``seen`` or ``not seen`` in the span, or ``expired``: its last day is over, seen or not."""
+    """A known issue. It is ``seen`` or ``not seen`` in the span, or ``expired``: its last day has passed, whether seen
+    or not."""
 
     url: str
     until: str
@@ -35,7 +36,7 @@ class KnownIssues(msgspec.Struct, frozen=True, kw_only=True):
     issues: list[KnownIssueState]
 
     def tables(self) -> list[AnswerTable]:
-        """Return them as a table."""
+        """Return the issues as a table."""
         rows = [(one.state, one.runs, short(one.last), one.until, one.url) for one in self.issues]
         columns = ("state", "runs", "last seen", "until", "issue")
         return [
@@ -52,7 +53,7 @@ class KnownIssues(msgspec.Struct, frozen=True, kw_only=True):
 def known_issues(
     connection: Connection, known: Sequence[KnownRow], *, days: float, beginning: int, today: datetime.date
 ) -> KnownIssues:
-    """Return how each known issue is, by the failures since ``beginning``, in seconds since the epoch."""
+    """Return the state of each known issue, by the failures since ``beginning``, in seconds since the epoch."""
     from sqlalchemy import func, select
 
     from harness.store.models import StoredFailure, StoredIncident, StoredPoint, StoredRun

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LastRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``night`` is the nightly run that made it, "" for none; ``word`` is its result."""
+    """One run. ``night`` is the nightly run that made it, "" for none. ``word`` is its result."""
 
     run: str
     at: str
@@ -32,12 +32,12 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastRuns(msgspec.Struct, frozen=True, kw_only=True):
-    """The last runs, the newest first."""
+    """The last runs, newest first."""
 
     runs: list[LastRun]
 
     def tables(self) -> list[AnswerTable]:
-        """Return them as a table."""
+        """Return the runs as a table."""
         rows = [
             (
                 short(run.at),
@@ -58,7 +58,7 @@ class LastRuns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def last_runs(connection: Connection, *, count: int, failed: bool = False) -> LastRuns:
-    """Return the last ``count`` runs; with ``failed`` only those that do not hold."""
+    """Return the last ``count`` runs. With ``failed``, return only those that do not hold."""
     from sqlalchemy import select
 
     from harness.store.models import StoredBuild, StoredNightly, StoredPoint, StoredRun

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Moments: times of the store, which are seconds since the epoch, as texts, and the beginning of a span of days."""
+"""Moments: the store's times, in seconds since the epoch, as texts, and the beginning of a span of days."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ DAY = 86_400
 
 
 def since(days: float, now: float | None = None) -> int:
-    """Return the moment that lies so many days before ``now``, in seconds since the epoch."""
+    """Return the moment ``days`` before ``now``, in seconds since the epoch."""
     return max(0, int((time.time() if now is None else now) - days * DAY))
 
 
 def stamp(at: int | None) -> str:
-    """Return a moment as ISO 8601 in UTC, "" for none and for one that no calendar has."""
+    """Return a moment as ISO 8601 in UTC, "" for none and for one outside the calendar."""
     if not at:
         return ""
     try:
@@ -25,5 +25,5 @@ def stamp(at: int | None) -> str:
 
 
 def short(said: str) -> str:
-    """Return a stamp as people read it: the day and the minute."""
+    """Return a timestamp as people read it: the day and the minute."""
     return said[:16].replace("T", " ")

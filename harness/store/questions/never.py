@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What nothing was said of: rules that no run exercised, and points of the matrix that were not run, in a span of days."""
+"""Gaps in a span of days: rules that no run exercised, and points of the matrix that were not run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MOST_POINTS = 500
-"""Points of one answer; those run last."""
+"""The most points of one answer: those run last."""
 
 
 class IdleRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that no run exercised in the span; ``last`` is when one did before, "" for never."""
+    """A rule that no run exercised in the span. ``last`` is when a run last exercised it, "" for never."""
 
     rule: str
     level: str
@@ -27,21 +27,21 @@ class IdleRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdlePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point that was run before the span and not in it."""
+    """A point that was run before the span but not in it."""
 
     point: str
     last: str
 
 
 class Never(msgspec.Struct, frozen=True, kw_only=True):
-    """What was never exercised in the last ``days``."""
+    """The gaps of the last ``days``."""
 
     days: float
     rules: list[IdleRule]
     points: list[IdlePoint]
 
     def tables(self) -> list[AnswerTable]:
-        """Return both as tables."""
+        """Return two tables: rules and points."""
         return [
             AnswerTable(
                 title=f"Rules that no run of the last {self.days:g} days exercised",
@@ -57,7 +57,7 @@ class Never(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def never(connection: Connection, *, days: float, beginning: int) -> Never:
-    """Return what was not exercised since ``beginning``: of this harness's rules, and of the points that the store knows."""
+    """Return the gaps since ``beginning``: this harness's rules, and the points that the store knows."""
     from sqlalchemy import func, select
 
     from harness.store.models import StoredPoint, StoredRule, StoredRun, StoredVerdict

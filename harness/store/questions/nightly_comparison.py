@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A nightly run beside the one before: what is new, what is still there, what is gone, what is flaky.
+"""A nightly run compared with the previous one: new, persisting, gone and flaky incidents.
 
-Each incident of the nightly run is in exactly one list. It is *infrastructure* by its class. It is *flaky* if at every
-point where it came another repetition held. Else it is *still* there if the nightly run before had it, and *new* if not.
-What only the one before had is *gone* if one of its points was run again, and *not run* if none was.
+Each incident of the nightly run is in exactly one list. It is *infrastructure* by its class. It is *flaky* if another
+repetition held at every point where it occurred. Otherwise it is *still* there if the previous nightly run had it, and
+*new* if not. An incident of the previous one only is *gone* if one of its points was run again, and *not run*
+otherwise.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 NOT_THE_DRIVER = ("infrastructure", "plan")
-"""Classes of failures that say nothing about a driver."""
+"""Failure classes that say nothing about a driver."""
 
 
 class ComparedNightly(msgspec.Struct, frozen=True, kw_only=True):
-    """A nightly run: ``cells`` were planned, ``done`` are over, ``counts`` are their results."""
+    """A nightly run: ``cells`` were planned, ``done`` have ended, ``counts`` are their results."""
 
     name: str
     lab: str
@@ -38,7 +39,7 @@ class ComparedNightly(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A nightly run and the one before of the same lab, None if there is none."""
+    """A nightly run and the previous one of the same lab, None if there is none."""
 
     night: ComparedNightly
     before: ComparedNightly | None
@@ -50,7 +51,7 @@ class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
     not_run: list[IncidentLine]
 
     def tables(self) -> list[AnswerTable]:
-        """Return a table for each list that is not empty; the new ones in any case."""
+        """Return a table for each list that is not empty, and always one for the new incidents."""
         before = f"compared with {self.before.name}" if self.before is not None else "the first of its lab"
         lists = [
             ("Still failing", self.still),
@@ -65,7 +66,8 @@ class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def nightly_comparison(connection: Connection, *, lab: str = "", name: str = "") -> NightlyComparison:
-    """Compare the last nightly run, or the one called ``name``, with the one before. Raises UsageError if there is none."""
+    """Compare the last nightly run, or the one called ``name``, with the previous one. Raises UsageError if there is
+    none."""
     from sqlalchemy import select
 
     from harness.store.models import StoredFailure, StoredIncident, StoredNightly, StoredRun
@@ -76,7 +78,7 @@ def nightly_comparison(connection: Connection, *, lab: str = "", name: str = "")
     row = connection.execute(asked.where(StoredNightly.name == name) if name else asked).first()
     if row is None:
         what = f"no nightly run called {name!r}" if name else "no nightly run"
-        raise UsageError(f"the result store has {what}", hint="'harness history runs' shows what it has.")
+        raise UsageError(f"the result store has {what}", hint="'harness history runs' lists the runs that it has.")
     earlier = (
         select(StoredNightly)
         .where(

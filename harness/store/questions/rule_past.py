@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MOST_BUILDS = 50
-"""Builds of one answer; those seen last."""
+"""The most builds of one answer: those seen last."""
 
 MOST_ASKED = 200
-"""Moments of one query: PostgreSQL and SQLite bound the parameters of a statement."""
+"""The most moments of one query: PostgreSQL and SQLite limit the parameters of a statement."""
 
 Moment = tuple[int, int]
-"""Seconds since the epoch, and the number of a build; zeros for never."""
+"""Seconds since the epoch, and the number of a build. Zeros stand for never."""
 
 KINDS = ("guest_build", "qemu_build", "driver_digest")
 
@@ -32,8 +32,8 @@ KINDS = ("guest_build", "qemu_build", "driver_digest")
 class BuildPast(msgspec.Struct, frozen=True, kw_only=True):
     """A rule on all builds that share one ``value`` of a ``kind``.
 
-    ``last_good`` is when it held last before ``first_bad``, when it was violated first; "" if it never was.
-    ``last_held`` is when it held last at all.
+    ``first_bad`` is the first violation, "" for none. ``last_good`` is when the rule last held before it.
+    ``last_held`` is when it last held at all.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class BuildPast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that shows something: when, its directory, and what was tested."""
+    """A run as evidence: its time, its directory, and the tested build."""
 
     run: str
     at: str
@@ -57,10 +57,11 @@ class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulePast(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule over all runs. ``first_bad`` is the first run that violates it after ``last_good``, None if there is none.
+    """A rule over all runs. ``first_bad`` is the first run that violates it after ``last_good``, None if there is
+    none.
 
-    ``flips`` counts how often, in the last ``days``, two runs in a row of one point on one build came out differently;
-    ``rate`` is how often it was violated in that span, of the times it was judged.
+    A flip is a change of result between two consecutive runs of one point on one build. ``flips`` counts those of the
+    last ``days``. ``rate`` is how often the rule was violated in that span, out of the times it was judged.
     """
 
     rule: str
@@ -73,7 +74,7 @@ class RulePast(msgspec.Struct, frozen=True, kw_only=True):
     builds: list[BuildPast]
 
     def tables(self) -> list[AnswerTable]:
-        """Return what was last good and first bad, then the builds by kind."""
+        """Return the last good and the first bad run, then the builds by kind."""
         good, bad = self.last_good, self.first_bad
         shown = [
             (what, short(one.at), one.guest_build, one.qemu_build, one.driver_digest, one.run)
@@ -106,7 +107,7 @@ class RulePast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Past(msgspec.Struct):
-    """A rule on one build, in seconds since the epoch; None for never."""
+    """A rule on one build. Times are in seconds since the epoch, None for never."""
 
     build: Any
     violated: int
@@ -117,7 +118,8 @@ class _Past(msgspec.Struct):
 
 
 def rule_past(connection: Connection, rule: str, *, days: float, beginning: int) -> RulePast:
-    """Return the past of a rule; flips since ``beginning``. Raises UsageError for a rule that the store does not know."""
+    """Return the past of a rule, with the flips since ``beginning``. Raises UsageError for a rule that the store does
+    not know."""
     from sqlalchemy import select
 
     from harness.store.models import StoredRule
@@ -158,7 +160,8 @@ def rule_past(connection: Connection, rule: str, *, days: float, beginning: int)
 
 
 def _pasts(connection: Connection, rule: int) -> list[_Past]:
-    """Return the rule on each build where it was judged. Each bound is one step into the index of rule, build and verdict."""
+    """Return the rule on each build where it was judged. Each bound is one lookup in the index of rule, build and
+    verdict."""
     from sqlalchemy import func, select
 
     from harness.store.models import StoredBuild, StoredVerdict
@@ -199,12 +202,12 @@ class _Group(msgspec.Struct):
 
     @property
     def first_bad(self) -> int | None:
-        """When the rule was violated first on one of them."""
+        """When the rule was first violated on one of them."""
         return min((past.bad for past in self.pasts if past.bad is not None), default=None)
 
     @property
     def newest(self) -> int:
-        """When the rule was decided last on one of them."""
+        """When the rule was last judged on one of them."""
         return max(max(past.held or 0, past.last_bad or 0) for past in self.pasts)
 
 
@@ -217,7 +220,8 @@ def _grouped(kind: str, pasts: list[_Past]) -> list[_Group]:
 
 
 def _last_goods(connection: Connection, rule: int, groups: list[_Group]) -> list[Moment]:
-    """Return for each group when the rule held last before it was violated first; when it held last if it never was."""
+    """Return for each group when the rule last held before its first violation. Without a violation, return when it
+    last held."""
     found: list[Moment] = []
     unsure: list[tuple[int, int, int]] = []
     for number, group in enumerate(groups):
@@ -230,7 +234,7 @@ def _last_goods(connection: Connection, rule: int, groups: list[_Group]) -> list
         before = [(last, build) for _, last, build in held if first is None or last < first]
         found.append(max(before, default=(0, 0)))
         if first is not None:
-            # On these it held before and after.
+            # On these builds the rule held both before and after.
             unsure += [(number, build, first) for early, late, build in held if early < first <= late]
     for number, at, build in _held_before(connection, rule, unsure):
         found[number] = max(found[number], (at, build))
@@ -240,7 +244,8 @@ def _last_goods(connection: Connection, rule: int, groups: list[_Group]) -> list
 def _held_before(
     connection: Connection, rule: int, asked: list[tuple[int, int, int]]
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield, for each ``(number, build, moment)``, the number with when the rule held last before on the build, if it did."""
+    """Yield, for each ``(number, build, moment)``, the number and when the rule last held on the build before the
+    moment."""
     from sqlalchemy import BigInteger, Integer, column, func, select, values
 
     from harness.store.models import StoredVerdict
@@ -264,9 +269,10 @@ def _held_before(
 
 
 def _turn(connection: Connection, rule: int, pasts: list[_Past], before: Moment) -> tuple[Moment, Moment]:
-    """Return the last good and the first bad: since when the rule is broken, or if it holds again, when it broke first.
+    """Return the last good and the first bad run: the start of the current violation, or of the first one if the rule
+    holds again.
 
-    ``before`` is when it held last before it was violated first.
+    ``before`` is when it last held before its first violation.
     """
     from sqlalchemy import func, select
 
@@ -330,7 +336,7 @@ def _shown(connection: Connection, rule: int, verdict: str, moment: Moment) -> R
 
 
 def _flips(connection: Connection, rule: int, beginning: int) -> tuple[int, int, int]:
-    """Return how often the rule was judged, how often it was violated, and how often it flipped, since ``beginning``."""
+    """Return how often the rule was judged, violated and flipped since ``beginning``."""
     from sqlalchemy import case, func, select
 
     from harness.store.models import StoredRun, StoredVerdict

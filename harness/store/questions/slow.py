@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long things take: the slowest runs, percentiles of what is timed on each host, and its drift."""
+"""Durations: the slowest runs, percentiles of all timed parts on each host, and their drift."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SLOWEST = 10
-"""Runs of one answer."""
+"""The most runs of one answer."""
 
 RECENT_DAYS = 7
-"""Days whose times are compared with those before them."""
+"""The number of recent days, which are compared with the days before them."""
 
 
 class SlowRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +32,9 @@ class SlowRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimedThing(msgspec.Struct, frozen=True, kw_only=True):
-    """What is timed on one host, in milliseconds over the last seven days: nearest-rank percentiles.
+    """A timed part on one host, in milliseconds over the last seven days: nearest-rank percentiles.
 
-    ``before_p50`` is the median of the days before these, ``drift`` the ratio of the two, None where one is not known.
+    ``before_p50`` is the median of the earlier days, ``drift`` the ratio of the medians. Each is None if unknown.
     """
 
     what: str
@@ -50,14 +50,14 @@ class TimedThing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Slow(msgspec.Struct, frozen=True, kw_only=True):
-    """The slowest runs of the last ``days``, and what is timed."""
+    """The slowest runs of the last ``days``, and the times."""
 
     days: float
     runs: list[SlowRun]
     timings: list[TimedThing]
 
     def tables(self) -> list[AnswerTable]:
-        """Return both as tables."""
+        """Return two tables: runs and times."""
         runs = [(f"{one.seconds:.0f}", short(one.at), one.point, one.run) for one in self.runs]
         times = [
             (
@@ -81,7 +81,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def slow(connection: Connection, *, days: float, beginning: int) -> Slow:
-    """Return the slowest runs since ``beginning``, and the times; the recent days are the last seven of the span."""
+    """Return the slowest runs since ``beginning``, and the times. The recent days are the last seven of the span."""
     from sqlalchemy import select
 
     from harness.store.models import StoredPoint, StoredRun
@@ -115,7 +115,7 @@ def _timings(connection: Connection, *, days: float, beginning: int) -> list[Tim
     names = values(column("what", Text), name="timed").data([(what,) for what in TIMED]).cte()
 
     def times(*when: Any) -> Any:
-        # As one text each: a row per time would take longer to hand over than to find.
+        # One text for each group: transferring a row for each time would take longer than the query.
         texts = select(func.aggregate_strings(cast(StoredTiming.ms, Text), " "))
         return texts.where(
             StoredTiming.what == names.c.what, StoredTiming.host_id == StoredHost.id, *when
@@ -140,7 +140,8 @@ def _sorted(said: str | None) -> list[float]:
 
 
 def percentile(times: list[float], percent: int) -> float:
-    """Return the nearest-rank percentile of sorted times: the smallest that so many percent are not greater than."""
+    """Return the nearest-rank percentile: the smallest time that at least so many percent of the times do not
+    exceed."""
     return times[max(0, -(-len(times) * percent // 100) - 1)]
 
 

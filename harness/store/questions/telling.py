@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Which cells of a matrix tell most: those on builds that their point has not met, flaky ones, those not seen for long."""
+"""The order of a matrix's cells by expected information: points on a new build first, then flaky ones, then the least
+recent."""
 
 from __future__ import annotations
 
@@ -15,23 +16,24 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FLAKY_DAYS = 30.0
-"""Days whose runs tell whether a point is flaky."""
+"""The span of days in which a point's flips make it flaky."""
 
 Why = Literal["new", "new build", "left out", "flaky", "seen"]
 
 RANKS: dict[Why, int] = {"new": 0, "new build": 0, "left out": 1, "flaky": 2, "seen": 3}
-"""The order in which cells are preferred; among equals those that were seen longest ago."""
+"""The order of preference. Equal cells are ordered by the time of their last run, the oldest first."""
 
 
 class KnownBuild(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known, before it runs, of what a cell will run on; "" for what is not."""
+    """The known parts of a cell's build before it runs, "" for an unknown part."""
 
     qemu: str = ""
     driver: str = ""
 
 
 class TellingCell(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell, why it is where it is, and when its point was run last, in seconds since the epoch, 0 for never."""
+    """A cell, the reason for its place, and the time of its point's last run in seconds since the epoch, 0 for
+    never."""
 
     cell: Cell
     why: Why
@@ -47,10 +49,11 @@ def telling(
     builds: Mapping[str, KnownBuild],
     beginning: int,
 ) -> list[TellingCell]:
-    """Return all cells, the most telling ones first, and no repetition before every point had its turn.
+    """Return all cells, the most informative first. Every point comes once before any repetition.
 
-    ``builds`` has what is known of each machine (:attr:`Cell.machine`); ``without`` is the name of the nightly run that is under
-    way; ``beginning`` in seconds since the epoch is where flaky points are looked for from.
+    ``builds`` has the known parts of each machine's build (:attr:`Cell.machine`). ``without`` is the name of the
+    nightly run that is under way. ``beginning``, in seconds since the epoch, begins the span that is searched for
+    flaky points.
     """
     last = _last(connection)
     newest = _newest(last)
@@ -75,7 +78,7 @@ def telling(
 
 
 Seen = tuple[int, str, str, str]
-"""When a point was run last, and on which builds: the guest's, QEMU's, the driver's."""
+"""The time of a point's last run, and the builds on which it ran: the guest's, QEMU's, the driver's."""
 
 
 def _last(connection: Connection) -> dict[str, Seen]:
@@ -110,7 +113,8 @@ def _last(connection: Connection) -> dict[str, Seen]:
 
 
 def _newest(last: Mapping[str, Seen]) -> dict[str, tuple[int, str]]:
-    """Return the build of each guest that was run last, wherever that was: what other points have met, others have not."""
+    """Return the build of each guest that was run last at any point. A point that did not run on it has a new
+    build."""
     found: dict[str, tuple[int, str]] = {}
     for point, (at, guest_build, _, _) in last.items():
         guest = point.partition(".")[0]
@@ -120,7 +124,7 @@ def _newest(last: Mapping[str, Seen]) -> dict[str, tuple[int, str]]:
 
 
 def _before(connection: Connection, lab: str, without: str) -> set[tuple[str, int]] | None:
-    """Return the cells that the lab's last nightly run came to, None if there was none."""
+    """Return the cells that ran in the lab's last nightly run, None if there was none."""
     from sqlalchemy import select
 
     from harness.store.models import StoredNightly, StoredPoint, StoredRun

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The first form of the store."""
+"""The first format of the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "build",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When the directory of a run was removed on purpose."""
+"""The time at which retention removed a run's directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column; nothing was removed before there was one."""
+    """Add the column. No directory was removed before it existed."""
     op.add_column("run", sa.Column("removed", sa.BigInteger(), nullable=False, server_default="0"))
     op.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
 

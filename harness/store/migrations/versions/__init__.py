@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""One module a step from one form of the store to the next, in the order of their numbers."""
+"""One module for each step from one format of the store to the next, in the order of their numbers."""
