@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness attach``: this terminal, or a viewer, on a place of a guest that is alive."""
+"""``harness attach``: connects this terminal, or a viewer, to a live guest."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ def register(app: typer.Typer) -> None:
 def attach(
     run: Annotated[
         str,
-        typer.Argument(
-            metavar="RUN", help="The directory of a run that goes on, 'latest', or its id in runs/."
-        ),
+        typer.Argument(metavar="RUN", help="Directory of a live run, 'latest', or its id in runs/."),
     ],
     place: Annotated[str, typer.Argument(metavar="monitor|console|gdb|kd|vnc", help="What to attach to.")],
 ) -> int:
-    """Attach to a live guest: the monitor and the console here, a debugger or a viewer by a port of the loopback interface."""
+    """Attach to a live guest: its monitor and console on this terminal, a debugger or viewer through a loopback
+    port."""
     from typing import get_args
 
     from harness.choice import check_choice

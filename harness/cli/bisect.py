@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""``harness bisect RUN --qemu A B C``: the first build of QEMU or of the driver with which a recorded failure comes."""
+"""``harness bisect RUN --qemu A B C``: finds the first build of QEMU or of the driver that shows a recorded
+failure."""
 
 from __future__ import annotations
 
@@ -26,27 +27,26 @@ def register(app: typer.Typer) -> None:
 def bisect(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="The directory of the failed run, 'latest', or its id in runs/."),
+        typer.Argument(metavar="RUN", help="Directory of the failed run, 'latest', or its id in runs/."),
     ],
     builds: Annotated[
         list[str], typer.Argument(metavar="BUILD…", help="The builds, from the oldest to the newest.")
     ],
-    qemu: Annotated[bool, typer.Option("--qemu", help="The builds are programs of QEMU.")] = False,
+    qemu: Annotated[bool, typer.Option("--qemu", help="The builds are QEMU programs.")] = False,
     driver: Annotated[
-        bool, typer.Option("--driver", help="The builds are the driver's, as for harness run --driver.")
+        bool, typer.Option("--driver", help="The builds are drivers, as for harness run --driver.")
     ] = False,
     max_runs: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="How many runs to make at most.")
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Maximum number of runs.")
     ] = 200,
     jobs: Annotated[
-        int, typer.Option(metavar="N", min=1, max=256, help="How many runs of one build at once.")
+        int, typer.Option(metavar="N", min=1, max=256, help="Number of concurrent runs of one build.")
     ] = 1,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the run directories.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the run directories.")] = Path("runs"),
     json: Json = False,
 ) -> int:
-    """Find the first bad build of a recorded failure, also of a flaky one, by repeating the run with one build after another."""
+    """Find the first bad build of a recorded failure, also of a flaky one, by repeating the run with different
+    builds."""
     from harness.cli.output import say, say_json
     from harness.cli.run_set import run_named
     from harness.history.run_directory import lasting
@@ -58,10 +58,10 @@ def bisect(
 
     if qemu == driver:
         raise UsageError(
-            "say what the builds are: --qemu or --driver", hint="harness bisect RUN --driver OLD NEWER NEWEST"
+            "give --qemu or --driver, one of the two", hint="harness bisect RUN --driver OLD NEWER NEWEST"
         )
     if len(builds) > MOST_BUILDS or len(set(builds)) < len(builds):
-        raise UsageError(f"expected at most {MOST_BUILDS} builds, each once", hint="Leave out some.")
+        raise UsageError(f"expected at most {MOST_BUILDS} builds, each once", hint="Leave out some builds.")
     for build in builds:
         if not Path(build).exists():
             raise UsageError(f"there is no build {build}", hint="Give paths, from the oldest to the newest.")
@@ -96,7 +96,7 @@ def bisect(
 def _lines(found: BuildBisection) -> Iterator[str]:
     from harness.report.escape import printable
 
-    yield f"looked for: {found.signature}"
+    yield f"signature: {found.signature}"
     for one in found.builds:
         counts = f"{one.shown} of {one.shown + one.clean} runs"
         yield f"{one.probability:7.1%}  {counts:<18} {printable(one.build, 200)}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness explore``: generated plans until one breaks a rule, and the smallest plan that does."""
+"""``harness explore``: executes generated plans until one breaks a rule, and finds the smallest plan that does."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def register(app: typer.Typer) -> None:
 def explore(
     options: dict[str, Any],
     budget: Annotated[
-        str, typer.Option(metavar="TIME", help="How long to explore: 90s, 10m, 2h. Shrinking is not cut.")
+        str, typer.Option(metavar="TIME", help="Time limit: 90s, 10m, 2h. Shrinking may exceed it.")
     ] = "10m",
-    plans: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many plans to execute at most.")
-    ] = None,
+    plans: Annotated[int | None, typer.Option(metavar="N", min=1, help="Maximum number of plans.")] = None,
     into: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where corpus and findings are kept, and found the next time.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Folder of the corpus and the findings, reused by the next exploration."
+        ),
     ] = Path("exploration"),
     jobs: Annotated[
         int | None,
@@ -51,11 +52,14 @@ def explore(
             metavar="N",
             min=1,
             max=MOST_JOBS,
-            help="How many guests at once: by default as many as processors, and four times as many processes.",
+            help="Number of concurrent guests; by default the number of processors, or four times that for process guests.",
         ),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Do not end at the first new finding, but with the budget.")
+        bool,
+        typer.Option(
+            "--keep-going", help="Continue after the first new finding, until the budget is used up."
+        ),
     ] = False,
     json: Json = False,
 ) -> int:
@@ -139,7 +143,7 @@ def _lines(report: ExplorationReport) -> Iterator[str]:
             if path:
                 yield f"  {name}: {path}"
         if finding.run:
-            yield f"  Go on: {invocation('repro', finding.run, '--interactive')}"
+            yield f"  Continue: {invocation('repro', finding.run, '--interactive')}"
     for signature, times in report.known.items():
         yield f"known: {printable(signature, 300)}, {times} more times"
     rate = report.plans / report.seconds * 60 if report.seconds else 0.0

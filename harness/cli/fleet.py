@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness fleet``: the hosts of a fleet and what runs where; its scheduler, its certificates, and taking a host out."""
+"""``harness fleet``: the hosts of a fleet and their cells, its scheduler, its certificates, and draining a host."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    fleet = typer.Typer(
-        no_args_is_help=True, help="See and steer the hosts that run the cells of nightly runs."
-    )
+    fleet = typer.Typer(no_args_is_help=True, help="Manage the hosts that run the cells of nightly runs.")
     fleet.command("list")(listed)
     fleet.command("drain")(drain)
     fleet.command("scheduler")(scheduler_command)
@@ -37,7 +35,7 @@ def listed(
     lab: FleetLab = None,
     json: Json = False,
 ) -> int:
-    """List the hosts, what runs where, what waits and why."""
+    """List the hosts, the cells on each, and the cells that wait, with reasons."""
     from harness.cli.fleet_options import fleet_of
     from harness.cli.output import say, say_json
     from harness.fleet.engine import Engine
@@ -106,7 +104,7 @@ def _text(one: Any, key: str) -> str:
 
 def drain(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The host's name in the fleet.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Let it get runs again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Give the host runs again.")] = False,
     scheduler: Scheduler = "",
     ca: Ca = None,
     cert: Cert = None,
@@ -114,7 +112,7 @@ def drain(
     lab: FleetLab = None,
     json: Json = False,
 ) -> int:
-    """Give a host no more runs; those under way end as usual. A scheduler that is started again has forgotten it."""
+    """Give a host no more runs; those under way continue. A restarted scheduler has forgotten it."""
     import time
 
     from harness.choice import check_choice
@@ -143,7 +141,7 @@ def scheduler_command(
         str,
         typer.Option(
             metavar="URL",
-            help="Where it listens: tls://HOST:PORT, or tcp://127.0.0.1:PORT for this host alone.",
+            help="Listening address: tls://HOST:PORT, or tcp://127.0.0.1:PORT for this host alone.",
         ),
     ] = "tcp://127.0.0.1:8786",
     ca: Ca = None,
@@ -152,10 +150,10 @@ def scheduler_command(
     lab: FleetLab = None,
     heartbeat: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=2, help="A host counts as lost when it is silent for so long."),
+        typer.Option(metavar="SECONDS", min=2, help="Seconds of silence after which a host counts as lost."),
     ] = 60.0,
 ) -> int:
-    """Run a scheduler until it is interrupted. It keeps nothing: nightly runs go on with another one."""
+    """Run a scheduler until it is interrupted. It stores nothing: nightly runs continue with another one."""
     import sys
 
     from harness.cli.fleet_options import tls_of
@@ -179,19 +177,24 @@ def scheduler_command(
 
 def certificates(
     hosts: Annotated[
-        list[str], typer.Argument(metavar="HOST", help="Names or addresses by which the others reach a host.")
+        list[str],
+        typer.Argument(metavar="HOST", help="Names or addresses by which other hosts reach each host."),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where they are made, the lab's authority the first time.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Directory of the certificates; the lab's authority is made there the first time.",
+        ),
     ],
     json: Json = False,
 ) -> int:
-    """Make certificates of the lab's own for hosts, with their keys."""
+    """Make certificates of the lab's own authority for hosts, with their keys."""
     from harness.cli.output import say, say_json
     from harness.fleet.certificates import CA_KEY, make_certificates
 
     if not hosts:
-        raise UsageError("certificates for which hosts?")
+        raise UsageError("fleet certificates needs the names of hosts")
     made = make_certificates(hosts, out)
     if json:
         say_json(
@@ -205,8 +208,8 @@ def certificates(
     say([f"{one.cert} {one.key}" for one in made])
     say(
         [
-            f"Copy to each host its own two files, and {made[0].ca}.",
-            f"Keep {out / CA_KEY} off the hosts: it makes certificates, and nothing else needs it.",
+            f"Copy to each host its own two files and {made[0].ca}.",
+            f"Keep {out / CA_KEY} off the hosts: it is needed only to make certificates.",
         ]
     )
     return ExitCode.HOLDS

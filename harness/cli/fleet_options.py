@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The options of commands that use a fleet: the scheduler and the files of TLS, from the command line or ``[fleet]`` of a lab."""
+"""The options of commands that use a fleet: the scheduler and TLS files, from the command line or ``[fleet]`` of a
+lab."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ FleetLab = Annotated[
 def tls_of(
     row: FleetRow, base: Path, ca: Path | None, cert: Path | None, key: Path | None
 ) -> TlsFiles | None:
-    """Return the files of TLS: those given, else those of ``[fleet]``, whose paths begin at ``base``. Raises UsageError."""
+    """Return the TLS files: those given, or else those of ``[fleet]``, whose paths begin at ``base``. Raises
+    UsageError."""
     from harness.fleet.engine import tls_files
 
     found = [
@@ -51,7 +53,7 @@ def tls_of(
 def fleet_of(
     scheduler: str, lab: Path | None, ca: Path | None, cert: Path | None, key: Path | None
 ) -> tuple[str, TlsFiles | None]:
-    """Return the scheduler's address and the files of TLS. Raises UsageError if nothing names a scheduler."""
+    """Return the scheduler's address and the TLS files. Raises UsageError without a scheduler."""
     from harness.fleet.engine import check_address
     from harness.lab.matrix import FleetRow
 
@@ -60,7 +62,7 @@ def fleet_of(
     url = scheduler or row.scheduler
     if not url:
         raise UsageError(
-            "which scheduler? --scheduler is not given",
+            "--scheduler is not given",
             hint=f"Give --scheduler tls://HOST:PORT, or write [fleet] scheduler into {path if lab else LAB}.",
         )
     tls = tls_of(row, path.parent, ca, cert, key)
@@ -68,7 +70,7 @@ def fleet_of(
 
 
 def harness_version() -> str:
-    """Return the version that all hosts of a fleet must have: that of the package, and its revision if it is known."""
+    """Return the version that all hosts of a fleet must have: the package's version, with its revision if known."""
     import harness
     from harness.cli.revision import revision
 
@@ -77,9 +79,9 @@ def harness_version() -> str:
 
 
 def fleet_settings(row: FleetRow, scheduler: str, base: Path, into: Path) -> FleetSettings | None:
-    """Return how a nightly run in ``into`` uses its fleet, None if nothing names a scheduler.
+    """Return how a nightly run in ``into`` uses its fleet, None without a scheduler.
 
-    On this host alone the exchange may be a folder of ``into``. Raises UsageError.
+    On this host alone the exchange can be a folder in ``into``. Raises UsageError.
     """
     url = scheduler or row.scheduler
     if not url:
@@ -96,7 +98,7 @@ def fleet_settings(row: FleetRow, scheduler: str, base: Path, into: Path) -> Fle
     results = row.results
     if not results and not is_loopback(urlsplit(url).hostname or ""):
         raise UsageError(
-            "[fleet] results is not set: run directories come back through a place that all hosts reach",
+            "[fleet] results is not set: run directories return through a place that all hosts can reach",
             hint='For example results = "sftp://nas.example.org/lab" or "file:///net/lab" (docs/fleet.md)',
         )
     return FleetSettings(

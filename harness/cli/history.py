@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness history``: what the result store remembers of all runs."""
+"""``harness history``: queries the result store about all runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         def tables(self) -> list[AnswerTable]: ...  # noqa: D102
 
 
-group = typer.Typer(help="What the result store remembers of all runs.", no_args_is_help=True)
+group = typer.Typer(help="Query the result store about all runs.", no_args_is_help=True)
 
 Days = Annotated[float, typer.Option(metavar="N", min=0, max=100_000, help="Query the last N days.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
@@ -36,8 +36,8 @@ def register(app: typer.Typer) -> None:
 
 @group.command("runs")
 def runs(
-    last: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="How many.")] = 20,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that do not hold.")] = False,
+    last: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Number of runs.")] = 20,
+    failed: Annotated[bool, typer.Option("--failed", help="Only runs that do not hold.")] = False,
     into: Into = Path("nightly"),
     lab: Lab = None,
     markdown: Markdown = False,
@@ -59,7 +59,7 @@ def new(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """List what broke since the previous nightly run: new failures, and those that persist, are flaky or are gone."""
+    """List what changed since the previous nightly run: failures that are new, persist, are flaky or are gone."""
     from harness.store.questions.nightly_comparison import nightly_comparison
 
     return _answer(lambda store: nightly_comparison(store, name=name), into, lab, markdown, json)
@@ -74,7 +74,7 @@ def rule(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """Show when a rule last held and first broke, by guest build, QEMU build and driver digest."""
+    """Show when a rule last held and when it broke, by guest build, QEMU build and driver digest."""
     from harness.store.questions.rule_past import rule_past
 
     beginning = _since(days)
@@ -91,7 +91,7 @@ def flaky(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """List points of the matrix with different results on one build, how often, and with which confidence."""
+    """List matrix points with different results on one build, with their rates and confidence intervals."""
     from harness.store.questions.flaky import flaky as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
@@ -105,7 +105,7 @@ def incidents(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """List failures by their signature: one line, however many runs show it."""
+    """List failures by signature: one line for all runs with the same failure."""
     from harness.store.questions.incidents import incidents as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
@@ -175,7 +175,7 @@ def _since(days: float) -> int:
 def _answer_of(
     question: Callable[..., Answer], days: float, into: Path, lab: Path | None, markdown: bool, json: bool
 ) -> int:
-    """Ask the store of the last ``days``."""
+    """Return the answer about the last ``days``."""
     beginning = _since(days)
     return _answer(lambda store: question(store, days=days, beginning=beginning), into, lab, markdown, json)
 

@@ -25,46 +25,50 @@ def register(app: typer.Typer) -> None:
 
 
 def nightly(
-    once: Annotated[bool, typer.Option("--once", help="Go through the matrix once, then end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run the matrix once, then exit.")] = False,
     lab: Annotated[Path, typer.Option(metavar="FILE", help="The matrix.")] = Path("lab.toml"),
-    into: Annotated[Path, typer.Option(metavar="DIR", help="Where nightly runs are kept.")] = Path("nightly"),
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Directory of nightly runs.")] = Path("nightly"),
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="Name of the nightly run; by default today's.")
     ] = "",
     parallel: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
+        int,
+        typer.Option(metavar="N", min=0, help="Number of concurrent runs; by default that of the matrix."),
     ] = 0,
     only: Annotated[
         str,
         typer.Option(
             metavar="EXPR",
-            help="Run these cells: field=value with and, or, not; e.g. 'guest=twin and not plan=veto'.",
+            help="Run only these cells: field=value with and, or, not; e.g. 'guest=twin and not plan=veto'.",
         ),
     ] = "",
     rerun_failed: Annotated[
         str,
-        typer.Option("--rerun-failed", metavar="NIGHTLY", help="Run what did not hold in that nightly run."),
+        typer.Option(
+            "--rerun-failed", metavar="NIGHTLY", help="Run the cells that did not hold in that nightly run."
+        ),
     ] = "",
     until: Annotated[
         str,
         typer.Option(
             metavar="TIME",
-            help="Start no run that is not expected to end before: 06:00, 8h; the most telling ones come first.",
+            help="Start only runs that are expected to end before: 06:00, 8h. The most informative come first.",
         ),
     ] = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be run and what it costs, and stop.")
+        bool, typer.Option("--dry-run", help="Print the runs and their expected times, and exit.")
     ] = False,
     notify: Annotated[
         str,
         typer.Option(
             "--notify",
             metavar="COMMAND",
-            help="A command, without a shell, that gets the morning summary on standard input.",
+            help="Command that gets the morning summary on standard input; no shell.",
         ),
     ] = "",
     notify_as: Annotated[
-        str, typer.Option("--notify-as", metavar="FORM", help="Its form: text, markdown or html.")
+        str,
+        typer.Option("--notify-as", metavar="FORM", help="Format of the summary: text, markdown or html."),
     ] = "text",
     metrics: Annotated[
         Path | None,
@@ -72,13 +76,13 @@ def nightly(
     ] = None,
     despite_reservations: Annotated[
         bool,
-        typer.Option("--despite-reservations", help="Start runs though somebody has reserved this host."),
+        typer.Option(
+            "--despite-reservations", help="Start runs although another user has reserved this host."
+        ),
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option(
-            "--watch", help="Show the nightly run that is under way, from any terminal, until it is over."
-        ),
+        typer.Option("--watch", help="Show the nightly run under way, from any terminal, until it ends."),
     ] = False,
     junit_all: JUnitAll = False,
     scheduler: Annotated[
@@ -90,7 +94,7 @@ def nightly(
         ),
     ] = "",
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
+        bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and exit.")
     ] = False,
     json: Json = False,
 ) -> int:
@@ -121,7 +125,7 @@ def nightly(
     if not once and not dry_run:
         raise UsageError(
             "a nightly run needs --once",
-            hint=f"Start it every night with cron or a systemd timer: {invocation('nightly', '--once')}",
+            hint=f"To start it every night, use cron or a systemd timer: {invocation('nightly', '--once')}",
         )
     matrix = read_matrix(lab)
     if rerun_failed:
@@ -143,15 +147,15 @@ def nightly(
     fleet = fleet_settings(matrix.document.fleet, scheduler, lab.parent, into)
     if fleet is not None and despite_reservations:
         raise UsageError(
-            "--despite-reservations is for runs on this host, and the runs of a fleet are on others",
-            hint="A host's reservation is given up on the host itself.",
+            "--despite-reservations applies to this host only, and cannot be combined with a scheduler",
+            hint="To release a host's reservation, run on that host: harness reserve --release",
         )
     with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
         keeper = NightlyKeeper(address, state)
         try:
             if done and not json:
-                complain(f"continuing {state.directory}: {done} of {len(matrix.cells)} runs are over")
+                complain(f"continuing {state.directory}: {done} of {len(matrix.cells)} runs have ended")
             took = costs(address)
             order = () if ends is None else ordered(matrix, address, lab.parent, without=state.head.name)
             with NightlyView(quiet=json) as view:
@@ -193,7 +197,7 @@ def nightly(
 
 
 def _hold(matrix: Matrix, complain: Callable[[str, str], None]) -> Callable[[], str]:
-    """Return a function that says who has reserved this host. It calls ``complain`` when that changes."""
+    """Return a function that returns who has reserved this host. It calls ``complain`` when that changes."""
     import os
 
     from harness.host.lease_directory import lease_directory
@@ -207,9 +211,9 @@ def _hold(matrix: Matrix, complain: Callable[[str, str], None]) -> Callable[[], 
         nonlocal last
         now = why_reserved(place)
         if now and now != last:
-            complain(f"this host is {now}", "No run starts until then. Runs that are under way go on.")
+            complain(f"this host is {now}", "No run starts until then. Runs under way continue.")
         elif last and not now:
-            complain("this host is not reserved any more: the nightly run goes on", "")
+            complain("this host is no longer reserved: the nightly run continues", "")
         last = now
         return now
 

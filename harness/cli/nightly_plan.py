@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a nightly run has ahead of it: its cells in their order, what they cost, and which of them there is time for."""
+"""The remaining work of a nightly run: its cells in order, their expected times, and which of them have enough
+time."""
 
 from __future__ import annotations
 
@@ -21,19 +22,19 @@ T = TypeVar("T")
 
 
 def costs(address: StoreAddress) -> dict[str, float]:
-    """Return what the result store says that a run of each point takes, nothing if there is no store to ask."""
+    """Return the average time of a run of each point, from the result store. Return nothing without a store."""
     from harness.store.questions.cost import DAYS, cost
     from harness.store.questions.moment import since
 
     return _asked(
-        address, lambda connection: cost(connection, beginning=since(DAYS)), {}, "what the runs cost"
+        address, lambda connection: cost(connection, beginning=since(DAYS)), {}, "the time of each run"
     )
 
 
 def ordered(matrix: Matrix, address: StoreAddress, base: Path, *, without: str = "") -> list[Cell]:
-    """Return the cells, by what the result store says the most telling ones first; in the matrix' order if there is none.
+    """Return the cells, the most informative first by the result store. Without a store, use the matrix's order.
 
-    ``without`` is the name of the nightly run that is under way, ``base`` where relative paths of the matrix begin.
+    ``without`` is the name of the nightly run under way. Relative paths of the matrix begin at ``base``.
     """
     from harness.store.questions.moment import since
     from harness.store.questions.telling import FLAKY_DAYS, telling
@@ -45,7 +46,7 @@ def ordered(matrix: Matrix, address: StoreAddress, base: Path, *, without: str =
         )  # fmt: skip
         return [one.cell for one in found]
 
-    return _asked(address, ask, matrix.cells, "which runs tell most")
+    return _asked(address, ask, matrix.cells, "the order of the runs")
 
 
 def _asked(address: StoreAddress, ask: Callable[[Connection], T], otherwise: T, what: str) -> T:
@@ -62,12 +63,12 @@ def _asked(address: StoreAddress, ask: Callable[[Connection], T], otherwise: T, 
     except MissingPart:
         return otherwise
     except HarnessError as error:
-        complain(f"{what} is not known: {error.message}", error.hint)
+        complain(f"{what} is unknown: {error.message}", error.hint)
         return otherwise
 
 
 def _builds(matrix: Matrix, base: Path) -> dict[str, KnownBuild]:
-    """Return the QEMU build and the driver of each machine, as far as they are known before anything runs."""
+    """Return the QEMU build and the driver of each machine, where they are known before its runs."""
     import hashlib
 
     from harness.errors import HarnessError
@@ -83,7 +84,7 @@ def _builds(matrix: Matrix, base: Path) -> dict[str, KnownBuild]:
                 found = find_qemu(resolved(base, row.path) if row.path else "")
                 qemus[row.name] = found.text.removeprefix("QEMU emulator version ")
             except HarnessError:
-                # Its runs will say what is wrong with it.
+                # Its runs report the error.
                 continue
     for guest in matrix.document.guest:
         file = resolved(base, guest.driver) if guest.driver else None
@@ -108,9 +109,9 @@ def say_plan(
     seconds: float | None,
     json: bool,
 ) -> None:
-    """Print the cells in their order, with what the result store says that each will take.
+    """Print the cells in their order, each with its expected time from the result store.
 
-    With ``seconds`` until the nightly run is to be over, it is said which cells there is no time for.
+    ``seconds`` is the time until the nightly run's end. Cells without enough time are marked.
     """
     from harness.cli.output import say, say_json
     from harness.lab.expected_time import ExpectedTime
@@ -139,22 +140,24 @@ def say_plan(
         return
     for number, cell in enumerate(cells, 1):
         about = f"  about {duration(took[cell.point])}" if cell.point in took else ""
-        say(f"{number:>5}  {cell.id}  seed {cell.seed}{about}{'  no time for it' if cell.id in late else ''}")
+        say(
+            f"{number:>5}  {cell.id}  seed {cell.seed}{about}{'  not enough time' if cell.id in late else ''}"
+        )
     say(f"       left out: {skipped.point}: {skipped.why}" for skipped in matrix.skipped)
     if known:
         unknown = len(cells) - len(known)
-        rest = f"; nothing is known of {unknown} runs" if unknown else ""
+        rest = f"; the times of {unknown} runs are unknown" if unknown else ""
         say(
             f"about {duration(sum(known) / min(parallel, len(cells)))}, {sum(known) / 60:.1f} minutes of runs, "
-            f"by the runs before{rest}"
+            f"by earlier runs{rest}"
         )
     if late:
-        say(f"there is no time for {len(late)} runs")
+        say(f"not enough time for {len(late)} runs")
     say(f"{len(cells)} runs, {parallel} at once")
 
 
 def _too_late(cells: Sequence[Cell], expected: ExpectedTime, *, parallel: int, seconds: float) -> set[str]:
-    """Return the cells that a nightly run would leave out, if each takes as long as is expected of it."""
+    """Return the cells that a nightly run would leave out if each takes its expected time."""
     free = [0.0] * parallel
     late = set()
     for cell in cells:
@@ -167,7 +170,7 @@ def _too_late(cells: Sequence[Cell], expected: ExpectedTime, *, parallel: int, s
 
 
 def duration(seconds: float) -> str:
-    """Return so many seconds as people say them."""
+    """Return a number of seconds as people read it."""
     minutes = int(seconds) // 60
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

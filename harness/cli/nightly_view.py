@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The live view of a nightly run: each result as it comes, and below them on a terminal what runs now.
+"""The live view of a nightly run: each result as it comes. On a terminal, the runs under way are shown below.
 
-On other streams it is plain lines: one for each result, and one a minute while there is none.
+Other streams get plain lines: one for each result, and one a minute without a result.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ QUIET_S = 60.0
 """Seconds without a line after which a stream that is not a terminal gets one."""
 
 MOST_SAID = 3
-"""Runs under way that such a line names."""
+"""The most runs under way that such a line names."""
 
 WHAT_W, TIME_W = 20, 16
-"""Columns for the stage and for the time of a run."""
+"""Columns for the stage, and for the time, of a run."""
 
 BAR_W = 30
 
@@ -35,9 +35,10 @@ ENDING = "ending the runs under way; the same signal again ends them at once"
 
 
 class NightlyView(LiveBlock):
-    """The live view of a nightly run: each result, and what runs now. It is stopped at the end of a ``with`` statement.
+    """The live view of a nightly run: each result, and the runs under way. Use it in a ``with`` statement, whose end
+    stops it.
 
-    ``quiet`` shows nothing but complaints. Other parameters are those of :class:`LiveBlock`.
+    ``quiet`` shows only complaints. Other parameters are those of :class:`LiveBlock`.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class NightlyView(LiveBlock):
         self._lines([f"{count}{paint(name)}  {outcome.cell}  {outcome.seconds:.0f} s{why}"])
 
     def complain(self, message: str, hint: str = "") -> None:
-        """Print a message of the command, above what runs now."""
+        """Print a message of the command, above the runs under way."""
         if self._quiet:
             complain(message, hint)
         else:
             self._lines(complaint(message, hint))
 
     def now(self, live: LiveNightly) -> None:
-        """Show what is going on."""
+        """Show the current state."""
         with self._changed:
             first = self._live is None
             self._live, self._seen = live, time.monotonic()
@@ -110,7 +111,8 @@ class NightlyView(LiveBlock):
 
 
 def block(live: LiveNightly, *, width: int, height: int, later: float = 0.0) -> list[str]:
-    """Return what is going on, in at most ``height`` lines of ``width`` columns. ``later`` seconds have passed since."""
+    """Return the current state in at most ``height`` lines of ``width`` columns, ``later`` seconds after it was
+    read."""
     done = live.over * BAR_W // max(1, live.planned)
     counts = ", ".join(f"{name} {number}" for name, number in live.counts.items()) or "no result yet"
     lines = [
@@ -133,7 +135,7 @@ def block(live: LiveNightly, *, width: int, height: int, later: float = 0.0) -> 
 
 
 def still(live: LiveNightly) -> str:
-    """Return one line that says what is going on."""
+    """Return the current state as one line."""
     runs = [f"{run.cell} {doing(run)} {duration(run.seconds)}" for run in live.running[:MOST_SAID]]
     more = f", and {len(live.running) - MOST_SAID} more" if len(live.running) > MOST_SAID else ""
     held = f"; no run starts: this host is {printable(live.held, 300)}" if live.held else ""
@@ -142,7 +144,7 @@ def still(live: LiveNightly) -> str:
 
 
 def doing(run: LiveRun) -> str:
-    """Return what a run is doing, in a few words: its plan operation, else its stage."""
+    """Return what a run is doing, in a few words: its plan operation, or else its stage."""
     again = "again: " if run.attempt > 1 else ""
     if run.doing:
         return f"{again}{run.operation}/{run.operations} {printable(run.doing, 40)}"
@@ -165,7 +167,7 @@ def _next(cells: list[str], width: int) -> str:
 
 def _summary(live: LiveNightly) -> str:
     left = "" if live.left is None else f", about {duration(live.left)} left"
-    return f"{live.over} of {live.planned} runs over, {len(live.running)} under way{left}"
+    return f"{live.over} of {live.planned} runs ended, {len(live.running)} under way{left}"
 
 
 def _row(run: LiveRun, width: int, later: float, *, several: bool) -> str:
@@ -181,7 +183,7 @@ def _short(seconds: float) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """Return ``text`` in ``width`` columns: its middle is left out where it is longer."""
+    """Return ``text`` in at most ``width`` columns. A longer text loses its middle."""
     if len(text) <= width:
         return text
     keep = max(1, width - 1)

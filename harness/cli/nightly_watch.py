@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness nightly --watch``: shows a nightly run that another process makes, and changes nothing."""
+"""``harness nightly --watch``: shows a nightly run of another process, and changes nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from harness.lab.nightly_state import CellOutcome
 
 LOOK_S = 0.5
-"""Seconds between two looks."""
+"""Seconds between two reads of its file."""
 
 LONGEST_S = 30 * 86_400.0
-"""Seconds after which nobody watches any more."""
+"""Seconds without an update after which the watch ends."""
 
 
 def watch_nightly(into: Path, name: str, *, json: bool) -> int:
-    """Show the nightly run called ``name`` in ``into``, or the newest, until it is over. Raises UsageError if there is none.
+    """Show the nightly run called ``name`` in ``into``, or the newest, until it ends. Raises UsageError if there is
+    none.
 
-    With ``json``, print what it is doing now, and return.
+    With ``json``, print its current state once.
     """
     from harness.cli.nightly_view import NightlyView
     from harness.cli.output import say, say_json
@@ -66,13 +67,13 @@ def _chosen(into: Path, name: str) -> LiveNightly:
         )
         raise UsageError(
             what,
-            hint=f"Start one: {invocation('nightly', '--once')}. Give the place of others with --into DIR.",
+            hint=f"Start one: {invocation('nightly', '--once')}. For another directory of nightly runs, give --into DIR.",
         )
     return found[0]
 
 
 class _Results:
-    """The results that a nightly run's state grows by, from the first look on."""
+    """The new results in a nightly run's state, from the first look on."""
 
     def __init__(self, directory: Path) -> None:
         from harness.lab.nightly_state import STATE, read_state
@@ -100,9 +101,9 @@ class _Results:
 
 
 def _last_words(directory: Path) -> list[str]:
-    """Return the beginning of the summary of a nightly run that is over."""
+    """Return the first lines of the summary of a nightly run that has ended."""
     try:
         lines = (directory / "summary.txt").read_text("utf-8", "replace").splitlines()[:2]
     except OSError:
         lines = []
-    return [*lines, f"It is over: {directory}"]
+    return [*lines, f"The nightly run has ended: {directory}"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness reserve``: this host for one's own work, so that no nightly run starts anything on it."""
+"""``harness reserve``: reserves this host, so that no nightly run starts a run on it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,24 @@ def register(app: typer.Typer) -> None:
 
 def reserve(
     host: Annotated[
-        str, typer.Argument(metavar="[HOST]", help="This host's name; without it, say who has reserved it.")
+        str,
+        typer.Argument(
+            metavar="[HOST]", help="This host's name; without it, show who has reserved the host."
+        ),
     ] = "",
     until: Annotated[
         str,
-        typer.Option(metavar="TIME", help="Until when: 18:00, 90m, 2h, 2026-11-30T18:00. A week at most."),
+        typer.Option(
+            metavar="TIME", help="End of the reservation: 18:00, 90m, 2h, 2026-11-30T18:00. At most a week."
+        ),
     ] = "",
-    why: Annotated[str, typer.Option(metavar="TEXT", help="What for; others read it.")] = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Reason, shown to other users.")] = "",
     release: Annotated[
-        bool, typer.Option("--release", help="Give your reservations up; as root, those of all users.")
+        bool, typer.Option("--release", help="Release your reservations; as root, those of all users.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Reserve this host for work at a desk: nightly runs start nothing on it until then. Runs of your own go on."""
+    """Reserve this host for interactive work: nightly runs start nothing on it until then. Your own runs continue."""
     import time
 
     from harness.cli.output import say, say_json
@@ -49,17 +54,19 @@ def reserve(
         if until or why:
             raise UsageError("--release takes neither --until nor --why", hint=_hint(name))
         released = place.release()
-        lines = [f"released: {described(each)}" for each in released] or ["There was nothing to release."]
+        lines = [f"released: {described(each)}" for each in released] or [
+            "There was no reservation to release."
+        ]
     elif until or why or host:
         if not host:
-            raise UsageError("which host is to be reserved?", hint=_hint(name))
+            raise UsageError("reserve needs the name of this host", hint=_hint(name))
         if not until:
             raise UsageError("reserve needs --until TIME", hint=EXAMPLES)
         now = time.time()
         made = place.make(until=read_end_time(until, what="--until", now=now), why=why, now=now)
         lines = [
             f"{name} is {described(made)}",
-            "  Runs that are under way go on; nightly runs start no other until then.",
+            "  Runs under way continue; nightly runs start no others until then.",
         ]
     current = place.current()
     if json:
@@ -74,13 +81,13 @@ def reserve(
     if not lines:
         lines = [f"{name} is {described(each)}" for each in current] or [f"Nobody has reserved {name}."]
     if place.place.private:
-        lines.append(f"  only this user's nightly runs heed it: {place.place.private}")
+        lines.append(f"  only this user's nightly runs respect it: {place.place.private}")
     say(lines)
     return ExitCode.HOLDS
 
 
 def listed(found: list[Reservation]) -> list[ListedReservation]:
-    """Return reservations as the documents of this command and of ``harness ps`` have them."""
+    """Return reservations in the form of the documents of this command and of ``harness ps``."""
     return [{"user": each.uid, "until": each.claim.until, "why": each.claim.why} for each in found]
 
 
@@ -92,8 +99,8 @@ def _here(host: str) -> str:
     short = name.partition(".")[0]
     if host and host.lower() not in {name.lower(), short.lower(), "localhost"}:
         raise UsageError(
-            f"{host[:200]!r} is not this host, which is called {name!r}",
-            hint=f"A host is reserved on the host itself, for example: ssh {host[:100]} {_words(host[:100])}"
+            f"{host[:200]!r} is not this host's name; that is {name!r}",
+            hint=f"Run the command on the host itself, for example: ssh {host[:100]} {_words(host[:100])}"
             if host.replace("-", "").replace(".", "").isalnum()
             else _hint(name),
         )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A session on the command line: lines from the terminal or standard input, and the result of its last run."""
+"""A session on the command line: its lines come from the terminal or standard input. Prints the result of its last
+run."""
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ def perform_session(
     json: bool,
     verbose: bool,
 ) -> int:
-    """Hold a session and print the result of its last run; return the exit code, 64 for a script that was refused.
+    """Run a session and print the result of its last run. Return the exit code: 64 for a script with a refused line.
 
-    With ``json`` the session speaks on standard error, so that standard output has the document alone.
+    With ``json`` the session writes to standard error, so that standard output has only the document.
     """
     from harness.cli.output import complain_of, say_json
     from harness.cli.run import result_document, show_interrupted, show_result
@@ -41,12 +42,12 @@ def perform_session(
     style = style_for(sys.stderr if json else sys.stdout)
 
     def say(line: str) -> None:
-        # Looked up each time: an open prompt has another stream in its place.
+        # Looked up for each line, because an open prompt replaces the stream.
         stream = sys.stderr if json else sys.stdout
         stream.writelines(f"{piece}\n" for piece in ([line] if f"{program()} " in line else style.fold(line)))
         stream.flush()
 
-    # A prompt that is not installed is noticed before a guest boots.
+    # A missing prompt package is reported before a guest boots.
     lines = lines_for(request.cache / "repro-history", say)
     view = StageView(quiet=json)
     runs = InteractiveRun(
@@ -68,7 +69,11 @@ def perform_session(
     result = done.results[-1]
     if isinstance(result.error, UsageError):
         raise result.error
-    notes = [] if differences is None else [f"Not quite the same: {note}" for note in differences.notes]
+    notes = (
+        []
+        if differences is None
+        else [f"Different from the recorded run: {note}" for note in differences.notes]
+    )
     notes += [f"An earlier run of the session: {one.directory}" for one in done.results[:-1]]
     if json:
         document = result_document(result)

@@ -96,7 +96,7 @@ def prune(
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say how many runs would be removed.")
+        bool, typer.Option("--dry-run", help="Only print the number of runs that would be removed.")
     ] = False,
     into: Into = Path("nightly"),
     lab: Lab = None,
@@ -165,11 +165,11 @@ def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> 
             ]
         )
         if report.removed:
-            say(f"  {report.removed} runs whose directories were removed on purpose")
+            say(f"  {report.removed} runs whose directories retention removed")
         if report.damage:
             say(f"  damaged: {printable(report.damage, 1000)}")
         for count, names, what in (
-            (report.gone_count, report.gone, "whose directories are gone: the store alone knows of them"),
+            (report.gone_count, report.gone, "whose directories are gone: only the store has them"),
             (
                 report.changed_count,
                 report.changed,

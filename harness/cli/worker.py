@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness worker``: this host for the nightly runs of a fleet."""
+"""``harness worker``: offers this host to the nightly runs of a fleet."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ def worker(
     key: Key = None,
     lab: FleetLab = None,
     name: Annotated[
-        str, typer.Option(metavar="HOST", help="This host's name in the fleet; by default its own.")
+        str, typer.Option(metavar="HOST", help="This host's name in the fleet; by default its hostname.")
     ] = "",
     listen: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="This host's address for the others; by default the one that reaches them.",
+            help="This host's address for the other hosts; by default that of the interface that reaches them.",
         ),
     ] = "",
     work: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where runs are made until they are sent; by default in the cache."),
+        typer.Option(metavar="DIR", help="Directory for runs until they are sent; by default in the cache."),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="End when the scheduler is lost, instead of waiting for it.")
+        bool, typer.Option("--once", help="Exit when the scheduler is lost, instead of waiting for it.")
     ] = False,
 ) -> int:
-    """Offer this host to a scheduler: its budget, KVM, templates and QEMU. Runs take its leases, and heed its reservations."""
+    """Offer this host to a scheduler: its budget, KVM, templates and QEMU. Runs take its leases and respect its
+    reservations."""
     import os
     import sys
     import time
@@ -55,7 +56,7 @@ def worker(
     host = name or os.uname().nodename
     if not host.replace("-", "").replace(".", "").replace("_", "").isalnum() or len(host) > 100:
         raise UsageError(
-            f"--name {host[:200]!r} is not the name of a host", hint="Use letters, digits, '.', '_' and '-'."
+            f"--name {host[:200]!r} is not a valid host name", hint="Use letters, digits, '.', '_' and '-'."
         )
 
     def say(text: str) -> None:

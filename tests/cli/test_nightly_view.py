@@ -57,7 +57,7 @@ def test_the_block_says_what_runs_and_what_is_left() -> None:
     """The counts, the time left, each run's stage and time, and what comes next."""
     lines = block(LIVE, width=79, height=22, later=2.5)
     assert lines == [
-        "Nightly run 20261129 of demo: 3 of 8 runs over, 1 under way, about 1 min left",
+        "Nightly run 20261129 of demo: 3 of 8 runs ended, 1 under way, about 1 min left",
         "[###########...................] 37 %  holds 2, violated 1",
         "  twin.default.two-nodes.cpu-and-dimm.1  boot                  0:05 of 1:40",
         "next: twin.default.small.reset.2",
@@ -142,7 +142,7 @@ def test_off_a_terminal_results_are_lines(monkeypatch: pytest.MonkeyPatch) -> No
         view.now(changed(ending=True))
     assert stream.getvalue().splitlines() == [
         "[4/8] violated  twin.default.small.veto.1  12 s  SYNC-FIRST: \\x1b[2J",
-        "[3/8] 3 of 8 runs over, 1 under way, about 1 min left: twin.default.two-nodes.cpu-and-dimm.1 boot 3 s",
+        "[3/8] 3 of 8 runs ended, 1 under way, about 1 min left: twin.default.two-nodes.cpu-and-dimm.1 boot 3 s",
         ENDING,
         "harness: not in the result store yet",
         "  Wait.",
@@ -170,7 +170,7 @@ def test_on_a_terminal_only_results_stay() -> None:
         Deadline(PATIENCE, "the block is drawn").poll(lambda: "under way" in stream.getvalue())
         view.over(OUTCOME, number=4, planned=8)
         view.now(changed(over=4))
-        Deadline(PATIENCE, "it is drawn again").poll(lambda: "4 of 8 runs over" in stream.getvalue())
+        Deadline(PATIENCE, "it is drawn again").poll(lambda: "4 of 8 runs ended" in stream.getvalue())
     assert ["violated  twin.default.small.veto.1  12 s  SYNC-FIRST: \\x1b[2J", ""] == screen(
         stream.getvalue()
     )
@@ -308,7 +308,7 @@ def test_a_second_terminal_watches(
     (slow.parent / "gate").touch()
     assert [69, 0] == [first.wait(), watching.wait()]
     *lines, last = screen(watching.text)
-    assert ("", True) == (last, lines[-1].startswith("It is over: "))
+    assert ("", True) == (last, lines[-1].startswith("The nightly run has ended: "))
     assert 1 == sum(line.startswith("infrastructure  twin.slow.default.veto.1") for line in lines)
     assert main(nightly(slow, "--watch")) == 64
     assert "the nightly run 'n' is not under way" in capsys.readouterr().err
@@ -323,7 +323,7 @@ def test_a_nightly_run_that_was_killed_is_not_under_way(slow: Path, session: Cal
     watching.until(shows_stage, "the second terminal shows it")
     first.process.kill()
     assert 0 == watching.wait()
-    assert "It is over: " in watching.text
+    assert "The nightly run has ended: " in watching.text
     (slow.parent / "gate").touch()
     again = session(*nightly(slow, "--once"))
     assert (69, True) == (again.wait(), "1 of 1 runs" in again.text)

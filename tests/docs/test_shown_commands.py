@@ -279,7 +279,7 @@ case(
 case(
     "harness reserve --release",
     "mkdir own && export HOTPLUG_HARNESS_LEASES=$PWD/own && harness reserve --release",
-    said="There was nothing to release",
+    said="There was no reservation to release",
 )
 for made in ("0755 /var/lib/hotplug-harness", "1777 /var/lib/hotplug-harness/leases"):
     case(

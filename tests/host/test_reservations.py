@@ -124,7 +124,7 @@ def test_one_user_cannot_fill_the_directory_by_mistake() -> None:
     """A loop that reserves ends with words."""
     for _ in range(MOST_OWN):
         reserve()
-    with pytest.raises(UsageError, match=f"you have {MOST_OWN} reservations"):
+    with pytest.raises(UsageError, match=f"you already have {MOST_OWN} reservations"):
         reserve()
 
 
@@ -132,10 +132,10 @@ def test_one_user_cannot_fill_the_directory_by_mistake() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nosuch.example"], "'nosuch.example' is not this host"),
+        (["nosuch.example"], "'nosuch.example' is not this host's name"),
         (["localhost"], "reserve needs --until TIME"),
         (["localhost", "--until", "18:60", "--why", "x"], "--until: '18:60' is not an end time"),
-        (["--until", "2h", "--why", "x"], "which host is to be reserved?"),
+        (["--until", "2h", "--why", "x"], "reserve needs the name of this host"),
         (["--release", "--until", "2h"], "--release takes neither"),
     ],
 )

@@ -154,7 +154,7 @@ def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signal
     gate.touch()
     again = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (69, True) == (again.returncode, "2 of 2 runs" in again.stdout)
-    assert "1 of 2 runs are over" in again.stderr
+    assert "1 of 2 runs have ended" in again.stderr
     assert "[2/2] infrastructure  twin.slow.default.veto.1" in again.stderr
 
 
@@ -171,7 +171,7 @@ def test_a_reserved_host_is_waited_for(tmp_path: Path) -> None:
         Reservations().release()
         out, rest = process.communicate(timeout=60)
     assert (True, [], 69, True, True) == (
-        ": a debugger is attached" in first, begun, process.returncode, "not reserved any more" in rest, "1 of 1 runs" in out,
+        ": a debugger is attached" in first, begun, process.returncode, "no longer reserved" in rest, "1 of 1 runs" in out,
     )  # fmt: skip
 
 

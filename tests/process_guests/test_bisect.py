@@ -69,7 +69,7 @@ def test_what_cannot_be_bisected(perform_on: Perform, tmp_path: Path) -> None:
     """Refused before a run starts, with what to give."""
     good = perform_on("cpu-and-dimm", "host")
     for words, said in (
-        ((good.directory, tmp_path), "say what the builds are: --qemu or --driver"),
+        ((good.directory, tmp_path), "give --qemu or --driver, one of the two"),
         ((good.directory, "--driver", tmp_path / "nosuch"), "there is no build"),
         ((good.directory, "--driver", tmp_path), "holds: it has no failure to look for"),
         ((good.directory, "--driver", tmp_path, tmp_path), "each once"),

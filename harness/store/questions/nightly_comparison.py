@@ -78,7 +78,9 @@ def nightly_comparison(connection: Connection, *, lab: str = "", name: str = "")
     row = connection.execute(asked.where(StoredNightly.name == name) if name else asked).first()
     if row is None:
         what = f"no nightly run called {name!r}" if name else "no nightly run"
-        raise UsageError(f"the result store has {what}", hint="'harness history runs' lists the runs that it has.")
+        raise UsageError(
+            f"the result store has {what}", hint="'harness history runs' lists the runs that it has."
+        )
     earlier = (
         select(StoredNightly)
         .where(
