@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Going back to a run: the same machine and the same operations again, as far as one wants."""
+"""Repeating a recorded run: the same machine and the same operations, up to any step."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Attaching to the guest of a live run: which places it has, and what connects a terminal or a viewer to them.
+"""Attaching to the guest of a live run: its places, and the connection of a terminal or a viewer to them.
 
-Places are sockets in the run's private runtime directory. A viewer that takes TCP only is given a port of the loopback
-interface that the kernel chooses, as long as :func:`bridge` runs: who may use it is any user of this host meanwhile.
+Places are sockets in the run's private runtime directory. A viewer that needs TCP gets a port of the loopback
+interface, chosen by the kernel, while :func:`bridge` runs. Any user of this host can connect to that port meanwhile.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ ATTACH = 10.0
 """Seconds that opening a monitor, gdb stub or screen may take."""
 
 LOOK = 0.2
-"""Seconds between two looks whether the guest is still there."""
+"""Seconds between two checks whether the guest is still there."""
 
 ESCAPE = b"\x1d"
-"""Ctrl-], which leaves a terminal that is attached, as in telnet and virsh."""
+"""Ctrl-], which detaches a terminal, as in telnet and virsh."""
 
 PIECE = 1 << 16
 
@@ -52,7 +52,7 @@ VIEWERS = {
 
 
 def how_to_attach(machine: Machine, run: Run) -> list[str]:
-    """Return how to attach to the guest of a live run, one line each."""
+    """Return the ways to attach to the guest of a live run, one line each."""
     lines, directory = [], run.directory.path
     if machine.human is not None:
         lines.append(f"monitor    {invocation('attach', directory, 'monitor')}")
@@ -74,7 +74,8 @@ def how_to_attach(machine: Machine, run: Run) -> list[str]:
 
 
 def _screen(machine: Machine, place: Path) -> str:
-    """Show the screen on ``place``; return why it is not. VNC asks for no password; the directory is private."""
+    """Show the screen on ``place``. Return the reason if it cannot be shown. VNC asks for no password, because the
+    directory is private."""
     if place.exists():
         return ""
     addresses = [{"type": "unix", "path": str(place)}]
@@ -88,7 +89,7 @@ def _screen(machine: Machine, place: Path) -> str:
 
 
 def open_stub(machine: Machine, place: Path) -> bool:
-    """Open QEMU's gdb stub on ``place``; return False where that cannot be (through libvirt, in a process)."""
+    """Open QEMU's gdb stub on ``place``. Return False where it cannot be opened: through libvirt, or in a process."""
     if place.exists():
         return True
     command = f"gdbserver unix:{place},server=on,wait=off"
@@ -102,19 +103,20 @@ def open_stub(machine: Machine, place: Path) -> bool:
 
 
 def live_run(directory: Path) -> MachineEntry:
-    """Return the machine of a run that goes on. Raises UsageError if none does."""
+    """Return the machine of a live run. Raises UsageError if the run is not live."""
     for entry in Registry().running():
         with contextlib.suppress(OSError):
             if Path(entry.directory).samefile(directory):
                 return entry
     raise UsageError(
-        f"no guest of {directory} runs",
-        hint=f"{invocation('ps')} lists those that do; {invocation('repro', directory, '--interactive')} makes one.",
+        f"the run {directory} has no live guest",
+        hint=f"{invocation('ps')} lists the live ones; {invocation('repro', directory, '--interactive')} starts one.",
     )
 
 
 def attach(directory: Path, place: Place, say: Say) -> None:
-    """Connect this terminal, or a port of this host, to a place of a live run, until it ends or Ctrl-C comes.
+    """Connect this terminal, or a port of this host, to a place of a live run, until the run ends or Ctrl-C is
+    pressed.
 
     Raises UsageError where the run does not have the place.
     """
@@ -132,12 +134,12 @@ def attach(directory: Path, place: Place, say: Say) -> None:
         return
     if place == "monitor":
         with connected(_socket(runtime / "human", place, entry)) as monitor:
-            say("Ctrl-] leaves.")
+            say("Press Ctrl-] to detach.")
             relay(monitor)
         return
     if place == "gdb" and entry.uri:
         raise UsageError(
-            "a guest of libvirt has no gdb stub: opening one would pass libvirt by",
+            "a guest of libvirt has no gdb stub: opening one would bypass libvirt",
             hint=f"{invocation('repro', 'RUN', '--step', 'N')} of a run with --backend qemu has one.",
         )
     if place == "gdb" and not (runtime / "gdb").exists():
@@ -150,7 +152,7 @@ def _socket(path: Path, place: str, entry: MachineEntry) -> Path:
         return path
     if entry.uri:
         raise UsageError(
-            f"the run has no {place} of its own: libvirt has it",
+            f"the {place} of this run belongs to libvirt",
             hint=f"virsh -c '{entry.uri}' qemu-monitor-command {entry.domain} --hmp 'info status'; virt-viewer shows the screen.",
         )
     way = {
@@ -163,13 +165,13 @@ def _socket(path: Path, place: str, entry: MachineEntry) -> Path:
 
 
 def _debugger(directory: Path) -> str:
-    """Return the debugger's command, which the run has made known: the port is carried to TCP from the start."""
+    """Return the debugger's command from the run's history. The port is forwarded to TCP from the start."""
     for record in History(directory):
         if isinstance(record, Stage) and (found := re.fullmatch(r"for a debugger: (.*)", record.detail)):
             return found[1]
     raise UsageError(
-        f"run {RunDirectory(directory).name} hands no kernel debugger's port on",
-        hint="run and repro do with --debugger.",
+        f"run {RunDirectory(directory).name} does not forward a kernel debugger's port",
+        hint="Give --debugger to run or repro.",
     )
 
 
@@ -183,32 +185,32 @@ def connected(path: Path) -> Iterator[socket.socket]:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot connect to {path}: {error.strerror or error}",
-                hint="Has the guest ended, or is somebody attached?",
+                hint="The guest may have ended, or another terminal may be attached.",
             ) from error
         connection.settimeout(None)
         yield connection
 
 
 def _ask_stub(monitor: Path, place: Path) -> None:
-    """Open the gdb stub by the human monitor. Raises InfrastructureError if it does not open."""
+    """Open the gdb stub through the human monitor. Raises InfrastructureError if it does not open."""
     with connected(monitor) as connection:
         connection.sendall(f"gdbserver unix:{place},server=on,wait=off\n".encode())
         Deadline(ATTACH, "open the gdb stub").poll(
             place.exists,
             error=lambda: InfrastructureError(
                 "QEMU's gdb stub did not open",
-                hint="Is somebody attached to the monitor? It serves one at a time.",
+                hint="Another terminal may be attached to the monitor, which serves one at a time.",
             ),
         )
 
 
 def relay(connection: socket.socket) -> None:
-    """Carry this process's standard input to ``connection`` and what comes back to standard output, until one ends."""
+    """Copy this process's standard input to ``connection``, and its output to standard output, until one ends."""
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
     with _raw(source), selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
         with contextlib.suppress(PermissionError):
-            # A regular file is always readable, and cannot be waited for.
+            # A regular file is always readable and cannot be polled.
             selector.register(source, selectors.EVENT_READ)
         if source not in selector.get_map():
             connection.sendall(sys.stdin.buffer.read())
@@ -226,7 +228,7 @@ def relay(connection: socket.socket) -> None:
                 if escaped:
                     return
                 if not data:
-                    # The input is over; what the other end still says to it comes for a moment.
+                    # The input has ended. Wait a moment for the last output of the other end.
                     _rest(connection, sink)
                     return
 
@@ -252,7 +254,7 @@ def _written(descriptor: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _raw(descriptor: int) -> Iterator[None]:
-    """Let a terminal hand on each key as it is; anything else stays as it is."""
+    """Set a terminal to pass each key on unchanged. Do nothing for other files."""
     if not os.isatty(descriptor):
         yield
         return
@@ -265,7 +267,7 @@ def _raw(descriptor: int) -> Iterator[None]:
 
 
 def follow(file: Path, alive: Callable[[], bool], sink: object) -> None:
-    """Write what is in ``file``, and what is appended to it while ``alive()``, to ``sink``, escaped for a terminal."""
+    """Write the contents of ``file`` to ``sink``, and what is appended while ``alive()``, escaped for a terminal."""
     from harness.report.escape import printable
 
     write, flush = sink.write, sink.flush  # type: ignore[attr-defined]
@@ -283,9 +285,9 @@ def follow(file: Path, alive: Callable[[], bool], sink: object) -> None:
 
 
 def bridge(place: Path, say: Callable[[int], None], *, once: bool = False) -> None:
-    """Carry connections to a port of 127.0.0.1 that the kernel chooses to the socket ``place``, one after another.
+    """Forward connections from a port of 127.0.0.1, chosen by the kernel, to the socket ``place``, one after another.
 
-    ``say`` is told the port. Ends when the socket is gone, and after the first connection with ``once``.
+    ``say`` is called with the port. It returns when the socket is gone, or after the first connection with ``once``.
     """
     with socket.socket(socket.AF_INET) as listener:
         listener.bind(("127.0.0.1", 0))
@@ -305,7 +307,7 @@ def bridge(place: Path, say: Callable[[int], None], *, once: bool = False) -> No
 
 
 def _carry(one: socket.socket, other: socket.socket) -> None:
-    """Carry bytes both ways until either end closes."""
+    """Copy bytes both ways until either end closes."""
     with selectors.DefaultSelector() as selector:
         selector.register(one, selectors.EVENT_READ, other)
         selector.register(other, selectors.EVENT_READ, one)

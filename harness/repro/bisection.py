@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Bisection of builds by a failure that may be flaky: which build is the first bad one, with what probability.
+"""Bisection of builds by a failure that may be flaky: the first bad build, with its probability.
 
-The hypotheses are that each build is the first bad one, and that none is: a uniform prior over all of them. A good build
-never shows the signature. Bad builds show it at one unknown rate, whose prior is uniform from 0 to 1. With s runs that showed it
-and f that did not among the bad builds of a hypothesis, the likelihood of all runs is the Beta function B(s + 1, f + 1),
-and 0 if a good build showed it. So the posterior has a closed form.
+The hypotheses are that each build is the first bad one, and that none is. The prior over them is uniform. A good build
+never shows the signature. Bad builds show it at one unknown rate, whose prior is uniform from 0 to 1. Let s be the
+number of runs that showed it among the bad builds of a hypothesis, and f the number of those that did not. The
+likelihood of all runs is then the Beta function B(s + 1, f + 1), or 0 if a good build showed the signature. So the
+posterior has a closed form.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ from collections.abc import Sequence
 import msgspec
 
 DECIDED = 0.95
-"""The posterior at which a hypothesis is the answer."""
+"""The posterior at which a hypothesis is accepted."""
 
 
 class BuildRuns(msgspec.Struct, kw_only=True):
-    """How often a build was run: ``shown`` with the signature, ``clean`` without it."""
+    """The runs of a build: ``shown`` with the signature, ``clean`` without it."""
 
     shown: int = 0
     clean: int = 0
 
 
 class Bisection:
-    """The state of a bisection of ``count`` builds, in their order. Hypothesis i is that build i is the first bad one.
+    """The state of a bisection of ``count`` builds, in order. Hypothesis i is that build i is the first bad one.
 
     The hypothesis ``count`` is that none is bad.
     """
 
     def __init__(self, count: int) -> None:
         if count < 1:
-            raise ValueError("a bisection needs a build")
+            raise ValueError("a bisection needs at least one build")
         self.count = count
         self.runs = [BuildRuns() for _ in range(count)]
 
@@ -45,7 +46,7 @@ class Bisection:
             self.runs[build].clean += 1
 
     def posterior(self) -> list[float]:
-        """Return the probability of each hypothesis after the runs so far."""
+        """Return the posterior of each hypothesis."""
         return _normal([_likelihood(self.runs, first) for first in range(self.count + 1)])
 
     @property
@@ -56,7 +57,7 @@ class Bisection:
         return best if posterior[best] >= DECIDED else None
 
     def next_build(self) -> int:
-        """Return the build whose next run is expected to tell most about the hypotheses: the largest mutual information."""
+        """Return the build whose next run has the largest mutual information with the hypotheses."""
         posterior = self.posterior()
         now = _entropy(posterior)
         best, most = 0, -1.0

@@ -16,11 +16,12 @@ from harness.repro.repetition import Repetition, repeat
 BuildOption = Literal["qemu", "driver"]
 
 MOST_FAILURES = 3
-"""Runs of one build without a result, in a row, that end the bisection."""
+"""The number of consecutive runs of one build without a result that ends the bisection."""
 
 
 class BisectedBuild(msgspec.Struct, kw_only=True):
-    """One build: how many runs showed the signature, how many did not, and the probability that it is the first bad one."""
+    """One build: the runs with the signature, the runs without it, and the probability that it is the first bad
+    one."""
 
     build: str
     shown: int
@@ -29,9 +30,10 @@ class BisectedBuild(msgspec.Struct, kw_only=True):
 
 
 class BuildBisection(msgspec.Struct, kw_only=True):
-    """The result. ``first_bad`` is the first bad build, None if ``decided`` says that none is, or nothing.
+    """The result. ``first_bad`` is the first bad build. It is None if no build is bad (``decided``), or if it is
+    undecided.
 
-    ``none_probability`` is that of the hypothesis that no build is bad. ``runs`` are all runs, in their order.
+    ``none_probability`` is the probability that no build is bad. ``runs`` are all runs, in order.
     """
 
     signature: Signature
@@ -52,10 +54,10 @@ def bisect_builds(
     at_once: int,
     done: Callable[[str, Repetition], None],
 ) -> BuildBisection:
-    """Repeat ``harness WORDS``, a ``repro`` with ``--json``, with one build after another until it is decided or ``most`` runs.
+    """Repeat ``harness WORDS``, a ``repro`` with ``--json``, with different builds, until decided or ``most`` runs.
 
-    ``at_once`` runs of the chosen build are done together. ``done`` gets each build with its run. Raises KeyboardInterrupt
-    after all were ended, and InfrastructureError for a build whose runs have no result.
+    ``at_once`` runs of the chosen build are concurrent. ``done`` is called with each build and its run. Raises
+    KeyboardInterrupt after all runs have ended, and InfrastructureError for a build whose runs have no result.
     """
     bisection = Bisection(len(builds))
     runs: list[Repetition] = []

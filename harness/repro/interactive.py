@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Interactive use of a live guest: executes a plan up to a step, prints how to attach, and waits.
 
-The guest runs on, or stands where the step that failed left it: a panicked one is stopped, one that hangs hangs. The harness
-asks nothing of it until Ctrl-C or the end of QEMU; then the run is closed and judged like any other.
+The guest continues to run. After a failed step it stays as the failure left it: a panicked guest is stopped, a hanging
+one hangs. The harness sends it nothing until Ctrl-C, or until QEMU ends. Then the run is closed and judged like any
+other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LONGEST = 7 * 24 * 3600.0
 """Seconds after which an interactive guest is ended."""
 
 LOOK = 0.2
-"""Seconds between two looks whether QEMU is still there."""
+"""Seconds between two checks whether QEMU is still there."""
 
 
 def execute_and_wait(
@@ -35,10 +36,11 @@ def execute_and_wait(
     listeners: tuple[Listener, ...] = (),
     learnt: Learnt = lambda _: None,
 ) -> RunResult:
-    """Execute the first ``step`` operations of the plan, wait until the user is done, and return the run's result.
+    """Execute the first ``step`` operations of the plan, wait until the user has finished, and return the run's
+    result.
 
-    After a failed step it waits too, as long as QEMU runs. Raises RunInterrupted before that, and
-    InfrastructureError as :func:`harness.run.run.perform` does.
+    It also waits after a failed step, while QEMU runs. Raises RunInterrupted before that, and InfrastructureError as
+    :func:`harness.run.run.perform` does.
     """
     run = Run(request, listeners=listeners, learnt=learnt)
     try:
@@ -64,17 +66,17 @@ def execute_and_wait(
 def _wait(live: Live, run: Run, say: Say) -> None:
     why = "QEMU ended"
     try:
-        # A Ctrl-C may follow the offer at once: it is the answer, too.
+        # A Ctrl-C that follows the offer at once is the answer, too.
         with uninterrupted():
             for line in how_to_attach(live.machine, run):
                 say(line)
-            say("The guest is yours. Ctrl-C ends it, and judges the run.")
+            say("The guest is yours. Ctrl-C ends it and judges the run.")
             live.writer.write(Stage(name="held", phase="begin"))
         with contextlib.suppress(InfrastructureError):
             Deadline(LONGEST, "wait for Ctrl-C").poll(
                 lambda: not live.machine.alive(),
                 interval=LOOK,
-                error=lambda: InfrastructureError("nobody pressed Ctrl-C"),
+                error=lambda: InfrastructureError("the time for interactive use is over"),
             )
             say("QEMU ended.")
     except KeyboardInterrupt as error:

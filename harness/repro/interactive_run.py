@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A run with a session: from its request to its verdict, and on to another run each time the session goes back to a place."""
+"""A run with a session: from its request to its verdict, and to another run each time the session goes back to a
+place."""
 
 from __future__ import annotations
 
@@ -27,21 +28,21 @@ from harness.run.request import RunRequest
 from harness.run.run import Learnt, Run, RunResult
 
 SessionOpening = Literal["prompt", "violated"]
-"""When a session begins: at once, or at the first violation of the plan, which is executed until then."""
+"""When a session begins: at once, or at the plan's first violation. Until then the plan is executed."""
 
 
 class InteractiveRuns(msgspec.Struct, kw_only=True):
-    """The result of a session: its runs in order, the last one last, and the line of a script that ended it early."""
+    """The result of a session: its runs in order, and the line that ended its script early."""
 
     results: list[RunResult]
     refused: UsageError | None = None
 
 
 class InteractiveRun:
-    """Boots guests for one user. ``lines`` is made when the first guest is up and a session begins.
+    """Boots guests for one user. ``lines`` is created when a session begins on the first guest.
 
-    ``opening`` is ``violated`` for a plan that is watched: without a violation no session begins. ``steps`` operations are
-    executed first. ``ready`` is called once the guest is up, before anything is printed.
+    ``opening`` is ``violated`` for a watched plan: without a violation no session begins. ``steps`` operations are
+    executed first. ``ready`` is called when the guest is up, before anything is printed.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class InteractiveRun:
         self._places: dict[str, list[Operation]] = {}
 
     def perform(self) -> InteractiveRuns:
-        """Return the result. Raises RunInterrupted, after the guest was ended, and InfrastructureError as ``perform`` does."""
+        """Return the result. Raises RunInterrupted after the guest has ended, and InfrastructureError as ``perform``
+        does."""
         done = InteractiveRuns(results=[])
         again: list[Operation] | None = None
         while True:
@@ -119,7 +121,7 @@ class InteractiveRun:
         try:
             return converse(session, self._lines_now(), self._say)
         finally:
-            # Whatever ends it, the history says when the user no longer had the guest.
+            # However the session ends, the history records that the user no longer has the guest.
             with contextlib.suppress(HarnessError):
                 live.writer.write(Stage(name="held", phase="end", detail="taken back"))
 
@@ -141,7 +143,7 @@ class InteractiveRun:
 
 
 def converse(session: Session, lines: SessionLines, say: Say) -> UsageError | None:
-    """Do line after line until the session is over; return the refusal that ended a script."""
+    """Execute line after line until the session ends. Return the error that ended a script."""
 
     def show(new: list[str]) -> None:
         for line in new:
@@ -162,17 +164,15 @@ def converse(session: Session, lines: SessionLines, say: Say) -> UsageError | No
 
 
 def hold_here(run: Run, live: Live, lines: SessionLines, say: Say) -> Session:
-    """Hold a session on the guest of a run that somebody else drives, a test; the run goes on after it.
+    """Hold a session on the guest of a test's run, which the test continues afterwards.
 
-    What was done before counts as done, so that it is saved too. Raises what ends the run.
+    Earlier operations count as done, so they are saved too. Raises the error that ends the run.
     """
     tape = RecordTape()
     live.writer.subscribe(tape)
     session = Session(run, live, say, tape=tape, done=operations_in(History(run.directory.path)))
     if not lines.scripted:
-        say(
-            "The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C goes on with the test."
-        )
+        say("The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C continues the test.")
     if (refused := converse(session, lines, say)) is not None:
         say(refused.message)
     return session

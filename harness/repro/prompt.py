@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Where the lines of a session come from: a prompt on a terminal, or a script on standard input.
+"""The sources of a session's lines: a prompt on a terminal, or a script on standard input.
 
-The prompt is prompt_toolkit's (extra ``repro``); what comes while one types is printed above it. A script needs no package.
+The prompt is prompt_toolkit's (extra ``repro``). Records that arrive while the user types are printed above it. A
+script needs no package.
 """
 
 from __future__ import annotations
@@ -21,28 +22,29 @@ from harness.package import missing_extra
 from harness.repro.session import Session
 
 LOOK = 0.1
-"""Seconds between two looks for new records while one types."""
+"""Seconds between two looks for new records while the user types."""
 
 LARGEST_HISTORY = 1 << 18
-"""Bytes of typed lines that are kept; an older half goes then."""
+"""The limit in bytes of the kept lines. Beyond it, the older half is removed."""
 
 LONGEST_LINE = 1 << 16
 
 MOST_OPEN = 64
-"""Completions that are shown at most."""
+"""The most completions that are shown."""
 
 
 class SessionLines(Protocol):
-    """Gives a session its lines. ``scripted``: nobody is there to type another line after one that was refused."""
+    """Provides a session's lines. ``scripted``: no user can correct a refused line, so it ends the session."""
 
     scripted: bool
 
     def next(self, session: Session, show: Callable[[list[str]], None]) -> str | None:
-        """Return the next line, None for the end. ``show`` is called with lines for records that came meanwhile."""
+        """Return the next line, None for the end. ``show`` is called with lines for records that arrive meanwhile."""
 
 
 class ScriptLines:
-    """The lines of a script; ``echo`` prints each but comments before it is done, so that the output can be read."""
+    """The lines of a script. ``echo`` prints each line except comments before it is executed, so that the output can
+    be followed."""
 
     scripted = True
 
@@ -68,7 +70,8 @@ class ScriptLines:
 
 
 class PromptLines:
-    """A prompt with completion and a history that outlives the session, in ``history``. Raises MissingPart without the extra."""
+    """A prompt with completion, and a history of lines that is kept in ``history``. Raises MissingPart without the
+    extra."""
 
     scripted = False
 
@@ -78,7 +81,7 @@ class PromptLines:
         except ImportError as error:
             raise no_prompt() from error
         kept: prompt_toolkit.history.History = prompt_toolkit.history.InMemoryHistory()
-        # A history that cannot be kept keeps nobody from the guest.
+        # A history that cannot be kept does not prevent the session.
         with contextlib.suppress(OSError):
             _trim(history)
             kept = prompt_toolkit.history.FileHistory(str(history))
@@ -86,7 +89,7 @@ class PromptLines:
         self._prompt: Any = None
 
     def next(self, session: Session, show: Callable[[list[str]], None]) -> str | None:
-        """Ask for a line. Ctrl-C and Ctrl-D are the end; other signals are raised."""
+        """Ask for a line. Ctrl-C and Ctrl-D end the session. Other signals are raised."""
         try:
             return asyncio.run(self._ask(session, show))
         except EOFError:
@@ -117,7 +120,7 @@ class PromptLines:
 
 
 def no_prompt() -> MissingPart:
-    """Return the error for a prompt without its package."""
+    """Return the error for a missing prompt package."""
     return missing_extra(
         "the prompt needs prompt_toolkit, which is not installed",
         "repro",
@@ -162,7 +165,7 @@ def _completer(session: Session) -> Any:
 
 
 def _trim(file: Path) -> None:
-    """Keep the file of typed lines private, and its newer half once it is large. Raises OSError."""
+    """Keep the file of typed lines private, and remove its older half when it is large. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(file)
     data = file.read_bytes()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The records that came since somebody last looked, as lines of the timeline: what is shown above a session's prompt."""
+"""The new records of a history as lines of the timeline, which are shown above a session's prompt."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harness.history.record import Mapped, Record
 from harness.report.timeline import TimelineSelection
 
 MOST = 2000
-"""Records that wait to be shown; what comes meanwhile is counted. The history has them all."""
+"""The most records that wait to be shown. Further ones are counted. The history has them all."""
 
 NAMES = {0: "start", 1: "complete", 2: "failure"}
 ARRIVALS = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
 
 
 def kinds_of(record: Record) -> set[str]:
-    """Return the words by which a record is called at the prompt: its kind, and what plans call it (``wait-for``)."""
+    """Return the names of a record at the prompt: its kind, and its name in plans (``wait-for``)."""
     kinds = {str(type(record).__struct_config__.tag)}
     if isinstance(record, SyncEnter) and record.state in NAMES:
         kinds.add(NAMES[record.state])
@@ -29,7 +29,7 @@ def kinds_of(record: Record) -> set[str]:
 
 
 class RecordTape:
-    """Listens to a history. It takes records on any thread and never waits; :meth:`lines` is called by one thread."""
+    """Listens to a history. It takes records on any thread and never blocks. One thread calls :meth:`lines`."""
 
     def __init__(self) -> None:
         self._new: deque[Record] = deque()
@@ -45,7 +45,7 @@ class RecordTape:
             self._left_out += 1
 
     def take(self) -> list[Record]:
-        """Return the records that came since the last time."""
+        """Return the records since the last call."""
         found = []
         while self._new:
             found.append(self._new.popleft())
@@ -53,7 +53,7 @@ class RecordTape:
         return found
 
     def lines(self, records: Iterable[Record] | None = None) -> list[str]:
-        """Return the lines of what came since the last time, or of ``records`` that :meth:`take` returned."""
+        """Return the lines of the records since the last call, or of ``records`` that :meth:`take` returned."""
         taken = self.take() if records is None else list(records)
         if not taken:
             return []
@@ -62,6 +62,6 @@ class RecordTape:
         shown = ReadableRecords([*self._mapped, *taken])
         lines = [*self._selection.lines(one for one in shown if not isinstance(one, Mapped))]
         if self._left_out:
-            lines.append(f"… {self._left_out} more records came meanwhile; 'records' shows the last ones")
+            lines.append(f"… {self._left_out} more records arrived meanwhile; 'records' shows the last ones")
             self._left_out = 0
         return lines

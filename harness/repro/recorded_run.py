@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recorded run as something that can be done again: its machine, its operations, its seed, its verdict."""
+"""A recorded run as something to repeat: its machine, its operations, its seed, its verdict."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from harness.run.plan import Plan
 from harness.run.request import RunRequest
 
 MOST_OPERATIONS = 10_000
-"""Operations of a history that are taken; a plan has no more."""
+"""The most operations that are taken from a history. A plan has no more."""
 
 RUNTIME = re.compile(r"[^,=:\s]*/hotplug-[0-9a-f]{16}")
-"""The runtime directory in an argument; its name is new for every machine."""
+"""The runtime directory in an argument. Its name is different for every machine."""
 
 
 HUMAN = ("socket,id=human,", "chardev=human,")
-"""How the arguments of a second monitor begin (:mod:`harness.machine.devices`)."""
+"""The prefixes of the arguments of a second monitor (:mod:`harness.machine.devices`)."""
 
 
 class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``plan`` is what it did: the plan that it was given, or what a test did instead, from its history."""
+    """One run. ``plan`` is the plan that it executed. For a run driven by a test, it is taken from the history."""
 
     directory: Path
     facts: RunFacts
@@ -44,14 +44,15 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, directory: Path) -> RepeatableRun:
-        """Read the run in ``directory``. Raises BadHistory, or UsageError with what keeps it from being done again."""
+        """Read the run in ``directory``. Raises BadHistory, or UsageError with the reason why it cannot be
+        repeated."""
         facts = RunDirectory(directory).facts()
         try:
             plan = from_plain(facts.plan, Plan)
         except msgspec.ValidationError as error:
             raise UsageError(
-                f"{directory} cannot be done again: its plan is invalid: {error}",
-                hint="It was made by another version of the harness, or changed.",
+                f"{directory} cannot be repeated: its plan is invalid: {error}",
+                hint="The run was made by another version of the harness, or its files were changed.",
             ) from error
         history = History(directory)
         return cls(
@@ -64,14 +65,15 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
     def request(
         self, options: Mapping[str, Any], *, cache: Path, argv: list[str], anyway: bool = False
     ) -> RunRequest:
-        """Return the request of a run on the same machine with the same plan and seed, and ``options`` over its own.
+        """Return a request for the same machine, plan and seed. ``options`` override the run's own.
 
-        ``anyway`` takes what QEMU there is when the run's is gone. Raises UsageError for what does not exist any more.
+        ``anyway`` takes the QEMU on PATH if the run's no longer exists. Raises UsageError for anything else that no
+        longer exists.
         """
         facts = self.facts
         asked: dict[str, Any] = {}
         for name, kind in typing.get_type_hints(RunOptions).items():
-            # Whether somebody wanted to look at that run says nothing of this one.
+            # The recorded run's monitor does not apply to its repetition.
             if name in facts.request and name != "monitor":
                 try:
                     asked[name] = from_plain(facts.request[name], kind)
@@ -94,7 +96,7 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operations_in(history: History) -> list[Operation]:
-    """Return the operations that a history says were begun. Raises BadHistory for one that is not known."""
+    """Return the operations that a history records as begun. Raises BadHistory for an unknown one."""
     done: list[Operation] = []
     try:
         for record in history:
@@ -108,9 +110,9 @@ def operations_in(history: History) -> list[Operation]:
 
 
 def _done(plan: Plan, history: History) -> Plan:
-    """Return the plan that leads through the same operations as the history.
+    """Return the plan with the same operations as the history.
 
-    That is the plan itself, unless a test drove the guest instead: its operations are only in the history. The executor's
+    It is the run's own plan, unless a test drove the guest: then only the history has the operations. The executor's
     own last ``settle`` does not count.
     """
     done = operations_in(history)
@@ -128,21 +130,22 @@ REFUSED = (
     ("qemu_version", "QEMU"),
     ("accelerator", "the accelerator"),
 )
-"""Facts that make a run another one when they differ, with what they are called."""
+"""Facts that make it a different machine if they differ, with their names in messages."""
 
 OF_THE_HOST = (
     ("system", "the host's system"),
     ("processor", "the host's processor"),
     ("cpus", "the number of the host's processors"),
 )
-"""The same for what is in :attr:`RunFacts.host`."""
+"""The same for :attr:`RunFacts.host`."""
 
 
 class Differences:
-    """Compares what a new run is made of with what the old one was, as soon as it is known.
+    """Compares the facts of a new run with those of the recorded one, as soon as they are known.
 
-    Called with the new run's facts, in which ``differs`` is set. What makes it another machine raises UsageError with the
-    whole list, before QEMU starts, or is only noted with ``anyway``; ``notes`` has all of it in words.
+    It is called with the new run's facts, and sets ``differs`` in them. A fact that makes it a different machine
+    raises UsageError with the whole list, before QEMU starts. With ``anyway`` it is only noted. ``notes`` describes
+    all differences.
     """
 
     def __init__(self, old: RunFacts, *, anyway: bool) -> None:
@@ -153,10 +156,11 @@ class Differences:
         self._refused: list[str] = []
 
     def __call__(self, new: RunFacts) -> None:
-        """Look at what is known by now. Raises UsageError once all that a run begins with is known, and differs."""
+        """Compare the facts known so far. Raises UsageError if they differ and all facts about the machine are
+        known."""
         old = self._old
         if old.harness != new.harness:
-            self._note("harness", f"the harness is {new.harness}, it was {old.harness}")
+            self._note("harness", f"the harness's version is {new.harness}; it was {old.harness}")
         for name, what in REFUSED:
             self._differ(name, what, getattr(old, name), getattr(new, name))
         for name, what in OF_THE_HOST:
@@ -168,13 +172,13 @@ class Differences:
         new.differs = [*self.notes]
         if self._refused and not self._anyway and _begins(new):
             raise UsageError(
-                f"this would not be the machine of run {old.run}: {'; '.join(self._refused)}",
-                hint="--anyway goes on all the same.",
+                f"this machine would differ from that of run {old.run}: {'; '.join(self._refused)}",
+                hint="--anyway continues despite the differences.",
             )
 
     def _differ(self, key: str, what: str, before: str, now: str) -> None:
         if before and now and before != now and key not in self._told:
-            text = f"{what} is another: {_short(now)}, it was {_short(before)}"
+            text = f"{what} differs: {_short(now)}, it was {_short(before)}"
             self._refused.append(text)
             self._note(key, text)
 
@@ -193,16 +197,16 @@ class Differences:
 
 
 def _begins(facts: RunFacts) -> bool:
-    """Return whether all is known that can be before the guest's machine starts."""
+    """Return whether all facts are known that can be known before the guest's machine starts."""
     return bool(facts.image_digest) and (
         is_process(facts.guest) or bool(facts.accelerator and facts.qemu_version)
     )
 
 
 def normal(facts: RunFacts) -> list[str]:
-    """Return QEMU's arguments without what is new for every run: its directory, its sockets' place, its name.
+    """Return QEMU's arguments without the parts that differ between runs: its directory, its sockets' place, its name.
 
-    Nor does a second monitor make it another machine.
+    A second monitor is left out too.
     """
     run = re.compile(rf"[^,=:\s]*/{re.escape(facts.run)}(?![\w-])")
     return [
@@ -217,7 +221,7 @@ def _short(text: str) -> str:
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run came to, as far as two runs of one plan can be expected to agree: not the numbers, the kinds."""
+    """The result of a run as far as two runs of one plan can agree: verdict, failure class and violated rules."""
 
     verdict: str
     failure_class: str
@@ -225,7 +229,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, verdict: RunVerdict, error: HarnessError | None = None) -> Signature:
-        """Return that of a verdict; ``error`` is what ended the run where its history does not say so."""
+        """Return the result of a verdict. ``error`` is what ended the run, if the history does not record it."""
         return cls(
             verdict=verdict.verdict.value,
             failure_class=verdict.failure_class or (str(error.failure_class) if error else ""),

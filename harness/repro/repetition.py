@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The same run many times: how often it comes to the same result, between which rates the true one lies, and what differs.
+"""Repetitions of one run: the rate of the same result, its confidence interval, and what differs.
 
-Each repetition is a ``harness repro`` of its own process, so that none disturbs another; each waits for its share of the
-host. The kernel ends them when this process dies.
+Each repetition is a ``harness repro`` in its own process, so that none affects another. Each waits for its share of
+the host. The kernel ends them when this process dies.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from harness.report.transcript_comparison import TranscriptDifference, compare_t
 from harness.repro.recorded_run import Signature
 
 LARGEST_OUTPUT = 64 << 20
-"""Bytes of a repetition's document that are read; one has some hundred kilobytes."""
+"""The most bytes of a repetition's document that are read. A document has a few hundred kilobytes."""
 
 PATIENCE = 60.0
-"""Seconds that a repetition gets to end its guest when it is told to."""
+"""Seconds that a repetition gets after SIGTERM to end its guest."""
 
 NO_RESULT = (FailureClass.INFRASTRUCTURE, FailureClass.PLAN)
-"""Failures that say nothing about whether the run is reproduced."""
+"""Failures that do not count for or against the reproduction."""
 
 
 class Repetition(msgspec.Struct, frozen=True, kw_only=True):
-    """One repetition. ``now`` is what it came to, None without a result; ``counts`` says whether that says anything.
+    """One repetition. ``now`` is its result, None without one. ``counts`` says whether it counts for the rate.
 
-    ``same`` is whether it came to what the recorded run did. ``reason`` is why, in a line.
+    ``same`` says whether its result is that of the recorded run. ``reason`` is the explanation in one line.
     """
 
     number: int
@@ -58,7 +58,8 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunContrast(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is reproduced beside one that is not. ``first`` is where they first tell a story differently, None if nowhere."""
+    """A reproduced run and one that is not. ``first`` is the first step that differs between them, None if none
+    does."""
 
     reproduced: str
     other: str
@@ -68,7 +69,7 @@ class RunContrast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repetitions(msgspec.Struct, kw_only=True):
-    """All of them, and at which rate the recorded result was reproduced by those that count."""
+    """All repetitions, and the rate of the recorded result among those that count."""
 
     before: Signature
     runs: list[Repetition]
@@ -77,12 +78,12 @@ class Repetitions(msgspec.Struct, kw_only=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """That of the worst run."""
+        """The worst exit code."""
         return worst(known_code(run.exit_code) for run in self.runs)
 
 
 def known_code(status: int) -> ExitCode:
-    """Return the exit code of a child that ended with ``status``; a death by anything else is the infrastructure's."""
+    """Return the exit code of a child that ended with ``status``. An unknown status is INFRASTRUCTURE."""
     with contextlib.suppress(ValueError):
         return ExitCode(128 - status if status < 0 else status)
     return ExitCode.INFRASTRUCTURE
@@ -98,7 +99,7 @@ class _Error(msgspec.Struct):
 
 
 class _Document(msgspec.Struct):
-    """What of the document of ``harness repro --json`` is needed here."""
+    """The parts of ``harness repro --json``'s document that are used here."""
 
     directory: str = ""
     verdict: _Verdict | None = None
@@ -110,9 +111,10 @@ class _Document(msgspec.Struct):
 def repeat(
     words: Sequence[str], before: Signature, *, count: int, at_once: int, done: Callable[[Repetition], None]
 ) -> Repetitions:
-    """Do ``harness WORDS``, a ``repro`` with ``--json``, ``count`` times, so many ``at_once``; ``done`` gets each result.
+    """Execute ``harness WORDS``, a ``repro`` with ``--json``, ``count`` times, ``at_once`` of them concurrently. Call
+    ``done`` with each result.
 
-    Raises KeyboardInterrupt after all were ended, and InfrastructureError where none can be started.
+    Raises KeyboardInterrupt after all have ended, and InfrastructureError if none can be started.
     """
     runs = sorted(_performed(words, count, at_once, done), key=lambda run: run.number)
     counted = [run for run in runs if run.counts]
@@ -147,7 +149,7 @@ def _performed(
 
 
 class _Children:
-    """The processes that run; leaving the block ends those that still do."""
+    """The running processes. Leaving the block ends those that still run."""
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[ChildProcess, int, IO[bytes], IO[bytes]]] = {}
@@ -167,9 +169,9 @@ class _Children:
                 err.close()
 
     def start(self, words: Sequence[str], number: int) -> int:
-        """Start one; return a descriptor that becomes readable when it has ended."""
+        """Start a repetition. Return a descriptor that becomes readable when it has ended."""
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - end() closes them
-        # A signal in the midst of it would leave a process that is not ended.
+        # A signal during the start would leave a process that is never ended.
         with uninterrupted():
             command = [*LEASH, sys.executable, "-m", "harness", *words]
             child = start_program(command, "a repetition", stdout=out, stderr=err)
@@ -178,7 +180,7 @@ class _Children:
         return descriptor
 
     def end(self, number: int) -> Repetition:
-        """Return the result of one that has ended."""
+        """Return the result of a repetition that has ended."""
         child, descriptor, out, err = self.running.pop(number)
         status = child.wait()
         os.close(descriptor)
@@ -216,11 +218,12 @@ def _last_words(err: IO[bytes], document: _Document) -> str:
         line for line in err.read(LARGEST_OUTPUT).decode("utf-8", "replace").splitlines() if line.strip()
     ]
     said = [line.removeprefix("harness: ") for line in lines if line.startswith("harness: ")] or lines
-    return (said or ["it said nothing"])[-1][:400]
+    return (said or ["it printed nothing"])[-1][:400]
 
 
 def contrast(runs: Sequence[Repetition]) -> RunContrast | None:
-    """Compare the first run that is reproduced with the first that is not; None where all are alike, or none can be read."""
+    """Compare the first reproduced run with the first that is not. Return None if all are alike, or if none can be
+    read."""
     counted = [run for run in runs if run.counts]
     same = next((run for run in counted if run.same), None)
     other = next((run for run in counted if not run.same), None)

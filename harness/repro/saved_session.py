@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Operations as files to keep: a plan, or a pytest function that fails as long as the run would be violated."""
+"""Operations as a file: a plan, or a pytest function that fails while the run would be violated."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from harness.run.plan_text import plan_text
 from harness.run.request import RunRequest
 
 LONGEST = 100
-"""Columns of a line of a written test, where its values let it be."""
+"""The most columns of a line of a written test, where its values permit."""
 
 
 def save_plan(plan: Plan, file: Path) -> Path:
-    """Write ``plan`` to a new file, named after it. Raises UsageError if it is there or cannot be written."""
+    """Write ``plan`` to a new file, named after it. Raises UsageError if the file exists or cannot be written."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", file.stem).strip("-")[:100] or "session"
     _write(file, plan_text(msgspec.structs.replace(plan, name=name, shows="")))
     return file
 
 
 def save_test(plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, *, origin: str) -> list[Path]:
-    """Write a pytest function that does the operations of ``plan`` to a new file; return the files that were written.
+    """Write a pytest function with the operations of ``plan`` to a new file. Return the written files.
 
-    ``request`` is that of a run with ``verdict``. ``origin`` completes the sentence "Made from". A plan that a test cannot begin with, because its driver is not loaded at the start, is written beside it.
+    ``request`` is that of the run with ``verdict``. ``origin`` completes the sentence "Made from". A plan that does
+    not load its driver at the start cannot begin a test. Such a plan is written beside the test.
     """
     beside = not plan.driver or plan.pnp or plan.machine.started != "running"
     written = [save_plan(plan, file.with_suffix(".toml"))] if beside else []
@@ -43,12 +44,12 @@ def save_test(plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, 
 
 
 def test_command(file: Path, request: RunRequest) -> str:
-    """Return the command that runs the test on a guest like the run's."""
+    """Return the command that executes the test on a guest like the run's."""
     return " ".join(["pytest", quoted(file), *_options(request)])
 
 
 def _options(request: RunRequest) -> list[str]:
-    """Return the plugin's options that make a test's guest the run's, without those that markers set."""
+    """Return the plugin's options that give a test the run's guest, without those set by markers."""
     words = []
     for one in options_at("pytest"):
         if one.field in ("guest", "runs", "restore", "report", "dump") or one.field.startswith(
@@ -67,7 +68,7 @@ def _write(file: Path, text: str) -> None:
             out.write(text)
     except FileExistsError as error:
         raise UsageError(
-            f"{file} is there already", hint="Give another name: nothing is overwritten."
+            f"{file} already exists", hint="Give another name; existing files are not overwritten."
         ) from error
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot write {file}: {getattr(error, 'strerror', error)}") from error
@@ -121,7 +122,7 @@ def _test_text(
 
 
 def _call(operation: Operation) -> str:
-    """Return the line of Python that does an operation."""
+    """Return the Python line of an operation."""
     plain, defaults = (
         to_plain(operation),
         {f.encode_name: f.default for f in msgspec.structs.fields(operation)},
@@ -141,5 +142,5 @@ def _arguments(values: dict[str, Any]) -> str:
 
 
 def _literal(value: object) -> str:
-    """Return a value in Python, a text in double quotes."""
+    """Return a value as Python, a text in double quotes."""
     return json.dumps(value, ensure_ascii=True) if isinstance(value, str) else repr(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a session speaks to its user."""
+"""The output of a session to its user."""
 
 from collections.abc import Callable
 

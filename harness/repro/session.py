@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A session on a live guest: each line that is typed is an operation, or a command of :data:`COMMANDS`.
+"""A session on a live guest: each typed line is an operation, or a command of :data:`COMMANDS`.
 
-Operations are executed as a plan's, after the plan checker took them, and everything is in the run's history; ``run.json``
-has what was done as the run's plan, so that the run can be judged and done again like any other.
+The plan checker checks each operation, and the executor executes it as a plan's. Everything is in the run's history.
+``run.json`` has the executed operations as the run's plan, so that the run can be judged and repeated like any other.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from harness.run.rehearsal import rehearse
 from harness.run.run import Run
 
 ASK = 60.0
-"""Seconds that a QMP command of the user's may take, and a picture of the screen."""
+"""Seconds that a QMP command of the user may take, and a screenshot."""
 
 DUMP = 600.0
 """Seconds that a dump of the guest's memory may take."""
 
 MOST_RECORDS = 1000
-"""Records that ``records`` and ``events`` show at most."""
+"""The most records that ``records`` and ``events`` show."""
 
 MOST_REASONS, MOST_FINDINGS = 10, 3
-"""Reasons that ``check`` names, and findings that ``explain`` explains, at most."""
+"""The most reasons that ``check`` names, and the most findings that ``explain`` explains."""
 
 NO_END = "the history has no end"
-"""What the judge says of every run that goes on."""
+"""The checker's reason for every unfinished run."""
 
 TAKEN = "session"
-"""Where in the run directory the dumps and pictures of a session lie."""
+"""The folder in the run directory for the dumps and pictures of a session."""
 
 
 class SessionCommand(NamedTuple):
-    """A command besides the operations: the words it takes, and what it does."""
+    """A command besides the operations: its arguments, and what it does."""
 
     takes: str
     does: str
@@ -68,32 +68,33 @@ class SessionCommand(NamedTuple):
 COMMANDS: dict[str, SessionCommand] = {
     "step": SessionCommand("[N]", "Execute the plan's next operation, or the next N."),
     "continue": SessionCommand("", "Execute the rest of the plan."),
-    "until": SessionCommand("RULE|RECORD", "Execute the plan until that is violated or came."),
-    "plan": SessionCommand("", "Show what was done and what is left of the plan."),
+    "until": SessionCommand("RULE|RECORD", "Execute until RULE is violated or RECORD arrives."),
+    "plan": SessionCommand("", "Show the executed and the remaining operations."),
     "records": SessionCommand("[N|KIND]", "Show the last records, or those of a kind."),
     "events": SessionCommand("[NAME]", "Show QEMU's events so far."),
     "check": SessionCommand("", "Judge the history so far."),
     "explain": SessionCommand("[RULE]", "Explain what is violated, or one rule."),
     "qmp": SessionCommand("COMMAND [key=value …]", "Send a QMP command; values are JSON or words."),
-    "snapshot": SessionCommand("NAME", "Give this place a name, for 'restore'."),
-    "restore": SessionCommand("NAME", "Do the same up to that place on a fresh guest."),
-    "dump": SessionCommand("", "Keep a dump of the guest's memory."),
-    "screenshot": SessionCommand("", "Keep a picture of the screen."),
-    "save": SessionCommand("FILE.toml|test_FILE.py", "Write what was done: a plan, or a pytest test."),
+    "snapshot": SessionCommand("NAME", "Name this place, for 'restore'."),
+    "restore": SessionCommand("NAME", "Repeat all up to that place on a fresh guest."),
+    "dump": SessionCommand("", "Save a dump of the guest's memory."),
+    "screenshot": SessionCommand("", "Save a picture of the screen."),
+    "save": SessionCommand("FILE.toml|test_FILE.py", "Write the operations: a plan, or a pytest test."),
     "attach": SessionCommand("", "Show how to attach a monitor, gdb or a viewer."),
-    "help": SessionCommand("[NAME]", "List everything, or explain one word."),
+    "help": SessionCommand("[NAME]", "List all commands, or explain one."),
     "quit": SessionCommand("", "End the guest and judge the run, as Ctrl-C does."),
 }
-"""The commands of a session in the order in which ``help`` lists them. Operations of a plan come besides."""
+"""The commands of a session in the order of ``help``. The operations of a plan follow."""
 
 
 class Session:
-    """One guest, and what was done to it. ``say`` prints a line.
+    """One guest and its operations. ``say`` prints a line.
 
-    ``done`` are the operations that were begun, ``place`` how many of the plan's were. ``error`` is the first that the run
-    ends with; what was merely asked for wrongly is not one. ``back`` is the place that ``restore`` asked for, after which
-    the session is over; ``places`` is None where nobody could begin anew. ``quiet`` shows nothing of what is executed. ``known_violated`` are the rules that were violated
-    after the last operation. ``recorded`` is the history of the run that is done again, None for a plan that never ran.
+    ``done`` are the operations that were begun; ``place`` counts those of the plan. ``error`` is the first error that
+    the run ends with; a refused line is not one. ``back`` is the place requested by ``restore``, which ends the
+    session. ``places`` is None if no new guest can be booted. ``quiet`` hides the executed operations.
+    ``known_violated`` are the rules violated after the last operation. ``recorded`` is the history of the repeated
+    run, None for a new plan.
     """
 
     def __init__(
@@ -130,14 +131,15 @@ class Session:
     # -- lines --------------------------------------------------------------------------------------------------
 
     def do(self, line: str) -> None:
-        """Do what a line says; an empty one, or one that begins with ``#``, says nothing.
+        """Execute a line. An empty line, or one that begins with ``#``, does nothing.
 
-        Raises UsageError for a line that cannot be done: nothing was done then. What an operation raises is said and kept.
+        Raises UsageError for a line that cannot be executed, before anything is sent. An error of an operation is
+        printed and kept.
         """
         try:
             name, *words = shlex.split(line, comments=True) or [""]
         except ValueError as error:
-            raise UsageError(f"{printable(line)}: {error}", hint="A quote is not closed.") from error
+            raise UsageError(f"{printable(line)}: {error}", hint="Close the quote.") from error
         if not name:
             return
         if name in KINDS:
@@ -153,7 +155,7 @@ class Session:
 
     @staticmethod
     def names() -> list[str]:
-        """Return every word that a line can begin with."""
+        """Return every word that can begin a line."""
         return [*COMMANDS, *KINDS]
 
     def _check_words(self, name: str, words: list[str]) -> None:
@@ -169,7 +171,7 @@ class Session:
     # -- operations ---------------------------------------------------------------------------------------------
 
     def perform(self, operation: Operation, *, planned: bool = False) -> bool:
-        """Execute one operation; return whether it went well. Raises UsageError if the plan checker does not take it."""
+        """Execute one operation. Return whether it succeeded. Raises UsageError if the plan checker refuses it."""
         self._check(operation)
         self._refuse_dead()
         self.done.append(operation)
@@ -191,7 +193,7 @@ class Session:
         return True
 
     def repeat(self, operations: Sequence[Operation]) -> None:
-        """Execute operations that were done before on another guest, as far as they go well."""
+        """Repeat operations from another guest, until one fails."""
         for operation in operations:
             planned = self.plan.do[self.place : self.place + 1] == [operation]
             if not self.perform(operation, planned=planned):
@@ -204,9 +206,9 @@ class Session:
         most: int | None = None,
         within: Deadline | None = None,
     ) -> bool:
-        """Execute the plan's next operations until ``stop()``; return whether that ended it. It also ends at a failure.
+        """Execute the plan's next operations until ``stop()`` or a failure. Return whether ``stop()`` ended it.
 
-        Raises GuestError if the time ``within`` which the plan must be over has passed.
+        Raises GuestError if the plan's time limit ``within`` has passed.
         """
         last = len(self.plan.do) if most is None else min(len(self.plan.do), self.place + most)
         while self.place < last:
@@ -219,17 +221,17 @@ class Session:
         return False
 
     def end(self) -> None:
-        """Wait for what is under way, as at the end of a plan, or raise the error that the run ends with."""
+        """Wait until nothing is under way, as at the end of a plan, or raise the error that the run ends with."""
         if self.error is not None:
             raise self.error
         self.live.executor.execute([])
 
     def violated(self) -> set[str]:
-        """Return the rules that are violated so far."""
+        """Return the rules violated so far."""
         return violated_in(self.run.judge_so_far())
 
     def lines(self) -> list[str]:
-        """Return lines for the records that came since the last time."""
+        """Return lines for the records since the last call."""
         taken = self._tape.take()
         for record in taken:
             self._seen |= kinds_of(record)
@@ -241,7 +243,7 @@ class Session:
             self._say_all(self._last)
 
     def speak(self) -> None:
-        """Show from now on what is executed, and what was last."""
+        """From now on show what is executed, beginning with the last operation."""
         self.quiet = False
         self._say_all(self._last)
 
@@ -255,7 +257,7 @@ class Session:
             self._say_all(new)
 
     def _check(self, operation: Operation) -> None:
-        """Raise UsageError if no machine of the guest can do ``operation`` after what was done."""
+        """Raise UsageError if the guest's machine cannot execute ``operation`` after the earlier ones."""
         request = self.run.request
         do = [*self._legal, operation]
         if self.plan.machine.started != "running" and not any(isinstance(one, BootGuest) for one in do):
@@ -295,15 +297,15 @@ class Session:
         if what.isdecimal():
             last = self._operation_of(int(what))
             self.advance(most=max(0, last - self.place))
-            self._say(f"Record {what} of the recorded run came by the end of its operation {last}.")
+            self._say(f"Record {what} of the recorded run belongs to its operation {last}.")
         elif what in rules or what == "violated":
             wanted = rules if what == "violated" else {what}
             if not self.advance(stop=lambda: bool(self.known_violated & wanted)):
-                self._say(f"{what}: no violation so far.")
+                self._say(f"No violation of {what} so far.")
         elif what in RECORD_KINDS:
             self._seen.discard(what)
             if not self.advance(stop=lambda: what in self._seen):
-                self._say(f"No record {what!r} came.")
+                self._say(f"No record {what!r} arrived.")
         else:
             raise UsageError(
                 f"until: {what!r} is not a rule, a kind of record, or the number of a record",
@@ -312,9 +314,9 @@ class Session:
         self._tell_place()
 
     def _operation_of(self, record: int) -> int:
-        """Return during which operation of the recorded run a record came."""
+        """Return the operation of the recorded run during which a record came."""
         if self._recorded is None:
-            raise UsageError("no run is done again here, so that its records have no numbers")
+            raise UsageError("no recorded run is repeated here, so there are no record numbers")
         begun, last = [], 0
         for one in self._recorded:
             last = one.n
@@ -326,7 +328,9 @@ class Session:
 
     def _check_left(self) -> None:
         if self.place >= len(self.plan.do):
-            raise UsageError("the plan is over", hint="Type operations of your own, or save, or quit.")
+            raise UsageError(
+                "all operations of the plan have been executed", hint="Type an operation, save, or quit."
+            )
 
     def _tell_place(self) -> None:
         left = len(self.plan.do) - self.place
@@ -374,13 +378,13 @@ class Session:
         verdict = self.run.judge_so_far()
         broken = sorted(violated_in(verdict))
         self._say(f"VIOLATED so far: {', '.join(broken)}" if broken else "Nothing is violated so far.")
-        # Every run that goes on has no end yet.
+        # An unfinished run has no end yet.
         reasons = [reason for reason in verdict.reasons if NO_END not in reason]
         for reason in reasons[:MOST_REASONS]:
             self._say(f"  {printable(reason, 300)}")
         judged = sum(rule.exercised > 0 for rule in verdict.rules)
         self._say(
-            f"{judged} of {len(verdict.rules)} rules had something to judge; the end of the run may change more."
+            f"{judged} of {len(verdict.rules)} rules had something to judge; more may have at the end of the run."
         )
 
     def _explain(self, rule: str = "") -> None:
@@ -454,7 +458,7 @@ class Session:
 
     def _screenshot(self) -> None:
         if not self.live.machine.spec.screen:
-            raise UsageError("the machine has no screen", hint="A session with --vnc gives it one.")
+            raise UsageError("the machine has no screen", hint="Start the session with --vnc.")
         stem = self._file("screen", ".png")
         self._look(lambda inspector: inspector.screenshot(stem, Deadline(ASK, "picture of the screen")), stem)
 
@@ -462,11 +466,11 @@ class Session:
         self._refuse_dead()
         machine = self.live.machine
         if not isinstance(machine, Inspectable):
-            raise UsageError("this machine is a process, and QEMU alone can be looked at from outside")
+            raise UsageError("this machine is a process, and only QEMU can be inspected from outside")
         try:
             file.parent.mkdir(mode=0o700, exist_ok=True)
             written = act(machine.inspector()) or file
-            self._note(f"{written.name} kept")
+            self._note(f"{written.name} saved")
             self._say(f"{written}: {written.stat().st_size} bytes")
         except HarnessError as error:
             self._say(f"failed: {printable(error.message, 600)}")
@@ -478,7 +482,7 @@ class Session:
         return self.run.directory.path / TAKEN / f"{what}-{self._files}{suffix}"
 
     def _note(self, text: str) -> None:
-        """Note in the history what is not an operation, so that a reader sees what was done by hand."""
+        """Note in the history an action that is not an operation, so that readers see what was done by hand."""
         self.live.writer.write(Stage(name="session", phase="note", detail=printable(text, 500)))
 
     # -- going back ---------------------------------------------------------------------------------------------
@@ -491,7 +495,7 @@ class Session:
     def _restore(self, name: str) -> None:
         places = self._named_places()
         if name not in places:
-            hint = suggest(name, list(places)) if places else "snapshot NAME names the place where you are."
+            hint = suggest(name, list(places)) if places else "snapshot NAME names the current place."
             raise UsageError(f"no place is called {name!r}", hint=hint)
         self._note(f"back to {name}, in another run")
         self.back, self.over = name, True
@@ -499,8 +503,8 @@ class Session:
     def _named_places(self) -> dict[str, list[Operation]]:
         if self.places is None:
             raise UsageError(
-                "the guest is a test's, and cannot be begun anew here",
-                hint="save test_FILE.py keeps what was done; run that.",
+                "the guest belongs to a test, and cannot be restarted here",
+                hint="Write the operations with save test_FILE.py, and run that test.",
             )
         return self.places
 
@@ -510,9 +514,11 @@ class Session:
     # -- saving -------------------------------------------------------------------------------------------------
 
     def did(self) -> Plan:
-        """Return what was done as a plan. Raises UsageError if nothing was."""
+        """Return the executed operations as a plan. Raises UsageError if there are none."""
         if not self.done:
-            raise UsageError("nothing was done yet", hint="step executes the plan's first operation.")
+            raise UsageError(
+                "no operation was executed yet", hint="step executes the plan's first operation."
+            )
         return msgspec.structs.replace(self.plan, do=[*self.done])
 
     def _save(self, name: str) -> None:
@@ -523,7 +529,7 @@ class Session:
         elif file.suffix == ".py" and file.name.startswith("test_"):
             facts, request = self.run.facts, self.run.request
             of = f"run {facts.repro_of}" if facts.repro_of else f"plan {request.plan.name}"
-            origin = f"the session {facts.run}, which did {of} again"
+            origin = f"the session {facts.run}, which repeated {of}"
             written = saved_session.save_test(plan, file, request, self.run.judge_so_far(), origin=origin)
         else:
             raise UsageError(
@@ -531,7 +537,7 @@ class Session:
                 hint="pytest collects files whose names begin with test_.",
             )
         if self._by_hand:
-            self._say(f"{self._by_hand} QMP commands are not in it: a plan has no operation for them.")
+            self._say(f"{self._by_hand} QMP commands are left out: a plan has no operation for them.")
         self._say_all(f"written: {one}" for one in written)
         if file.suffix == ".py":
             self._say(f"run it: {saved_session.test_command(file, self.run.request)}")
@@ -549,7 +555,7 @@ class Session:
                     "  RULE: an id of 'harness rules', or 'violated' for any. RECORD: the number of a record of"
                 )
                 self._say(f"  the recorded run, or one of {', '.join(sorted(RECORD_KINDS))}.")
-                self._say("  It stops behind the operation in which that came.")
+                self._say("  It stops after the operation in which that arrived.")
         elif name:
             raise UsageError(
                 f"no command or operation is called {name!r}", hint=suggested(name, self.names())
@@ -561,7 +567,7 @@ class Session:
             self._say("help NAME explains one. Fields are given as key=value: add-dimm 256MiB node=1")
 
     def completions(self, before: str) -> list[str]:
-        """Return the words that the last word of ``before``, a line up to the cursor, can become."""
+        """Return the completions of the last word of ``before``, a line up to the cursor."""
         *earlier, last = before.split(" ")
         words = [word for word in earlier if word]
         return sorted(word for word in self._candidates(words, last) if word.startswith(last))
@@ -594,7 +600,7 @@ QUERIES = (
     "query-status", "query-cpus-fast", "query-hotpluggable-cpus", "query-memory-devices", "query-memory-size-summary",
     "query-acpi-ospm-status", "query-chardev", "query-version", "qom-get", "qom-list",
 )  # fmt: skip
-"""QMP commands that are offered; any other can be typed."""
+"""The QMP commands that completion offers. Any other can be typed."""
 
 
 def _kinds() -> frozenset[str]:
@@ -609,17 +615,17 @@ def _kinds() -> frozenset[str]:
 
 
 RECORD_KINDS = _kinds()
-"""The words by which records are called at the prompt."""
+"""The names of records at the prompt."""
 
 
 def suggested(word: str, known: Iterable[str]) -> str:
-    """Return what ``word`` may have been meant to be; the known words are too many to be listed."""
+    """Return a hint with the word most like ``word``. The known words are too many to be listed."""
     close = closest(word, known)
     return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def violated_in(verdict: RunVerdict) -> set[str]:
-    """Return the rules that a verdict finds violated."""
+    """Return the violated rules of a verdict."""
     return {
         rule.rule
         for rule in verdict.rules
@@ -628,7 +634,7 @@ def violated_in(verdict: RunVerdict) -> set[str]:
 
 
 def line_of(operation: Operation) -> str:
-    """Return the line that is read as ``operation``: ``add-dimm size='256 MiB'``."""
+    """Return the typed form of an operation: ``add-dimm size='256 MiB'``."""
     kind = KINDS[str(type(operation).__struct_config__.tag)]
     defaults = {field.encode_name: field.default for field in msgspec.structs.fields(kind)}
     plain = to_plain(operation)

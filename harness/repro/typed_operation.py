@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A plan operation as it is typed at a prompt: ``add-dimm 256MiB expect=refused``.
+"""A plan operation as typed at a prompt: ``add-dimm 256MiB expect=refused``.
 
-Names, fields and values come from the operations' own types, so a new operation can be typed without a line here.
+Names, fields and values come from the operations' own types. A new operation needs no code here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ KINDS: dict[str, Any] = {
 
 
 class TypedField(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of an operation: its name, what it takes in words, its ``choices``, its default as text, "" for a required one."""
+    """A field of an operation: its name, a description of its values, its ``choices``, and its default as text, "" if
+    required."""
 
     name: str
     takes: str
@@ -41,7 +42,8 @@ class TypedField(msgspec.Struct, frozen=True, kw_only=True):
 
 @functools.cache
 def fields_of(name: str) -> list[TypedField]:
-    """Return the fields of an operation, the required ones first: that is the order of words without a name."""
+    """Return the fields of an operation, the required ones first. Words without a name are values of those, in this
+    order."""
     hints = typing.get_type_hints(KINDS[name])
     found = []
     for field in msgspec.structs.fields(KINDS[name]):
@@ -61,7 +63,7 @@ def _shown(value: object) -> str:
 
 
 def _takes(kind: Any) -> tuple[str, list[str]]:
-    """Return what a type takes, in words, and the values if there are only some."""
+    """Return a description of a type's values, and the values if they can be listed."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _takes(next(one for one in inside if one is not type(None)))
@@ -77,9 +79,9 @@ def _takes(kind: Any) -> tuple[str, list[str]]:
 
 
 def typed_operation(name: str, words: list[str]) -> Operation:
-    """Return the operation that ``words`` make: values of the required fields in order, then ``field=value``.
+    """Return the operation that ``words`` describe: values of the required fields in order, then ``field=value``.
 
-    Raises UsageError with what the field takes.
+    Raises UsageError with a description of the field's values.
     """
     fields = {field.name: field for field in fields_of(name)}
     order = iter([field for field in fields.values() if field.required])
@@ -89,7 +91,7 @@ def typed_operation(name: str, words: list[str]) -> Operation:
         if not equals or not re.fullmatch(r"[A-Za-z_]+", key):
             field = next((field for field in order if field.name not in given), None)
             if field is None:
-                raise UsageError(f"{name}: {word!r} is the value of no field", hint=_hint(name))
+                raise UsageError(f"{name}: there is no field for the value {word!r}", hint=_hint(name))
             key, value = field.name, word
         if key not in fields:
             raise UsageError(f"{name} has no field {key!r}", hint=suggest(key, fields))
@@ -109,7 +111,7 @@ def typed_operation(name: str, words: list[str]) -> Operation:
 
 
 def _converted(name: str, field: TypedField, text: str) -> Any:
-    """Return the value of one field: as TOML has it, or the text itself. Raises UsageError."""
+    """Return the value of one field, as TOML or as plain text. Raises UsageError."""
     values = [text]
     with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
         values.insert(0, tomllib.loads(f"value = {text}")["value"])
@@ -135,7 +137,7 @@ def usage(name: str) -> str:
 
 
 def explained(name: str) -> list[str]:
-    """Return everything about one operation: what it is for, then a line for each field."""
+    """Return the description of one operation: its purpose, then a line for each field."""
     text = (inspect.getdoc(KINDS[name]) or "").replace("``", "").splitlines()
     lines = [usage(name), *(f"  {line}".rstrip() for line in text), ""]
     for field in fields_of(name):

@@ -166,7 +166,7 @@ def test_back_to_a_place_is_another_run(hold: Hold) -> None:
         ("until", "until takes"),
         ("until SYNC-EXACTLY-TOW", "is not a rule"),
         ("restore nowhere", "no place is called 'nowhere'"),
-        ("save notes.txt", "neither FILE.toml nor test_FILE.py|nothing was done"),
+        ("save notes.txt", "neither FILE.toml nor test_FILE.py|no operation was executed"),
         ("add-cpu slot=99", "there is no processor slot 99"),
         ("unplug cpu-1", "cannot show an unplug"),
         ("add-dimm 100MiB", "is not a multiple of 128 MiB"),

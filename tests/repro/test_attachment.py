@@ -67,6 +67,6 @@ def test_a_socket_is_carried_to_a_port(tmp_path: Path) -> None:
 def test_no_guest_to_attach_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hint is a command that makes one."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with pytest.raises(UsageError, match=r"no guest of .* runs") as caught:
+    with pytest.raises(UsageError, match=r"the run .* has no live guest") as caught:
         live_run(tmp_path)
     assert "repro" in caught.value.hint

@@ -104,7 +104,7 @@ def test_posterior_is_one(notes: list[tuple[int, bool]]) -> None:
 
 def test_no_builds() -> None:
     """A bisection of nothing is an error of the caller."""
-    with pytest.raises(ValueError, match="needs a build"):
+    with pytest.raises(ValueError, match="needs at least one build"):
         Bisection(0)
 
 

@@ -50,7 +50,7 @@ def test_a_line_is_an_operation(line: str, expected: op.Operation) -> None:
         ("add-cpu slot=three", "slot takes a whole number, got 'three'"),
         ("add-cpu slot=-1", "slot takes a whole number, got '-1'"),
         ("add-cpu expect=addedd", r"expect takes added\|vetoed\|refused\|ignored\|found, got 'addedd'"),
-        ("add-cpu 3", "'3' is the value of no field"),
+        ("add-cpu 3", "there is no field for the value '3'"),
         ("add-dimm", "add-dimm needs size"),
         ("add-dimm 3parsecs", "size takes a size"),
         ("add-dimm 1GiB size=1GiB", "size is given twice"),
