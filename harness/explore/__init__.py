@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Exploration: generated plans, what they exercised, and the smallest one that shows a violation."""
+"""Exploration: generated plans, what they exercised, and the smallest plan that shows a violation."""

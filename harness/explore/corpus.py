@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The corpus: the plans that first exercised a rule or an order, in a file that later explorations begin from.
+"""The corpus: the plans that first exercised a rule or an order, kept in a file for later explorations.
 
-Each line of ``corpus.jsonl`` is one plan's operations with what they exercised first. A line that was cut, by a process that
-was killed, is left out.
+Each line of ``corpus.jsonl`` has one plan's operations, and what they exercised first. An incomplete line, left by a
+killed process, is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.run.operation import Operation
 
 FILE = "corpus.jsonl"
 LARGEST = 64 << 20
-"""Bytes of a corpus that are read."""
+"""The most bytes of a corpus that are read."""
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Corpus:
-    """The corpus in ``folder``. ``rules`` and ``orders`` are all that was exercised."""
+    """The corpus in ``folder``. ``rules`` and ``orders`` are everything exercised so far."""
 
     def __init__(self, folder: Path, legality: Legality) -> None:
         self.plans: list[OperationSequence] = []
@@ -44,7 +44,7 @@ class Corpus:
                 operations = [from_plain(one, Operation) for one in entry.do]
             except (msgspec.ValidationError, TypeError, ValueError):
                 continue
-            # A corpus of another guest, or of an older checker, may have plans that are not legal here.
+            # A corpus of another guest, or of an older checker, may contain plans that are illegal here.
             if (legal := legality.completed(operations)) is not None:
                 self.plans.append(legal)
 
@@ -65,7 +65,7 @@ class Corpus:
         return found
 
     def take(self, trial: Trial) -> bool:
-        """Keep a trial's plan if it exercised what none before did; return whether it did. Raises InfrastructureError."""
+        """Keep a trial's plan if it exercised something new. Return whether it did. Raises InfrastructureError."""
         rules, orders = trial.rules - self.rules, trial.orders - self.orders
         if not rules and not orders:
             return False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The driver's state while a plan is executed: which operations it takes, and what each add must come to.
+"""The driver's state during a plan: which operations it accepts, and the expected outcome of each add.
 
-The plan checker (:mod:`harness.run.rehearsal`) knows the machine. This is the other half: without it a generated plan
-would ask the driver for what it must refuse, or expect an added processor that the driver vetoes.
+The plan checker (:mod:`harness.run.rehearsal`) knows the machine's state. This module knows the driver's. Without it a
+generated plan could request what the driver must refuse, or expect a processor that the driver vetoes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ AT_LOAD = frozenset({"sync", "processors", "memory"})
 
 
 class IllegalOperation(Exception):
-    """The driver would refuse an operation, or its outcome cannot be predicted. Only this package sees it."""
+    """The driver would refuse an operation, or its outcome cannot be predicted. It is caught inside this package."""
 
 
 class DriverState:
-    """Follows the operations of a plan. ``take`` returns each as the plan must have it.
+    """Follows the operations of a plan. ``take`` returns each with its expected outcome.
 
-    An add gets its expected outcome and waits for its consequences, unless the guest is paused. Outcomes that no document
-    fixes are left out: at most one veto is pending, and while it is, only adds follow.
+    An add waits for its consequences, unless the guest is paused. Outcomes that no document defines are avoided: at
+    most one veto is pending, and only adds follow a pending veto.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An exploration: plans are generated and executed until one finds something, then that one is made as small as it can be."""
+"""An exploration: generates and executes plans until one finds something, then shrinks that plan."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from harness.run.options import RunOptions, is_process
 from harness.run.request import RunRequest
 
 BATCH = 16
-"""Plans that Hypothesis generates at once, from one state of the corpus."""
+"""The number of plans that Hypothesis generates at once, from one state of the corpus."""
 
 CONFIRMATIONS = 5
-"""Runs of a plan that found something, before it is shrunk."""
+"""The number of runs of a plan that found something, before it is shrunk."""
 
 FINAL_RUNS = 10
-"""Runs of the smallest plan, which say how often it reproduces."""
+"""The number of runs of the smallest plan, for its rate of reproduction."""
 
 MOST_FAILURES = 5
-"""Trials in a row whose infrastructure may fail."""
+"""The number of consecutive trials whose infrastructure may fail."""
 
 PROGRESS = "progress.jsonl"
 SUMMARY = "exploration.json"
@@ -45,7 +45,7 @@ SCRATCH = "hotplug-explore-"
 
 
 class CorpusGrowth(msgspec.Struct, frozen=True, kw_only=True):
-    """What was exercised after so many ``seconds`` and ``plans``: counts of rules and orders."""
+    """The counts of exercised rules and orders after so many ``seconds`` and ``plans``."""
 
     seconds: float
     plans: int
@@ -56,8 +56,8 @@ class CorpusGrowth(msgspec.Struct, frozen=True, kw_only=True):
 class ExplorationReport(msgspec.Struct, kw_only=True):
     """The result. ``plans`` were executed, of which ``failed`` had no result because their infrastructure failed.
 
-    ``findings`` are the new ones; ``known`` counts the trials of those that earlier explorations found. ``ended`` says why
-    it ended: ``found``, ``budget``, ``plans`` or ``interrupted``.
+    ``findings`` are the new ones. ``known`` counts the trials with findings of earlier explorations. ``ended`` says
+    why it ended: ``found``, ``budget``, ``plans`` or ``interrupted``.
     """
 
     directory: str
@@ -79,9 +79,9 @@ class ExplorationReport(msgspec.Struct, kw_only=True):
 class Exploration:
     """One exploration in the folder ``into``, which keeps the corpus and the findings of earlier ones.
 
-    It ends after ``seconds`` or ``plans``, at the first new finding unless ``going_on``. ``say`` gets progress in words.
-    ``report`` is always up to date. Raises UsageError for options that no plan can have, MissingPart without the extra
-    ``explore``, and InfrastructureError if the host or the disk fails.
+    It ends after ``seconds`` or ``plans``, or at the first new finding unless ``going_on``. ``say`` gets progress
+    messages. ``report`` is always current. Raises UsageError for options that no plan can have, MissingPart without
+    the extra ``explore``, and InfrastructureError if the host or the disk fails.
     """
 
     def __init__(
@@ -124,7 +124,8 @@ class Exploration:
         )
 
     def perform(self) -> ExplorationReport:
-        """Explore, and return the report. On KeyboardInterrupt, which is raised again, everything found so far is kept."""
+        """Explore, and return the report. A KeyboardInterrupt is raised again, after everything found so far is
+        kept."""
         try:
             with self._scratch() as scratch:
                 setting = TrialSetting(self._options, scratch, self._cache)
@@ -194,11 +195,11 @@ class Exploration:
         if self._in_a_row >= MOST_FAILURES:
             raise InfrastructureError(
                 f"{self._in_a_row} plans in a row had no result: {trial.reason}",
-                hint="Run one of the built-in plans first: it must end without a failure.",
+                hint="Run one of the built-in plans first, and make sure that it ends without a failure.",
             )
 
     def _count(self, trial: Trial) -> None:
-        """Count one more trial of a known finding."""
+        """Count another trial of a known finding."""
         signature = trial.signature
         finding = self._known.get(signature) or self._folders[signature].finding
         finding.times += 1
@@ -208,7 +209,7 @@ class Exploration:
         self._discard(trial)
 
     def _found(self, trial: Trial) -> None:
-        """Keep a new finding, and shrink it."""
+        """Keep a new finding and shrink it."""
         finding = ExploredFinding(
             signature=trial.signature, first_seen=self.report.plans, original=len(trial.operations)
         )
@@ -226,7 +227,7 @@ class Exploration:
     def _shrink(self, folder: FindingFolder, trial: Trial) -> None:
         finding = folder.finding
         rate = self._repeated(trial.operations, finding.signature, CONFIRMATIONS)
-        # The trial that found it counts: a failure that does not come again is still one.
+        # The trial that found it counts: a failure that does not reproduce is still a finding.
         rate = wilson(rate.seen + 1, rate.of + 1)
         kept: dict[OperationSequence, Trial] = {}
 
@@ -251,7 +252,8 @@ class Exploration:
     def _first(
         self, candidates: Sequence[OperationSequence], signature: str, tries: int
     ) -> tuple[int, Trial] | None:
-        """Run each candidate, and again those that did not show the signature; return the first that did, with its trial."""
+        """Run each candidate, repeatedly if it does not show the signature. Return the first that shows it, with its
+        trial."""
         for _ in range(tries):
             shown: dict[int, Trial] = {}
             for at, trial in self._all(candidates):
@@ -276,7 +278,7 @@ class Exploration:
         return wilson(seen, counted)
 
     def _all(self, candidates: Sequence[OperationSequence]) -> Iterator[tuple[int, Trial]]:
-        """Run all candidates, and yield each with its index. Trials of exploring that end meanwhile are counted."""
+        """Run all candidates, and yield each with its index. Count exploring trials that end meanwhile."""
         tickets = {self._pool.submit(one, seed=self.report.seed): at for at, one in enumerate(candidates)}
         while tickets:
             for ticket, trial in self._pool.results():
@@ -329,7 +331,8 @@ class Exploration:
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """Yield a private folder for run directories that nobody needs to keep, in memory for guests that are processes."""
+        """Give a private folder for run directories that are not kept. It is in memory for guests that are
+        processes."""
         root = self._into
         if is_process(self._options.guest) and os.access(SHARED_MEMORY, os.W_OK):
             root = SHARED_MEMORY
@@ -342,7 +345,7 @@ class Exploration:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Remove the folders of explorations that were killed: those of this user whose process is gone."""
+    """Remove the folders of killed explorations: those of this user whose process has ended."""
     with contextlib.suppress(OSError):
         for path in root.glob(f"{SCRATCH}*"):
             number = path.name.removeprefix(SCRATCH).partition("-")[0]

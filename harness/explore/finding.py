@@ -31,10 +31,12 @@ PLAN = "plan.toml"
 
 
 class ExploredFinding(msgspec.Struct, kw_only=True):
-    """One signature. ``times`` counts its trials; ``operations`` is the smallest plan so far, as in a plan file.
+    """One signature. ``times`` counts its trials. ``operations`` is the smallest plan so far, in the form of a plan
+    file.
 
-    ``first_seen`` is after how many plans it was found, ``original`` how many operations that plan had. ``shrunk`` says
-    whether shrinking ended; ``reproduced`` is how often the smallest plan showed it. ``reason`` is of the run in ``run``.
+    ``first_seen`` is the number of the plan that found it; ``original`` is the number of that plan's operations.
+    ``shrunk`` says whether shrinking has ended. ``reproduced`` is the smallest plan's rate of reproduction. ``reason``
+    belongs to the run in ``run``.
     """
 
     signature: str
@@ -52,13 +54,13 @@ class ExploredFinding(msgspec.Struct, kw_only=True):
 
 
 def name_of(signature: str) -> str:
-    """Return the name of a signature's folder: its words, and enough of its digest to differ from others."""
+    """Return the name of a signature's folder: its words, and enough of its digest to be unique."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", signature).strip("-").lower()[:60]
     return f"{words}-{hashlib.sha256(signature.encode()).hexdigest()[:6]}"
 
 
 def _written(operation: Operation) -> dict[str, Any]:
-    """Return an operation as in a plan file: without its defaults."""
+    """Return an operation in the form of a plan file, without its defaults."""
     defaults = {field.encode_name: field.default for field in msgspec.structs.fields(operation)}
     return {
         key: value
@@ -80,7 +82,7 @@ class FindingFolder:
         self._write(FILE, msgspec.json.format(msgspec.json.encode(self.finding), indent=2) + b"\n")
 
     def keep(self, trial: Trial, operations: OperationSequence, plan: Plan, request: RunRequest) -> None:
-        """Keep a trial as the smallest so far: its run directory, plan and test take the place of earlier ones."""
+        """Keep a trial as the smallest so far. Its run directory, plan and test replace the earlier ones."""
         self._write(".keep", b"")
         finding = self.finding
         finding.operations = [_written(operation) for operation in operations]
@@ -119,7 +121,7 @@ class FindingFolder:
 
 
 def known_findings(into: Path) -> list[ExploredFinding]:
-    """Return the findings of earlier explorations in ``into``; one that cannot be read is left out."""
+    """Return the findings of earlier explorations in ``into``. An unreadable one is ignored."""
     found = []
     with contextlib.suppress(OSError):
         for file in sorted((into / FOLDER).glob(f"*/{FILE}")):

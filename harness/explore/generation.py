@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Generated operations: Hypothesis strategies whose every example is a legal plan.
 
-These are strategies of whole plans, and not a ``RuleBasedStateMachine``. A state machine executes each step as it draws it,
-in one process. Here a plan is whole before its guest starts: so many guests run at once, each from the ready snapshot, and the
-plan is a file with a seed. Hypothesis' own shrinking takes a test that fails every time; :mod:`harness.explore.shrinking`
-also shrinks a failure that is flaky.
+These are strategies of whole plans instead of a ``RuleBasedStateMachine``. A state machine executes each step as it
+draws it, in one process. Here a plan is complete before its guest starts. Many guests therefore run at once, each from
+the ready snapshot, and the plan is a file with a seed. Hypothesis' own shrinking needs a test that fails every time.
+:mod:`harness.explore.shrinking` also shrinks a flaky failure.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SIZES = ("128 MiB", "256 MiB", "384 MiB")
 DRIVERS = ("hpnotify", "second")
 REGISTRATIONS = ("sync", "sync2", "processors", "memory")
 LONGEST = 8
-"""Operations that a plan gets at most, without those that its end needs."""
+"""The most operations of a plan, without those that its end needs."""
 FURTHER = 3
-"""Operations that are added at most to the beginning of a plan of the corpus."""
+"""The most operations that are added to the beginning of a plan of the corpus."""
 
 
 def load_hypothesis() -> Any:
@@ -69,7 +69,7 @@ def single_operations(guest: str) -> SearchStrategy[op.Operation]:
 def plans(
     legality: Legality, guest: str, corpus: Sequence[OperationSequence], *, longest: int = LONGEST
 ) -> SearchStrategy[OperationSequence]:
-    """Return the strategy of legal plans: new ones, and beginnings of those in ``corpus`` that go on in another way."""
+    """Return the strategy of legal plans: new ones, and continuations of the beginnings of those in ``corpus``."""
     st = load_hypothesis().strategies
     one = single_operations(guest)
     beginnings = [(), *corpus]
@@ -96,7 +96,7 @@ def plans(
 def generate(
     strategy: SearchStrategy[OperationSequence], *, seed: int, count: int
 ) -> list[OperationSequence]:
-    """Return about ``count`` examples of a strategy, the same for the same seed. Nothing is read from or kept on disk."""
+    """Return about ``count`` examples of a strategy, the same for the same seed. No file is read or written."""
     hypothesis = load_hypothesis()
     found: list[OperationSequence] = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which sequences of operations are legal plans: the plan checker's answer, and that of the driver's state."""
+"""The legal sequences of operations: those accepted by the plan checker and by the driver's state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Legality:
         return Plan(name=name, machine=self._machine, do=list(operations))
 
     def settled(self, operations: Sequence[Operation]) -> OperationSequence | None:
-        """Return ``operations`` with the outcomes that each must expect, None if they are not a legal beginning of a plan."""
+        """Return ``operations`` with their expected outcomes, None if they are not a legal beginning of a plan."""
         state = DriverState()
         try:
             taken = tuple(state.take(operation) for operation in operations)
@@ -42,7 +42,8 @@ class Legality:
         return taken if not taken or self._passes(taken) else None
 
     def repaired(self, operations: Sequence[Operation]) -> OperationSequence | None:
-        """Return ``operations`` as a whole plan, without those that the driver would refuse there, as after others were removed."""
+        """Return ``operations`` as a whole plan, without those that the driver would refuse after others were
+        removed."""
         state, taken = DriverState(), []
         for operation in operations:
             with contextlib.suppress(IllegalOperation):
@@ -50,7 +51,8 @@ class Legality:
         return self.completed(taken)
 
     def completed(self, operations: Sequence[Operation]) -> OperationSequence | None:
-        """Return ``operations`` as a whole plan: a guest that is paused at its end is resumed. None if not legal, or empty."""
+        """Return ``operations`` as a whole plan. A guest that is paused at its end is resumed. Return None for an
+        illegal or empty plan."""
         settled = self.settled(operations)
         if not settled:
             return None
@@ -79,7 +81,7 @@ class Legality:
 
 
 def simpler(operation: Operation) -> list[Operation]:
-    """Return ``operation`` with each of its arguments made simpler, one at a time: a default, or the least value."""
+    """Return ``operation`` with its arguments simplified, one at a time: to the default, or to the least value."""
     found: list[Operation] = []
     for field in msgspec.structs.fields(operation):
         if field.name in ("expect", "settle", "driver"):

@@ -2,8 +2,8 @@
 """Shrinking: a smaller plan with the same signature, first with fewer operations, then with simpler arguments.
 
 Operations are removed by ddmin (A. Zeller and R. Hildebrandt, Simplifying and Isolating Failure-Inducing Input, IEEE
-Transactions on Software Engineering 28, 2002). A step is taken only if a run of the smaller plan showed the signature. A
-flaky one is run so often that it would be missed with a probability of at most :data:`MISSED`.
+Transactions on Software Engineering 28, 2002). A step is taken only if a run of the smaller plan showed the signature.
+A flaky failure is run often enough that a right step is missed with a probability of at most :data:`MISSED`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from harness.explore.legality import Legality, OperationSequence, simpler
 from harness.interval import Rate
 
 MISSED = 0.05
-"""With which probability a step that is right may be missed."""
+"""The highest probability that a right step is missed."""
 
 MOST_TRIES = 40
-"""Runs of one candidate at most."""
+"""The most runs of one candidate."""
 
 FirstReproducing = Callable[[Sequence[OperationSequence], int], int | None]
-"""Runs candidates, each up to so many times, and returns the index of the first with the signature, None for none."""
+"""Runs candidates, each up to a number of times. Returns the index of the first that shows the signature, None if none
+does."""
 
 
 def tries_for(rate: Rate) -> int:
-    """Return how often a candidate is run. One that showed the signature every time is run once."""
+    """Return the number of runs of a candidate: 1 if the signature was shown every time."""
     if rate.seen == rate.of:
         return 1
     likely = max(rate.rate, 1 / MOST_TRIES)
@@ -34,7 +35,7 @@ def tries_for(rate: Rate) -> int:
 
 
 class Shrinking:
-    """Shrinks ``operations``. ``smallest`` is the smallest plan so far; ``taken`` is called with each."""
+    """Shrinks ``operations``. ``smallest`` is the smallest plan so far. ``taken`` is called with each one."""
 
     def __init__(
         self,
@@ -53,7 +54,8 @@ class Shrinking:
         self._seen: set[OperationSequence] = {operations}
 
     def shrink(self) -> OperationSequence:
-        """Return the smallest plan: without any one of its operations, or with a simpler argument, it was not seen to fail."""
+        """Return the smallest plan: no run without one of its operations, or with a simpler argument, showed the
+        signature."""
         while True:
             before = self.smallest
             self._fewer()
@@ -89,7 +91,7 @@ class Shrinking:
                 return
 
     def _one_of(self, candidates: Sequence[OperationSequence]) -> OperationSequence | None:
-        """Take the first candidate that is legal and reproduces; return it, None if there is none."""
+        """Take the first candidate that is legal and reproduces. Return it, None if there is none."""
         new: list[OperationSequence] = []
         for candidate in candidates:
             legal = self._legality.repaired(candidate)
@@ -97,7 +99,7 @@ class Shrinking:
             if legal is not None and smaller and legal not in self._seen and legal not in new:
                 new.append(legal)
         at = self._first(new, self._tries) if new else None
-        # Those behind the first that reproduces may reproduce too.
+        # Candidates after the first that reproduces may reproduce too.
         self._seen.update(new[:at])
         if at is None:
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A trial: one run of a generated plan, with its result, what it exercised, and the signature of what it found."""
+"""A trial: one run of a generated plan, with its result, what it exercised, and the signature of its finding."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ PATHS = re.compile(r"/\S+")
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a plan. ``signature`` is what it found, "" for nothing; ``failed`` whether its infrastructure failed.
+    """One run of a plan. ``signature`` identifies its finding, "" for none. ``failed`` says whether its infrastructure
+    failed.
 
-    ``rules`` are the ids of the rules that had something to judge. ``orders`` are what followed what: pairs of
-    notifications and operations, and triples of operations. ``reason`` is why, in a line; ``defect`` is the traceback of a
-    defect of the harness.
+    ``rules`` are the ids of the rules that had something to judge. ``orders`` are sequences: pairs of notifications
+    and operations, and triples of operations. ``reason`` is the explanation in one line. ``defect`` is the traceback
+    of a defect of the harness.
     """
 
     operations: OperationSequence
@@ -46,14 +47,14 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def features(self) -> frozenset[str]:
-        """The rules and orders together."""
+        """The rules and the orders together."""
         return self.rules | self.orders
 
 
 def run_trial(operations: OperationSequence, request: RunRequest) -> Trial:
-    """Execute a request's plan, which executes ``operations``, and return what it came to.
+    """Execute a request's plan, which consists of ``operations``. Return the trial.
 
-    Raises RunInterrupted after the guest was ended. Nothing else: an error that is not the harness's own is a finding.
+    Raises only RunInterrupted, after the guest has ended. Any error that is not one of the harness's own is a finding.
     """
     try:
         result = perform(request)
@@ -105,9 +106,10 @@ def _of_defect(operations: OperationSequence, error: Exception) -> Trial:
 
 
 def signature(verdict: RunVerdict, error: HarnessError | None, failure_class: str) -> str:
-    """Return what a run found, without numbers and paths: the first broken rule, or how the guest failed; "" for nothing.
+    """Return the signature of a run, without numbers and paths: the first violated rule, or how the guest failed.
+    Return "" for neither.
 
-    The rules that follow from the first one depend on the rest of the plan. So they are not in the signature.
+    The rules violated after the first one depend on the rest of the plan, so they are not part of the signature.
     """
     if verdict.verdict is Verdict.VIOLATED:
         broken = {rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED}
@@ -119,7 +121,7 @@ def signature(verdict: RunVerdict, error: HarnessError | None, failure_class: st
 
 
 def broken_rule(signature: str) -> str:
-    """Return the rule that a signature names, "" for one without a rule."""
+    """Return the rule in a signature, "" for one without a rule."""
     kind, _, rule = signature.partition(": ")
     return rule if kind == "violated" else ""
 
@@ -129,7 +131,7 @@ def _normal(message: str) -> str:
 
 
 def orders(history: History) -> Iterator[str]:
-    """Yield what followed what in a history: neighbours among operations and notifications, and triples of operations."""
+    """Yield the orders in a history: pairs of operations and notifications, and triples of operations."""
     before, operations = "", ["", ""]
     for record in history:
         event = ""

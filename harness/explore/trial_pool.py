@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The trial pool: processes that execute generated plans, several at once, each guest under the leases of its host."""
+"""The trial pool: processes that execute generated plans concurrently, each guest under the leases of its host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class TrialSetting:
-    """What all trials have in common: the options of their runs, where these are made, and the folder of built things."""
+    """The settings of all trials: the options of their runs, the folder for runs, and the folder of built things."""
 
     options: RunOptions
     runs: Path
@@ -36,9 +36,10 @@ class TrialSetting:
 
 
 class TrialPool:
-    """Executes plans. Leaving the block ends the guests that still run, and waits for that.
+    """Executes plans. Leaving the block ends the guests that still run, and waits for their end.
 
-    ``submit`` takes any number of plans; ``results`` yields each trial with its ticket, in the order in which they end.
+    ``submit`` takes any number of plans. ``results`` yields each trial with its ticket, in the order in which they
+    end.
     """
 
     def __init__(self, setting: TrialSetting, *, processes: int) -> None:
@@ -51,7 +52,7 @@ class TrialPool:
     def __enter__(self) -> Self:
         try:
             for _ in range(self._count):
-                # One by one, so that the running ones are known at any interrupt.
+                # Each process is noted before the next one starts, so that an interrupt knows all of them.
                 self._crew.append(_TrialProcess(self._setting))
         except BaseException:
             self.__exit__()
@@ -67,22 +68,23 @@ class TrialPool:
 
     @property
     def busy(self) -> int:
-        """How many plans are waiting or running."""
+        """The number of plans that wait or run."""
         return len(self._waiting) + sum(one.job is not None for one in self._crew)
 
     def submit(self, operations: OperationSequence, *, seed: int = 0) -> int:
-        """Add a plan to those that wait; return its ticket."""
+        """Add a plan to the queue. Return its ticket."""
         self._ticket += 1
         self._waiting.append((self._ticket, operations, seed))
         self._feed()
         return self._ticket
 
     def forget_waiting(self) -> None:
-        """Remove the plans that have not begun."""
+        """Remove the plans that have not started."""
         self._waiting.clear()
 
     def results(self, seconds: float | None = None) -> Iterator[tuple[int, Trial]]:
-        """Yield what ended, waiting at most ``seconds`` for the first. Raises InfrastructureError if a process dies twice."""
+        """Yield the trials that have ended. Wait at most ``seconds`` for the first. Raises InfrastructureError if a
+        process dies twice."""
         busy = {one.connection: one for one in self._crew if one.job is not None}
         for connection in wait(list(busy), seconds):
             one = busy[connection]  # type: ignore[index]
@@ -92,7 +94,7 @@ class TrialPool:
             if trial is None:
                 one.replace()
                 trial = Trial(
-                    operations=job[1], failed=True, reason="the process that executed the plan ended suddenly"
+                    operations=job[1], failed=True, reason="the process that executed the plan died"
                 )
             self._feed()
             yield job[0], trial
@@ -104,7 +106,7 @@ class TrialPool:
 
 
 class _TrialProcess:
-    """One process. ``job`` is the ticket, the operations and the seed of what it executes, None if it is idle."""
+    """One process. ``job`` is its current ticket, operations and seed, None if it is idle."""
 
     def __init__(self, setting: TrialSetting) -> None:
         self._setting = setting
@@ -115,27 +117,27 @@ class _TrialProcess:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self._setting), daemon=True)
-        # It inherits blocked signals until it has set its handlers: Ctrl-C is its parent's.
+        # The child inherits blocked signals until it has set its handlers. Ctrl-C belongs to its parent.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             self._process.start()
         except OSError as error:
             raise InfrastructureError(
-                f"cannot start a process for trials: {error.strerror}", hint="Say --jobs 1."
+                f"cannot start a process for trials: {error.strerror}", hint="Give --jobs 1."
             ) from error
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         theirs.close()
 
     def give(self, job: tuple[int, OperationSequence, int]) -> None:
-        """Make it execute a plan."""
+        """Execute a plan."""
         self.job = job
-        # Taking the result shows whether it still exists.
+        # :meth:`take` finds out whether the process still exists.
         with suppress(OSError):
             self.connection.send(job[1:])
 
     def take(self) -> Trial | None:
-        """Return the trial; None if the process has ended instead."""
+        """Return the trial, None if the process has died."""
         self.job = None
         try:
             trial: Trial = self.connection.recv()
@@ -144,18 +146,18 @@ class _TrialProcess:
         return trial
 
     def replace(self) -> None:
-        """Start a new process in place of one that has ended."""
+        """Start a new process in place of a dead one."""
         self.end()
         self._start()
 
     def ask_to_end(self) -> None:
-        """Ask it to end its guest and then itself."""
+        """Send SIGTERM: the process ends its guest, then itself."""
         self.connection.close()
         with suppress(ProcessLookupError, AttributeError):
             self._process.terminate()
 
     def end(self) -> None:
-        """Wait until it has ended; kill one that does not in time."""
+        """Wait for its end. Kill it if it does not end in time."""
         with suppress(OSError):
             self.ask_to_end()
         self._process.join(PATIENCE)
@@ -165,7 +167,7 @@ class _TrialProcess:
 
 
 def _work(connection: Connection, setting: TrialSetting) -> None:
-    """Execute plans until the connection ends, or SIGTERM, which ends the guest first."""
+    """Execute plans until the connection ends. SIGTERM ends the guest first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
@@ -193,6 +195,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
-        # A guest that does not end keeps its process no longer than this.
+        # A guest that does not end keeps the process no longer than this.
         threading.Event().wait(PATIENCE)
         os._exit(ExitCode.INTERRUPTED)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Certificates of the lab's own: an authority, made once, and a certificate with its key for each host.
 
-The authority's key makes certificates and is needed for nothing else: it belongs on no host of the fleet. Each certificate
-is good for both sides of a connection, because the engine's processes call each other (RFC 5280, section 4.2.1.12).
+The authority's key is needed only to make certificates. Keep it off the hosts of the fleet. Each certificate is valid
+for both sides of a connection, because the engine's processes connect to each other (RFC 5280, section 4.2.1.12).
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class HostCertificate(NamedTuple):
 
 
 def make_certificates(hosts: list[str], out: Path) -> list[HostCertificate]:
-    """Make a certificate for each host, named or by address, in ``out``; make the authority if there is none.
+    """Make a certificate in ``out`` for each host, given by name or address. Make the authority if there is none.
 
-    Raises UsageError for a name that is not a host's, and for a certificate that is there already; InfrastructureError.
+    Raises UsageError for an invalid host name, and for a certificate that already exists. Raises InfrastructureError.
     """
     try:
         import cryptography  # noqa: F401
@@ -45,10 +45,10 @@ def make_certificates(hosts: list[str], out: Path) -> list[HostCertificate]:
         raise missing_extra("making certificates needs cryptography", "fleet") from error
     for host in hosts:
         if not HOST.fullmatch(host):
-            raise UsageError(f"{host[:200]!r} is not the name or the address of a host")
+            raise UsageError(f"{host[:200]!r} is not a valid host name or address")
         if (out / f"{host}.pem").exists():
             raise UsageError(
-                f"{out / f'{host}.pem'} is there already",
+                f"{out / f'{host}.pem'} already exists",
                 hint="Remove it and its key to make others for that host.",
             )
     try:
@@ -72,7 +72,7 @@ def _authority(out: Path) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(
                 f"the authority in {out} is incomplete or damaged: {getattr(error, 'strerror', None) or error}",
-                hint=f"Both {CA} and {CA_KEY} must be there, or neither. Another authority needs another --out.",
+                hint=f"Both {CA} and {CA_KEY} must exist, or neither. For another authority, give another --out.",
             ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != authority.public_key():
             raise UsageError(
@@ -136,7 +136,7 @@ def _builder(
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
-    # An hour back: the clocks of a lab are not all the same.
+    # One hour in the past, because the clocks of a lab may differ.
     return builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
         now + datetime.timedelta(days=days)
     )

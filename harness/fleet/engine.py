@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The engine, dask.distributed: its addresses, TLS, and the nightly run's connection to a scheduler.
 
-Its own retries are off: an order is bound to one worker, and the scheduler fails it when that worker is gone. What the engine
-does not promise, the nightly run sees to itself: that a worker lives, that a cell ends in time, and that it is counted once.
+The engine's own retries are off: an order is bound to one worker, and fails in the scheduler when that worker is lost.
+The nightly run itself ensures what the engine does not promise: that a worker lives, that a cell ends in time, and
+that it is counted once.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ EXAMPLE = "tls://lab1.example.org:8786"
 CONNECT_S = 10.0
 """Seconds for one attempt to reach a scheduler."""
 ASK_S = 20.0
-"""Seconds for a host to say what it can run."""
+"""Seconds for a host to answer what it can run."""
 ROOT = "hotplug-harness"
-"""The folder of this program in the scheduler's metadata."""
+"""The key of this program's values in the scheduler's metadata."""
 
 
 class SchedulerLost(InfrastructureError):
-    """The scheduler cannot be reached, or not any more."""
+    """The scheduler cannot be reached, or its connection was lost."""
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """The files of TLS: the lab's own authority, and this host's certificate and key."""
+    """The files of TLS: the lab's authority, and this host's certificate and key."""
 
     ca: Path
     cert: Path
@@ -48,7 +49,7 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
 
 class OfferedHost(msgspec.Struct, frozen=True):
-    """A worker that the scheduler knows. ``name`` is the host's, ``session`` that of this start of the worker."""
+    """A worker known to the scheduler. ``name`` is the host's. ``session`` identifies this start of the worker."""
 
     address: str
     name: str
@@ -56,12 +57,12 @@ class OfferedHost(msgspec.Struct, frozen=True):
     resources: dict[str, float]
 
     def version_of(self, what: str) -> str:
-        """Return the version of ``harness`` or ``engine`` that the worker says, "" if it says none."""
+        """Return the worker's version of ``harness`` or ``engine``, "" if it gives none."""
         return next((name.partition("=")[2] for name in self.resources if name.startswith(f"{what}=")), "")
 
 
 class EndedOrder(msgspec.Struct, frozen=True):
-    """An order that is over: ``answer`` is the text that came back, None if it failed because of ``why``."""
+    """An order that has ended. ``answer`` is the returned text, None if the order failed because of ``why``."""
 
     attempt: str
     answer: str | None
@@ -85,14 +86,14 @@ def engine_version() -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host's name or address is this host alone."""
+    """Return whether a host's name or address is this host alone."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
 
 
 def tls_files(ca: str | Path, cert: str | Path, key: str | Path) -> TlsFiles | None:
-    """Return the three files, None if none is given. Raises UsageError for some of them, and for one that cannot be read."""
+    """Return the three files, None if none is given. Raises UsageError if some are missing or unreadable."""
     given = {"ca": ca, "cert": cert, "key": key}
     absent = [name for name, path in given.items() if not str(path)]
     if len(absent) == len(given):
@@ -100,7 +101,7 @@ def tls_files(ca: str | Path, cert: str | Path, key: str | Path) -> TlsFiles | N
     if absent:
         raise UsageError(
             f"TLS needs the files ca, cert and key, and {' and '.join(absent)} is not given",
-            hint=f"This makes all three: {invocation('fleet', 'certificates', 'HOST', '--out', 'DIR')}",
+            hint=f"To make all three: {invocation('fleet', 'certificates', 'HOST', '--out', 'DIR')}",
         )
     for name, path in given.items():
         try:
@@ -111,7 +112,8 @@ def tls_files(ca: str | Path, cert: str | Path, key: str | Path) -> TlsFiles | N
 
 
 def check_address(url: str, tls: TlsFiles | None) -> str:
-    """Return the address of a scheduler. Raises UsageError for one that is malformed, or leaves this host without TLS."""
+    """Return the address of a scheduler. Raises UsageError for an invalid address, and for another host without
+    TLS."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -126,14 +128,14 @@ def check_address(url: str, tls: TlsFiles | None) -> str:
         raise UsageError("the scheduler's address must not have a user or a password in it")
     if parts.scheme == "tcp" and not is_loopback(host):
         raise UsageError(
-            f"{url}: without TLS a scheduler is used on this host only, and {host} is another one",
-            hint="Who reaches a scheduler runs programs on all its hosts. Use tls:// and certificates: "
+            f"{url}: without TLS a scheduler can be used on this host only, and {host} is another host",
+            hint="A user who can reach a scheduler can run programs on all its hosts. Use tls:// and certificates: "
             + invocation("fleet", "certificates", "HOST", "--out", "DIR"),
         )
     if parts.scheme == "tls" and tls is None:
         raise UsageError(
             f"{url}: TLS needs the lab's own certificates",
-            hint="Give --ca, --cert and --key, or [fleet] ca, cert and key in lab.toml. This makes them: "
+            hint="Give --ca, --cert and --key, or [fleet] ca, cert and key in lab.toml. To make them: "
             + invocation("fleet", "certificates", "HOST", "--out", "DIR"),
         )
     return url
@@ -154,7 +156,8 @@ def security(tls: TlsFiles | None) -> Security | None:
 
 
 def settle_engine() -> None:
-    """Set what no file or variable of this host may change: no retries, no task stealing, no web server for all to see."""
+    """Set options that no file or variable of this host may change: no retries, no task stealing, no public web
+    server."""
     import logging
 
     import dask
@@ -171,7 +174,7 @@ def settle_engine() -> None:
             "distributed.worker.profile.enabled": False,
         }
     )
-    # What matters is said by the harness; the engine's own messages are for those who ask (HOTPLUG_HARNESS_DEBUG).
+    # The harness reports errors itself. The engine's messages are shown with HOTPLUG_HARNESS_DEBUG only.
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -187,7 +190,8 @@ class Engine:
 
     @classmethod
     def connect(cls, url: str, tls: TlsFiles | None, *, seconds: float = CONNECT_S) -> Self:
-        """Connect within so many seconds. Raises SchedulerLost; UsageError for an address; MissingPart without the extra."""
+        """Connect within ``seconds``. Raises SchedulerLost. Raises UsageError for an invalid address, MissingPart
+        without the extra."""
         require_engine()
         check_address(url, tls)
         settle_engine()
@@ -200,7 +204,7 @@ class Engine:
         except Exception as error:
             raise SchedulerLost(
                 f"the scheduler {url} cannot be reached: {_said(error)}",
-                hint="Does it run, with a certificate of the same authority? This starts one: "
+                hint="Check that it runs, with a certificate of the same authority. To start one: "
                 + invocation("fleet", "scheduler", "--listen", url),
             ) from error
         return cls(url, client)
@@ -212,14 +216,14 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Let go of the scheduler; orders under way are cancelled. A second call does nothing."""
+        """Disconnect from the scheduler. Orders under way are cancelled. A second call does nothing."""
         for attempt in list(self._futures):
             self.cancel(attempt)
         with contextlib.suppress(Exception):
             self._client.close(timeout=2)
 
     def hosts(self) -> list[OfferedHost]:
-        """Return the workers that live. Raises SchedulerLost."""
+        """Return the live workers. Raises SchedulerLost."""
         with self._reaching():
             workers = self._client.scheduler_info(n_workers=-1)["workers"]
         found = []
@@ -231,7 +235,8 @@ class Engine:
         return sorted(found, key=lambda host: (host.name, host.address))
 
     def ask(self, hosts: list[OfferedHost], question: HostQuestion) -> dict[str, HostAnswer]:
-        """Ask hosts at once what they can run; return the answers by address. One that does not answer in time has none."""
+        """Ask hosts concurrently what they can run. Return the answers by address. A host that does not answer in time
+        has none."""
         text = encode(question)
         deadline = Deadline(ASK_S, "ask the hosts")
         answers = {}
@@ -243,7 +248,7 @@ class Engine:
                 for host in hosts
             }
         for address, future in futures.items():
-            # Whatever a host raises: one that gives no answer is asked again.
+            # Any error of a host counts as no answer. The host is asked again.
             with contextlib.suppress(Exception):
                 text = future.result(timeout=max(1.0, deadline.remaining()))
                 answers[address] = decode(text, HostAnswer, whose=address)
@@ -251,14 +256,14 @@ class Engine:
         return answers
 
     def send(self, attempt: str, text: str, host: OfferedHost, resources: dict[str, float]) -> None:
-        """Send an order to one host; :meth:`ended` says when it is over. Raises SchedulerLost."""
+        """Send an order to one host. :meth:`ended` reports its end. Raises SchedulerLost."""
         with self._reaching():
             future = self._submit(attempt, text, host.address, resources)
         self._futures[attempt] = future
         future.add_done_callback(lambda ended: self._ended.put(_ended(attempt, ended)))
 
     def ended(self, seconds: float) -> Iterator[EndedOrder]:
-        """Yield orders that are over, waiting at most so many seconds for the first."""
+        """Yield orders that have ended. Wait at most ``seconds`` for the first."""
         with contextlib.suppress(queue.Empty):
             found = self._ended.get(timeout=seconds)
             while True:
@@ -267,19 +272,19 @@ class Engine:
                 found = self._ended.get_nowait()
 
     def cancel(self, attempt: str) -> None:
-        """Take an order back; its host ends what it started. :meth:`ended` does not mention it."""
+        """Cancel an order. Its host ends what it started. :meth:`ended` does not report it."""
         future = self._futures.pop(attempt, None)
         if future is not None:
             with contextlib.suppress(Exception):
-                future.cancel(force=True, reason="the nightly run took it back")
+                future.cancel(force=True, reason="the nightly run cancelled it")
 
     def note(self, keys: list[str], value: object) -> None:
-        """Keep a value with the scheduler, for all who connect; it is forgotten with the scheduler. Raises SchedulerLost."""
+        """Store a value in the scheduler for all its clients. It is lost with the scheduler. Raises SchedulerLost."""
         with self._reaching():
             self._client.set_metadata([ROOT, *keys], value)
 
     def noted(self, keys: list[str]) -> Any:
-        """Return a value that was kept, {} for none. Raises SchedulerLost."""
+        """Return a stored value, {} for none. Raises SchedulerLost."""
         with self._reaching():
             return self._client.get_metadata([ROOT, *keys], default={})
 
@@ -325,7 +330,7 @@ def _said(error: BaseException | None) -> str:
 
 
 def reachable(url: str, tls: TlsFiles | None, deadline: Deadline) -> Engine:
-    """Connect, again and again until the deadline. Raises SchedulerLost."""
+    """Connect, repeatedly until the deadline. Raises SchedulerLost."""
     last: list[SchedulerLost] = []
 
     def attempt() -> Engine | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A server of the engine in this process: a scheduler or a worker, on an event loop in a thread of its own.
+"""A server of the engine in this process: a scheduler or a worker, on an event loop in its own thread.
 
-The main thread is free for signals: whatever ends it closes the server first.
+The main thread is free for signals. Any signal that ends the process closes the server first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from harness.errors import HarnessError, InfrastructureError
 
 CLOSE_S = 60.0
-"""Seconds for a server to close, the end of its cells included."""
+"""Seconds for a server to close, including the end of its cells."""
 
 
 class EngineServer:
-    """Runs ``make``'s server in a thread until it is finished, or :meth:`close`. ``name`` is for people."""
+    """Runs ``make``'s server in a thread until it finishes, or until :meth:`close`. ``name`` is for messages."""
 
     def __init__(self, name: str, make: Callable[[], Awaitable[Any]]) -> None:
         self.name = name
@@ -39,15 +39,15 @@ class EngineServer:
             error = self.failure
             if isinstance(error, HarnessError):
                 raise error
-            why = f"nothing within {seconds:g} s" if error is None else f"{type(error).__name__}: {error}"
+            why = f"no answer within {seconds:g} s" if error is None else f"{type(error).__name__}: {error}"
             raise InfrastructureError(f"the {self.name} does not start: {' '.join(why.split())[:400]}")
 
     def wait(self, seconds: float) -> bool:
-        """Return whether it is finished, after at most so many seconds."""
+        """Return whether it has finished. Wait at most ``seconds``."""
         return self._over.wait(seconds)
 
     def close(self) -> None:
-        """Close it and wait for its end."""
+        """Close the server and wait for its end."""
         loop, server = self._loop, self.server
         if loop is not None and server is not None and not self._over.is_set():
             with contextlib.suppress(RuntimeError):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The one function that a scheduler makes hosts execute. It imports nothing until it is called."""
+"""The only function that a scheduler makes hosts execute. Its module imports nothing until it is called."""
 
 from __future__ import annotations
 
 
 def perform(order: str) -> str:
-    """Carry out an order on this host and return the answer, both as JSON. Raises RuntimeError outside ``harness worker``."""
+    """Execute an order on this host and return the answer, both as JSON. Raises RuntimeError outside ``harness
+    worker``."""
     from distributed import get_worker
 
     from harness.fleet.worker_service import WorkerService
@@ -17,7 +18,8 @@ def perform(order: str) -> str:
     key = worker.get_current_task()
 
     def wanted() -> bool:
-        """Tell whether the scheduler still wants this task: the engine only forgets a released task, and never ends it."""
+        """Return whether the scheduler still wants this task. The engine only forgets a released task and never ends
+        it."""
         task = worker.state.tasks.get(key)
         return task is not None and task.state == "executing" and worker.status.name in ("running", "paused")
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Executes a nightly run on a fleet: each cell on a host that can run it, counted exactly once.
 
-The journal, the nightly run's state, is the truth: a cell is over when its outcome is in it, whatever the scheduler and the
-hosts believe. An attempt counts as long as it is under way here. One that was given up, because its host was lost or it took too
-long, counts no more; what it recorded is kept beside the run that counts as an earlier attempt of the cell.
+The journal, which is the nightly run's state, decides: a cell has ended when its outcome is in it, whatever the
+scheduler and the hosts report. An attempt counts while it is under way here. An attempt that was abandoned, because
+its host was lost or it took too long, no longer counts. Its records are kept beside the run that counts, as an earlier
+attempt of the cell.
 
 An attempt whose infrastructure failed is repeated once, on another host if one can run it.
 """
@@ -39,21 +40,22 @@ from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.run.failure import ATTEMPTS, BootFailures
 
 TICK = 0.5
-"""Seconds between two looks at the time when nothing happens."""
+"""Seconds between two checks of the time while nothing happens."""
 LOOK_S = 2.0
-"""Seconds between two looks at the hosts."""
+"""Seconds between two checks of the hosts."""
 SPARE_S = 345.0
-"""Seconds that an attempt may take beyond its run's time limit: to end its guest, and to send what it recorded."""
+"""Seconds that an attempt may take beyond its run's time limit, to end its guest and to send its records."""
 MOST_WAITING = 20
-"""Waiting cells that the scheduler is given, for ``harness fleet list``."""
+"""The most waiting cells that the scheduler is given, for ``harness fleet list``."""
 INCOMING = ".incoming"
-"""The folder of a nightly run in which attempts arrive."""
+"""The folder of a nightly run that receives attempts."""
 
 
 class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a nightly run uses its fleet: the scheduler, TLS, the exchange; ``wait`` seconds for a host or a lost scheduler.
+    """The fleet settings of a nightly run: the scheduler, TLS and the exchange. ``wait`` is in seconds, for a host or
+    a lost scheduler.
 
-    ``harness`` is the version that hosts must have.
+    ``harness`` is the version that all hosts must have.
     """
 
     scheduler: str
@@ -64,9 +66,9 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetAttempt:
-    """One attempt at a cell that is under way on ``host``. ``runs`` are the run directories of the attempt before it.
+    """One attempt at a cell, under way on ``host``. ``runs`` are the run directories of the previous attempt.
 
-    ``words`` are empty: its command is the host's.
+    ``words`` are empty, because the command belongs to the host.
     """
 
     def __init__(self, cell: Cell, number: int, runs: list[str], host: FleetHost, seconds: float) -> None:
@@ -90,9 +92,10 @@ class _Waiting(msgspec.Struct):
 
 
 class FleetNightly:
-    """One pass over what is left of a nightly run, on a fleet. It is used as :class:`harness.lab.nightly.Nightly` is.
+    """One pass over the remaining cells of a nightly run, on a fleet. It is used like
+    :class:`harness.lab.nightly.Nightly`.
 
-    ``parallel`` is how many runs each host has at once. ``say`` gets messages about hosts, with a hint.
+    ``parallel`` is the number of concurrent runs of each host. ``say`` gets messages about hosts, with a hint.
     """
 
     def __init__(
@@ -137,20 +140,20 @@ class FleetNightly:
 
     @property
     def left(self) -> int:
-        """How many cells are not over."""
+        """The number of cells that have not ended."""
         return len(self._queue) + len(self._attempts)
 
     @property
     def running(self) -> list[FleetAttempt]:
-        """The attempts under way."""
+        """The attempts that are under way."""
         return list(self._attempts.values())
 
     def coming(self, most: int) -> list[str]:
-        """Return the names of the cells that come next, at most so many."""
+        """Return the names of the next ``most`` cells."""
         return [one.cell.id for one in itertools.islice(self._queue, most)]
 
     def estimate(self) -> float | None:
-        """Return the seconds that the rest will take, None while no run tells."""
+        """Return the expected seconds of the remaining cells, None while no run is known."""
         if not self.expected.known:
             return None
         now = time.monotonic()
@@ -161,10 +164,11 @@ class FleetNightly:
         return (begun + waiting) / max(1, min(self.parallel * len(self._placement.hosts), self.left))
 
     def run(self) -> None:
-        """Go on until all cells are over, or none is left that is expected to end in time.
+        """Run until all cells have ended, or none of the rest is expected to end in time.
 
-        Raises UsageError if no host can run a cell, InfrastructureError if scheduler, hosts or exchange stay away for too long,
-        KeyboardInterrupt after the attempts under way were taken back. What is in the journal stays.
+        Raises UsageError if no host can run a cell. Raises InfrastructureError if the scheduler, the hosts or the
+        exchange stay unreachable for too long. Raises KeyboardInterrupt after the attempts under way were cancelled.
+        The journal keeps its outcomes.
         """
         self._exchange.check()
         self._sweep()
@@ -197,13 +201,13 @@ class FleetNightly:
     # -- hosts
 
     def _begin(self, engine: Engine) -> None:
-        """Wait for a host, and check that each cell has one that can run it."""
+        """Wait for a host. Check that each cell has a host that can run it."""
         deadline = Deadline(self._settings.wait, "wait for a host")
 
         def there() -> bool:
             self._placement.look(engine)
             if self._placement.refused and not self._placement.hosts:
-                raise self._nobody("and all that are there are left out")
+                raise self._nobody("and all connected hosts are left out")
             return bool(self._placement.hosts)
 
         deadline.poll(there, interval=1.0, error=lambda: self._nobody(f"within {self._settings.wait:g} s"))
@@ -217,7 +221,7 @@ class FleetNightly:
             lines = "\n".join(table(self._placement, unable))
             raise UsageError(
                 f"no host of the fleet can run {cells} of {len(self._queue)} runs:\n{lines}",
-                hint="Supply what is lacking, or leave them out with [[skip]] or --only. Nothing was started.",
+                hint="Supply what is missing, or leave these runs out with [[skip]] or --only. Nothing was started.",
             )
         self._looked = time.monotonic()
 
@@ -227,11 +231,11 @@ class FleetNightly:
         )
         aside = "; ".join(f"{name} is set aside: {why}" for name, why in self._placement.aside.items())
         return InfrastructureError(
-            f"no host came to {self._settings.scheduler} that can run what is left, {when}"
+            f"no host that can run the rest connected to {self._settings.scheduler}, {when}"
             + "".join(f". {text}" for text in (left_out, aside) if text),
-            hint="Start one on each host: "
+            hint="Start a worker on each host: "
             + invocation("worker", "--scheduler", self._settings.scheduler)
-            + "\nThe same command goes on with what is left.",
+            + "\nThe same command then continues with the rest.",
         )
 
     def _look(self, engine: Engine) -> None:
@@ -252,9 +256,10 @@ class FleetNightly:
         return bool(hosts) and all(name in self._placement.aside for name in hosts)
 
     def _again(self, engine: Engine, error: SchedulerLost) -> Engine:
-        """Connect once more after the scheduler was lost. The attempts under way are given up: their hosts end them."""
+        """Connect again after the scheduler was lost. The attempts under way are abandoned, and their hosts end
+        them."""
         self._say(
-            error.message, f"What was recorded is kept. It is tried again for {self._settings.wait:g} s."
+            error.message, f"All records are kept. The connection is retried for {self._settings.wait:g} s."
         )
         for attempt in self.running:
             self._requeue(attempt)
@@ -263,7 +268,7 @@ class FleetNightly:
         found = reachable(
             self._settings.scheduler, self._settings.tls, Deadline(self._settings.wait, "reach the scheduler again")
         )  # fmt: skip
-        self._say("the scheduler is there again: the nightly run goes on", "")
+        self._say("the scheduler is reachable again: the nightly run continues", "")
         self._looked = 0.0
         self._able = time.monotonic()
         return found
@@ -311,7 +316,7 @@ class FleetNightly:
             session=host.offered.session,
             cell=cell,
             plan=self._matrix.plans[cell.point],
-            # The repetition is the nightly run's, on another host.
+            # The nightly run repeats it itself, on another host.
             options=[word for word in hosted(self._matrix.options[cell.machine]) if word != "--retry"],
             seconds=self._matrix.document.timeout,
             results=self._settings.results,
@@ -328,7 +333,7 @@ class FleetNightly:
     def _over(self, ended: EndedOrder) -> None:
         attempt = self._attempts.get(ended.attempt)
         if attempt is None:
-            # It was given up; what it recorded is kept by the sweep at the end.
+            # The attempt was abandoned. The sweep at the end keeps its records.
             return
         host = attempt.host.name
         if ended.answer is None:
@@ -364,7 +369,7 @@ class FleetNightly:
         self._settle(outcome)
 
     def _lose(self, attempt: FleetAttempt, why: str) -> None:
-        """Give an attempt up whose result is not here: an infrastructure failure of its host."""
+        """Abandon an attempt without a result here, as an infrastructure failure of its host."""
         self._forget(attempt)
         self._placement.note(attempt.host.name, why)
         outcome = CellOutcome(
@@ -380,7 +385,7 @@ class FleetNightly:
         self._finish(attempt, outcome, failed=True)
 
     def _requeue(self, attempt: FleetAttempt) -> None:
-        """Put a cell back whose attempt proves nothing about its host."""
+        """Return a cell to the queue after an attempt that says nothing about its host."""
         self._forget(attempt)
         self._queue.appendleft(_Waiting(attempt.cell, attempt.number, attempt.runs))
 
@@ -402,14 +407,14 @@ class FleetNightly:
     # -- run directories
 
     def _received(self, note: Note, outcome: CellOutcome) -> CellOutcome:
-        """Fetch an attempt's run directories, and return its outcome with where they are now."""
+        """Fetch an attempt's run directories. Return its outcome with their new paths."""
         moved = self._fetch(note)
         return msgspec.structs.replace(
             outcome, runs=[str(moved.get(name, self._state.directory / "runs" / name)) for name in map(_name, outcome.runs)]
         )  # fmt: skip
 
     def _fetch(self, note: Note) -> dict[str, Path]:
-        """Fetch an attempt and put its files in place; return where its runs are, by name."""
+        """Fetch an attempt and move its files into place. Return its runs' paths by name."""
         attempt = note.report.attempt
         directory = self._state.directory
         arrived = self._exchange.receive(self._nightly, note, directory / INCOMING)
@@ -418,22 +423,20 @@ class FleetNightly:
             for run in sorted(file.parent for file in arrived.glob(f"runs/*/{FACTS}")):
                 target = directory / "runs" / run.name
                 if target.exists():
-                    # Two hosts gave two runs one name.
+                    # Two hosts gave two runs the same name.
                     target = target.with_name(f"{run.name}-{secrets.token_hex(3)}")
                 run.rename(target)
                 moved[run.name] = target
             for file in sorted(arrived.glob("output/*")):
                 file.rename(directory / "output" / f"{attempt}{file.suffix}")
         except OSError as error:
-            raise InfrastructureError(
-                f"cannot put {attempt} in its place in {directory}: {error.strerror}"
-            ) from error
+            raise InfrastructureError(f"cannot move {attempt} into {directory}: {error.strerror}") from error
         shutil.rmtree(arrived, ignore_errors=True)
         self._exchange.forget(self._nightly, attempt)
         return moved
 
     def _sweep(self) -> None:
-        """Take in attempts that nobody waits for: of a nightly run that was killed, or of hosts that were cut off.
+        """Take in attempts that are not under way here: those of a killed nightly run, or of disconnected hosts.
 
         A result of a cell without an outcome counts. Any other is kept as an earlier attempt of its cell.
         """

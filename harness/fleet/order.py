@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a nightly run and a host say to each other: plain data as JSON, orders one way and answers the other.
+"""The messages between a nightly run and a host: plain data as JSON, orders one way and answers the other.
 
-The engine carries the name of one function, :data:`ENTRY`, and one such text. No object of the harness is pickled.
+The engine carries the name of one function, :data:`ENTRY`, and one text. No object of the harness is pickled.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from harness.lab.matrix import Cell
 from harness.lab.nightly_state import CellOutcome
 
 ENTRY = "harness.fleet.entry:perform"
-"""The one function that hosts execute."""
+"""The only function that hosts execute."""
 
 FILES = ("--qemu", "--driver", "--firmware", "--driver-map")
 """Options of a run that name a file of the host."""
 
 LARGEST = 16 << 20
-"""Bytes of an order or an answer that are read."""
+"""The most bytes of an order or an answer that are read."""
 
 
 class MachineNeed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cells of one machine need of their host: the guest, the options, and at most so many processors and bytes."""
+    """What the cells of one machine need of their host: the guest, the options, and the maximum of processors and
+    bytes."""
 
     guest: str
     options: list[str]
@@ -34,14 +35,15 @@ class MachineNeed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
-    """Ask a host which machines it can run, and whether it reaches ``results``."""
+    """Ask a host which machines it can run, and whether it can reach ``results``."""
 
     machines: dict[str, MachineNeed]
     results: str
 
 
 class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A host's answer: why it cannot run a machine, by machine; "" for one that it can. ``time`` is its clock, seconds since the epoch."""
+    """A host's answer: the reason why it cannot run a machine, by machine, "" for one that it can run. ``time`` is its
+    clock in seconds since the epoch."""
 
     host: str
     time: float
@@ -52,7 +54,8 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cell"):
-    """Run one cell once. ``attempt`` names this attempt and no other, ``session`` the start of the worker that it is for.
+    """Run one cell once. ``attempt`` is the attempt's unique name. ``session`` is the start of the worker that it is
+    for.
 
     ``nightly`` is the folder below ``results`` for its run directories. ``seconds`` is the time limit of the run.
     """
@@ -73,8 +76,9 @@ class CellOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cell"):
 class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The result of an attempt on a host.
 
-    ``outcome`` is None if it was not started, because of ``refused``, or was ended before it was over, because of ``ended``.
-    ``again`` is whether it left no result. ``unsent`` is why its run directories are still on the host, "" if they are not.
+    ``outcome`` is None if it was not started, because of ``refused``, or was ended early, because of ``ended``.
+    ``again`` says whether it left no result. ``unsent`` says why its run directories are still on the host, "" if they
+    were sent.
     """
 
     attempt: str
@@ -97,13 +101,13 @@ def encode(message: msgspec.Struct) -> str:
 
 
 def decode(text: object, kind: Any, *, whose: str) -> Any:
-    """Read a message of a ``kind`` that came from ``whose``. Raises InfrastructureError for anything else."""
+    """Parse a message of a ``kind`` from ``whose``. Raises InfrastructureError for anything else."""
     try:
         if not isinstance(text, str) or len(text) > LARGEST:
             raise ValueError("it is not a text of at most 16 MiB")
         return msgspec.json.decode(text, type=kind)
     except (ValueError, RecursionError) as error:
         raise InfrastructureError(
-            f"{whose} sent something that is not a message of the fleet: {str(error)[:200]}",
-            hint="Is the same harness installed on all hosts?",
+            f"{whose} sent an invalid message: {str(error)[:200]}",
+            hint="Check that all hosts have the same version of the harness.",
         ) from error

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""CellPlacement: the hosts that a nightly run may use, what each can run and has room for, and which of them is next.
+"""CellPlacement: the hosts that a nightly run can use, which cells each can run and has room for, and the next host
+for a cell.
 
-A host that fails :data:`STRIKES` cells in a row for infrastructure is set aside. A host that refuses an order, because somebody
-reserved it, gets none for :data:`HOLD_S`.
+A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. A host that refuses an order, because a
+user has reserved it, gets none for :data:`HOLD_S`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from harness.run.resource_request import request_of
 STRIKES = 3
 HOLD_S = 15.0
 CLOCKS_S = 5.0
-"""Seconds by which a host's clock may differ before that is said."""
+"""The seconds by which a host's clock can differ before a message says so."""
 
 SayHint = Callable[[str, str], None]
 
 
 class FleetHost:
-    """A worker that may be used: its answer to what it can run, and what it has under way."""
+    """A worker that can be used: its answer to what it can run, and its cells under way."""
 
     def __init__(self, offered: OfferedHost, answer: HostAnswer) -> None:
         self.offered = offered
@@ -44,11 +45,11 @@ class FleetHost:
         return self.offered.name
 
     def counted(self, request: ResourceRequest) -> ResourceRequest:
-        """Return what a request counts as here: a machine with more processors than the budget runs alone."""
+        """Return a request as it counts here. A machine with more processors than the budget runs alone."""
         return msgspec.structs.replace(request, vcpus=min(request.vcpus, self.answer.vcpus))
 
     def has_room(self, request: ResourceRequest) -> bool:
-        """Tell whether the host's budget has room for a machine beside those that are under way."""
+        """Return whether the host's budget has room for a machine beside those under way."""
         wanted = [*self.running.values(), self.counted(request)]
         return (
             sum(one.vcpus for one in wanted) <= self.answer.vcpus
@@ -57,7 +58,8 @@ class FleetHost:
 
 
 class CellPlacement:
-    """The hosts of one nightly run. ``say`` is told, with a hint, of each that is left out; ``harness`` and ``engine`` are this side's versions."""
+    """The hosts of one nightly run. ``say`` is called, with a hint, for each host that is left out. ``harness`` and
+    ``engine`` are this side's versions."""
 
     def __init__(
         self, matrix: Matrix, *, results: str, parallel: int, harness: str, engine: str, say: SayHint
@@ -75,7 +77,7 @@ class CellPlacement:
         self._held: dict[str, tuple[float, str]] = {}
 
     def look(self, engine: Engine) -> list[FleetHost]:
-        """Take in who is there now. Return the hosts that are gone. Raises SchedulerLost."""
+        """Update the hosts from the live workers. Return those that were lost. Raises SchedulerLost."""
         offered = {host.address + host.session: host for host in engine.hosts() if host.session}
         gone = [self.hosts.pop(key) for key in [*self.hosts] if key not in offered]
         drained = engine.noted(["drained"])
@@ -88,14 +90,14 @@ class CellPlacement:
         return gone
 
     def cannot(self, machine: str) -> dict[str, str]:
-        """Return why each host cannot run a machine, by the host's name; "" for one that can."""
+        """Return the reason why each host cannot run a machine, by the host's name, "" for a host that can."""
         said = {
             host.name: host.answer.cannot.get(machine, "it was not asked") for host in self.hosts.values()
         }
         return {**{key.rpartition("|")[0] or key: why for key, why in self.refused.items()}, **said}
 
     def able(self, machine: str) -> list[FleetHost]:
-        """Return the hosts that can run a machine and may be used, whether they have room or not."""
+        """Return the usable hosts that can run a machine, with or without room."""
         return [
             host
             for host in self.hosts.values()
@@ -105,7 +107,8 @@ class CellPlacement:
         ]
 
     def choose(self, cell: Cell, without: Collection[str]) -> FleetHost | None:
-        """Return the host with the most room for a cell, None if it must wait. A host in ``without`` only if there is no other."""
+        """Return the host with the most room for a cell, None if it must wait. A host in ``without`` is used only if
+        there is no other."""
         able = self.able(cell.machine)
         others = [host for host in able if host.name not in without] or able
         request = self.requests[cell.point]
@@ -117,37 +120,37 @@ class CellPlacement:
         return min(free, key=lambda host: (len(host.running), host.name), default=None)
 
     def waits_for(self, cell: Cell) -> str:
-        """Return why a cell is not under way, in a few words."""
+        """Return why a cell is not under way."""
         able = self.able(cell.machine)
         if not able:
-            return "no host that can run it is there"
+            return "no host that can run it is connected"
         held = [self.held(host.name) for host in able]
         return next(iter(held)) if all(held) else "its hosts are busy"
 
     def held(self, host: str) -> str:
-        """Return why a host gets no order now, "" if it may get one."""
+        """Return why a host gets no order now, "" if it can get one."""
         until, why = self._held.get(host, (0.0, ""))
         return why if time.monotonic() < until else ""
 
     def hold(self, host: str, why: str) -> None:
-        """Give a host no order for a while, because it refused one."""
+        """Give a host no order for :data:`HOLD_S`, because it refused one."""
         if self._held.get(host, (0.0, ""))[1] != why:
-            self._say(f"host {host}: {why}", "It gets no run until then. Runs that are under way go on.")
+            self._say(f"host {host}: {why}", "It gets no run until then. Runs under way continue.")
         self._held[host] = (time.monotonic() + HOLD_S, why)
 
     def note(self, host: str, why: str) -> None:
-        """Note how a cell ended on a host: ``why`` its infrastructure failed, "" if it did not."""
+        """Note how a cell ended on a host. ``why`` says how its infrastructure failed, "" if it did not."""
         self._held.pop(host, None)
         self._strikes[host] = self._strikes.get(host, 0) + 1 if why else 0
         if self._strikes[host] >= STRIKES and host not in self.aside:
-            self.aside[host] = f"{STRIKES} runs in a row failed there for infrastructure, the last: {why}"
+            self.aside[host] = f"the infrastructure failed in {STRIKES} runs in a row; the last: {why}"
             self._say(
                 f"host {host} is set aside: {self.aside[host]}"[:600],
-                "It gets no more runs of this nightly run. Called again, the nightly run tries it again.",
+                "It gets no more runs of this nightly run. If you repeat the command, the host is used again.",
             )
 
     def _fits(self, key: str, host: OfferedHost) -> bool:
-        """Tell whether a worker has the versions of this side; say once if it has not."""
+        """Return whether a worker has the versions of this side. Report a difference once."""
         known = f"{host.name}|{key}"
         for what, mine in self._versions.items():
             theirs = host.version_of(what)
@@ -177,12 +180,12 @@ class CellPlacement:
             if apart > CLOCKS_S:
                 self._say(
                     f"host {host.name}: its clock differs from this host's by {apart:.0f} s",
-                    "Its runs count all the same, and are sorted by its own clock. Set its clock, with NTP for example.",
+                    "Its runs still count, and are sorted by its own clock. Set its clock, for example with NTP.",
                 )
 
 
 def requests(matrix: Matrix) -> dict[str, ResourceRequest]:
-    """Return the most that a run of each point takes of its host."""
+    """Return the maximum resources that a run of each point takes of its host."""
     found = {}
     for point, text in matrix.plans.items():
         plan = decode_plan(text, name=point)
@@ -192,7 +195,7 @@ def requests(matrix: Matrix) -> dict[str, ResourceRequest]:
 
 
 def hosted(options: list[str]) -> list[str]:
-    """Return the options of a run with absolute paths: they name files of each host, where the working directory is another one."""
+    """Return the options of a run with absolute paths, because a host's working directory is another one."""
     return [
         str(Path(word).absolute()) if before in FILES and "/" in word else word
         for before, word in itertools.pairwise(["", *options])
@@ -200,7 +203,7 @@ def hosted(options: list[str]) -> list[str]:
 
 
 def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, MachineNeed]:
-    """Return what the cells of each machine need of their host."""
+    """Return the needs of each machine's cells."""
     found: dict[str, MachineNeed] = {}
     for cell in matrix.cells:
         request, before = wanted[cell.point], found.get(cell.machine)
@@ -214,7 +217,7 @@ def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, Machi
 
 
 def table(placement: CellPlacement, machines: Collection[str]) -> list[str]:
-    """Return a table of machines that no host can run: a line for each host, and why."""
+    """Return a table of machines that no host can run: a line for each host, with the reason."""
     lines = []
     for machine in machines:
         need = placement._question.machines[machine]  # noqa: SLF001 - of this module

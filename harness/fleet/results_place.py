@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The exchange: a place that all hosts reach by fsspec, through which run directories come back.
+"""The exchange: a place that all hosts reach by fsspec, through which run directories return.
 
-An attempt is a folder of pieces of one tar stream, and a note about them, which is written last: an attempt without a note
-was never sent. A piece is called by its number and its SHA-256, and is written under a temporary name first. So a transfer
-that was cut goes on with the pieces that are missing, on either side.
+An attempt is a folder with the pieces of one tar stream, and a note about them. The note is written last: an attempt
+without a note was never sent. The name of a piece is its number and its SHA-256. It is written under a temporary name
+first. So an interrupted transfer continues with the missing pieces, on either side.
 
 ::
 
@@ -34,7 +34,7 @@ from harness.history.private import open_private
 PIECE = 4 << 20
 """Bytes of a piece."""
 LARGEST = 64 << 30
-"""Bytes of one attempt's run directories."""
+"""The most bytes of one attempt's run directories."""
 LARGEST_NOTE = 16 << 20
 NOTE = "note.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
@@ -47,19 +47,19 @@ class Piece(msgspec.Struct, frozen=True):
     digest: str
 
     def name(self, number: int) -> str:
-        """Return the name of its file."""
+        """Return the name of the piece's file."""
         return f"{number:05}-{self.digest}"
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent of an attempt: the report about it, and the pieces in their order."""
+    """The note of an attempt: the report about it, and the pieces in order."""
 
     report: AttemptReport
     pieces: list[Piece]
 
 
 def check_results(url: str) -> str:
-    """Return the address of an exchange. Raises UsageError for one with a password, or that is not one."""
+    """Return the address of an exchange. Raises UsageError if it is invalid or contains a password."""
     try:
         parts = urlsplit(url)
         password = parts.password
@@ -67,7 +67,7 @@ def check_results(url: str) -> str:
         raise UsageError(f"results: {error}") from error
     if password is not None:
         raise UsageError(
-            "results must not have a password in it: every host is sent the address",
+            "results must not contain a password: every host gets the address",
             hint="Give each host a key of its own: ssh's for sftp://, a profile of the package s3fs for s3://.",
         )
     if "://" not in url and not url.startswith("/"):
@@ -79,7 +79,8 @@ def check_results(url: str) -> str:
 
 
 class ResultsPlace:
-    """The exchange at ``url``. Raises UsageError for a kind that fsspec does not have, InfrastructureError if it cannot be reached."""
+    """The exchange at ``url``. Raises UsageError if fsspec does not support the protocol, InfrastructureError if it
+    cannot be reached."""
 
     def __init__(self, url: str) -> None:
         require_engine()
@@ -96,7 +97,7 @@ class ResultsPlace:
                     self._files, self._root = fsspec.core.url_to_fs(url)
             except (ImportError, ValueError) as error:
                 raise UsageError(
-                    f"results = {url!r}: {error}", hint="fsspec's kinds: file, sftp, s3, …"
+                    f"results = {url!r}: {error}", hint="protocols of fsspec: file, sftp, s3, …"
                 ) from error
         self._root = str(self._root).rstrip("/")
 
@@ -108,12 +109,13 @@ class ResultsPlace:
             self._files.pipe_file(probe, b"probe")
             try:
                 if self._files.cat_file(probe) != b"probe":
-                    raise OSError("it gives back something else than was written")
+                    raise OSError("what it returns differs from what was written")
             finally:
                 self._files.rm_file(probe)
 
     def send(self, nightly: str, report: AttemptReport, folder: Path, names: list[str]) -> None:
-        """Send ``names`` in ``folder`` as an attempt of a nightly run. Raises InfrastructureError; what was sent stays."""
+        """Send ``names`` in ``folder`` as an attempt of a nightly run. Raises InfrastructureError. What was sent
+        before an error stays."""
         place = self._place(nightly, report.attempt)
         pieces: list[Piece] = []
         with self._words("written to"):
@@ -139,7 +141,7 @@ class ResultsPlace:
             self._write(place, NOTE, msgspec.json.encode(Note(report=report, pieces=pieces)))
 
     def attempts(self, nightly: str) -> list[str]:
-        """Return the names of the attempts that were sent as a whole. Raises InfrastructureError."""
+        """Return the names of the completely sent attempts. Raises InfrastructureError."""
         with self._words("read"):
             root = self._place(nightly)
             self._files.invalidate_cache()
@@ -151,7 +153,7 @@ class ResultsPlace:
             )
 
     def note(self, nightly: str, attempt: str) -> Note:
-        """Read the note of an attempt. Raises InfrastructureError for a damaged one."""
+        """Read the note of an attempt. Raises InfrastructureError if it is damaged."""
         with self._words("read"):
             data = self._read(f"{self._place(nightly, attempt)}/{NOTE}", LARGEST_NOTE)
         try:
@@ -174,9 +176,10 @@ class ResultsPlace:
         return note
 
     def receive(self, nightly: str, note: Note, into: Path) -> Path:
-        """Fetch an attempt into the folder ``into``/ATTEMPT, which is whole when this returns it.
+        """Fetch an attempt into the folder ``into``/ATTEMPT, which is complete when this returns it.
 
-        What was fetched before is not fetched again. Raises InfrastructureError; what was fetched stays.
+        Pieces that were fetched before are not fetched again. Raises InfrastructureError. What was fetched before an
+        error stays.
         """
         attempt = note.report.attempt
         place = self._place(nightly, attempt)
@@ -192,7 +195,7 @@ class ResultsPlace:
                         continue
                     data = self._read(f"{place}/{piece.name(number)}", PIECE)
                     if hashlib.sha256(data).hexdigest() != piece.digest:
-                        raise OSError(f"piece {number} of {attempt} has another digest than its host said")
+                        raise OSError(f"piece {number} of {attempt} does not have the digest in its note")
                     file.seek(at)
                     file.truncate()
                     file.write(data)
@@ -207,16 +210,16 @@ class ResultsPlace:
         return done
 
     def forget(self, nightly: str, attempt: str) -> None:
-        """Remove an attempt that was received. One that cannot be removed stays, and is received as a known one again."""
+        """Remove a received attempt. One that cannot be removed stays. It is recognised when it is received again."""
         with contextlib.suppress(Exception):
-            # Without its note it is as if it had never been sent.
+            # Without its note the attempt counts as never sent.
             self._files.rm_file(f"{self._place(nightly, attempt)}/{NOTE}")
             self._files.rm(self._place(nightly, attempt), recursive=True)
 
     def _place(self, *names: str) -> str:
         for name in names:
             if not NAME.fullmatch(name):
-                raise UsageError(f"{name[:200]!r} is not the name of an attempt")
+                raise UsageError(f"{name[:200]!r} is not a valid name of an attempt")
         return "/".join([self._root, *names])
 
     def _listed(self, place: str) -> list[dict[str, Any]]:
@@ -236,7 +239,7 @@ class ResultsPlace:
         with self._files.open(file, "rb") as opened:
             data = cast("bytes", opened.read(most + 1))
         if len(data) > most:
-            raise OSError(f"{file} is larger than it may be")
+            raise OSError(f"{file} is too large")
         return data
 
     @contextlib.contextmanager
@@ -246,17 +249,17 @@ class ResultsPlace:
         except (InfrastructureError, UsageError):
             raise
         except Exception as error:
-            # fsspec's kinds raise what their libraries raise.
+            # fsspec's file systems raise the errors of their libraries.
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             hint = shortage_hint(error, "") if isinstance(error, OSError) else ""
             raise InfrastructureError(
                 f"the results at {self.url} cannot be {done}: {' '.join(said.split())[:300]}",
-                hint=hint or "Nothing is lost: what a run recorded stays on its host, and is sent later.",
+                hint=hint or "Nothing is lost: a run's records stay on its host, and are sent later.",
             ) from error
 
 
 class _Cut(io.RawIOBase):
-    """A stream that hands on what is written to it in pieces of :data:`PIECE` bytes; the last one may be shorter."""
+    """A stream that passes on the written bytes in pieces of :data:`PIECE` bytes. The last piece may be shorter."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
@@ -280,7 +283,7 @@ class _Cut(io.RawIOBase):
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out what is neither a file nor a folder, and who owns it."""
+    """Leave out everything but files and folders, and drop their owners."""
     if not (member.isreg() or member.isdir()):
         return None
     member.uid = member.gid = 0
@@ -289,7 +292,7 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def unpack(file: IO[bytes], folder: Path, *, limit: int) -> None:
-    """Unpack a tar stream of files and folders into a new folder. Raises OSError for anything that does not belong there."""
+    """Unpack a tar stream of files and folders into a new folder. Raises OSError for any other member."""
     folder.mkdir(mode=0o700)
     try:
         with tarfile.open(fileobj=file, mode="r|") as tar:
@@ -297,10 +300,10 @@ def unpack(file: IO[bytes], folder: Path, *, limit: int) -> None:
             for member in tar:
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in member.name:
-                    raise OSError(f"the name {member.name[:200]!r} leads out of its folder")
+                    raise OSError(f"the name {member.name[:200]!r} leads outside its folder")
                 total += member.size
                 if total > limit:
-                    raise OSError("the archive is larger than it says")
+                    raise OSError("the archive is larger than its note says")
                 target = folder.joinpath(*path.parts)
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if member.isdir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An exchange by SFTP whose host key is known: fsspec's own takes any key that it is shown."""
+"""An exchange by SFTP that checks the host key. fsspec's own accepts any key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pinned_sftp(url: str) -> tuple[Any, str]:
     from fsspec.implementations.sftp import SFTPFileSystem
 
     class PinnedSFTP(SFTPFileSystem):  # type: ignore[misc]
-        """fsspec's SFTP, refused for a host whose key is not known."""
+        """fsspec's SFTP, with unknown host keys refused."""
 
         cachable = False
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The worker of a fleet: it offers this host to a scheduler, and offers it again whenever the scheduler was lost.
 
-Each time it comes with a new session: an order for an earlier one is refused. So nothing that the scheduler had in mind for
-the earlier one is done twice.
+Each offer has a new session, and an order for an earlier session is refused. So no order of an earlier session is
+executed twice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LEFT_S = 60.0
 
 
 class FleetWorker:
-    """Offers this host, called ``host``, to the scheduler at ``url``. ``harness`` is the version that it says."""
+    """Offers this host, called ``host``, to the scheduler at ``url``. ``harness`` is the version that it reports."""
 
     def __init__(
         self,
@@ -63,9 +63,10 @@ class FleetWorker:
         self._told: list[str] = []
 
     def serve(self, *, once: bool = False) -> None:
-        """Offer the host until this is interrupted; with ``once`` until the scheduler is lost.
+        """Offer the host until interrupted. With ``once``, only until the scheduler is lost.
 
-        Raises KeyboardInterrupt after its cells were ended, InfrastructureError if the working directory cannot be made, or with ``once`` the scheduler cannot be reached.
+        Raises KeyboardInterrupt after its cells have ended. Raises InfrastructureError if the working directory cannot
+        be made or, with ``once``, if the scheduler cannot be reached.
         """
         settle_engine()
         try:
@@ -125,7 +126,7 @@ class FleetWorker:
         return await Worker(
             self.url,
             name=f"{service.host}/{service.session}",
-            # A cell is a process of its own, and waits for its lease; a thread waits for that process.
+            # A cell is a process of its own and waits for its lease. One thread waits for that process.
             nthreads=budget.vcpus + 2,
             resources=offered(budget, harness=self._harness, engine=engine_version()),
             memory_limit=0,

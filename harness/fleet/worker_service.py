@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a host does for the fleet: it says what it can run, and runs cells, each as ``harness run`` in a process of its own.
+"""The service of a host for the fleet: it reports what it can run, and runs cells, each as ``harness run`` in its own
+process.
 
-A cell takes this host's leases and heeds its reservations as any other run. Whatever a cell recorded is sent to the exchange,
-also when it was ended early; what cannot be sent stays in the working directory and is sent later.
+A cell takes this host's leases and respects its reservations like any other run. All records of a cell are sent to the
+exchange, even if it was ended early. What cannot be sent stays in the working directory and is sent later.
 
 ::
 
-    WORK/ATTEMPT/order.json  plans/  runs/  output/    and report.json when it is over
+    WORK/ATTEMPT/order.json  plans/  runs/  output/    and report.json when it has ended
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ from harness.setup.parts import HOST, TESTED
 from harness.template.store import Store, store_directory
 
 TICK = 0.5
-"""Seconds between two looks at whether a cell is still wanted."""
+"""Seconds between two checks whether a cell is still wanted."""
 GRACE = 45.0
-"""Seconds for a run that was asked to end: it ends its guest, judges what there is and leaves."""
+"""Seconds from SIGTERM to SIGKILL. In that time a run ends its guest and judges its history."""
 ORDER, REPORT = "order.json", "report.json"
 SENT = ["runs", "output"]
 
@@ -61,7 +62,8 @@ SayLine = Callable[[str], None]
 
 
 class WorkerService:
-    """The service of one start of ``harness worker``. ``host`` is this host's name for people; ``say`` reports each cell."""
+    """The service of one start of ``harness worker``. ``host`` is this host's name for messages. ``say`` reports each
+    cell."""
 
     current: ClassVar[WorkerService | None] = None
 
@@ -73,14 +75,15 @@ class WorkerService:
         self._say = say
 
     def perform(self, text: str, wanted: StillWanted) -> str:
-        """Carry out an order, as long as it is ``wanted``, and return the answer. Raises InfrastructureError for no order."""
+        """Execute an order, while it is ``wanted``, and return the answer. Raises InfrastructureError for an invalid
+        order."""
         order: Order = decode(text, Order, whose="the scheduler")
         if isinstance(order, HostQuestion):
             return encode(self.answer(order))
         return encode(self.run(order, wanted))
 
     def answer(self, question: HostQuestion) -> HostAnswer:
-        """Say which machines this host can run."""
+        """Report which machines this host can run."""
         trouble = ""
         try:
             budget = host_budget(os.environ, self.work)
@@ -101,7 +104,7 @@ class WorkerService:
         )
 
     def run(self, order: CellOrder, wanted: StillWanted) -> AttemptReport:
-        """Run a cell and send what it recorded."""
+        """Run a cell and send its records."""
         report = AttemptReport(attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host)
         refused = self._refusal(order)
         if refused:
@@ -119,7 +122,8 @@ class WorkerService:
         return report
 
     def send_left(self) -> list[str]:
-        """Send what earlier cells left: those of a worker that was killed, or that could not be sent. Return what is still there."""
+        """Send the records of earlier cells: those of a killed worker, or those that could not be sent. Return those
+        still unsent."""
         left = []
         for folder in sorted(self.work.glob(f"*/{ORDER}")):
             try:
@@ -130,7 +134,7 @@ class WorkerService:
                     if report.unsent:
                         left.append(f"{order.cell.id}: {report.unsent}")
             except BlockingIOError:
-                # It is under way.
+                # The cell is under way.
                 continue
             except (OSError, HarnessError) as error:
                 left.append(f"{folder.parent.name}: {getattr(error, 'strerror', None) or error}")
@@ -141,14 +145,14 @@ class WorkerService:
             return msgspec.json.decode((folder / REPORT).read_bytes(), type=AttemptReport)
         return AttemptReport(
             attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host,
-            ended="its worker ended before it",
+            ended="its worker ended first",
         )  # fmt: skip
 
     def _refusal(self, order: CellOrder) -> str:
         if order.session != self.session:
             return "the order is for an earlier start of this worker"
         if not NAME.fullmatch(order.attempt) or (self.work / order.attempt).exists():
-            return "the attempt was made already"
+            return "the attempt was already made"
         if self.drained:
             return "the worker is ending"
         private = "--private-leases" in order.options
@@ -176,7 +180,7 @@ class WorkerService:
             if killed and now > killed:
                 child.ask(signal.SIGKILL)
             elif not killed and not wanted():
-                ended = "the nightly run did not want it any more"
+                ended = "the nightly run cancelled it"
             elif not killed and now > child.ends:
                 child.late = True
             if (ended or child.late) and not killed:
@@ -190,7 +194,7 @@ class WorkerService:
         )
 
     def _sent(self, folder: Path, order: CellOrder, report: AttemptReport) -> AttemptReport:
-        """Send an attempt and remove it here. Return the report, with why it is unsent if it is."""
+        """Send an attempt and remove it here. Return the report, with the reason if it is unsent."""
         try:
             ResultsPlace(order.results).send(order.nightly, report, folder, SENT)
         except HarnessError as error:
@@ -200,7 +204,8 @@ class WorkerService:
 
     @contextlib.contextmanager
     def _held(self, folder: Path, order: CellOrder | None) -> Iterator[None]:
-        """Hold an attempt's folder, made for ``order`` if that is given. Raises OSError, BlockingIOError if it is in use."""
+        """Hold an attempt's folder. With ``order``, create it. Raises OSError, BlockingIOError if the folder is in
+        use."""
         if order is not None:
             for name in ("plans", *SENT):
                 (folder / name).mkdir(mode=0o700, parents=True)
@@ -223,7 +228,7 @@ def said(report: AttemptReport) -> str:
 
 
 def lacking(guest: str, options: list[str], vcpus: int, memory: int, budget: HostBudget) -> str:
-    """Return why this host cannot run a guest with these options, "" if nothing is known to be lacking."""
+    """Return why this host cannot run a guest with these options, "" if nothing is known to be missing."""
     given = dict(itertools.pairwise(options))
     try:
         budget.fitting(ResourceRequest(vcpus=vcpus, memory=memory))
@@ -249,7 +254,7 @@ def lacking(guest: str, options: list[str], vcpus: int, memory: int, budget: Hos
 
 
 def offered(budget: HostBudget, *, harness: str, engine: str) -> dict[str, float]:
-    """Return what this host offers as the worker's resources: numbers, and 1 for each thing that is there."""
+    """Return this host's offer as the worker's resources: numbers, and 1 for each part that is present."""
     found: dict[str, float] = {
         "vcpus": budget.vcpus,
         "memory": budget.memory,

@@ -18,7 +18,7 @@ from harness.fleet.results_place import check_results
 @pytest.mark.parametrize("url", ["tcp://192.0.2.1:8786", "tcp://lab1.example.org:8786"])
 def test_no_scheduler_off_this_host_without_tls(url: str) -> None:
     """It would run programs for whoever reaches it."""
-    with pytest.raises(UsageError, match="without TLS a scheduler is used on this host only"):
+    with pytest.raises(UsageError, match="without TLS a scheduler can be used on this host only"):
         check_address(url, None)
 
 

@@ -120,7 +120,7 @@ def test_a_killed_scheduler_is_waited_for(fleet: Fleet) -> None:
     fleet.scheduler()
     assert 69 == ended(nightly), fleet.said("nightly")
     assert 1 == len({one["cell"] for one in fleet.outcomes()})
-    assert "the scheduler is there again" in fleet.said("nightly")
+    assert "the scheduler is reachable again" in fleet.said("nightly")
 
 
 @pytest.mark.qemu
@@ -150,7 +150,7 @@ def test_a_host_that_fails_three_runs_is_set_aside(fleet: Fleet) -> None:
     fleet.worker("a")
     fleet.hosts("a")
     assert 69 == ended(fleet.nightly())
-    assert "host a is set aside: 3 runs in a row failed there" in fleet.said("nightly")
+    assert "host a is set aside: the infrastructure failed in 3 runs in a row" in fleet.said("nightly")
 
 
 def test_a_cell_that_no_host_can_run_is_said_before_the_first_starts(fleet: Fleet) -> None:
