@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Measurements of the harness itself; ``python -m benchmarks`` runs them all."""
+"""Benchmarks of the harness itself; ``python -m benchmarks`` runs all of them."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Runs every ``bench_*.py`` beside this file, one after the other, and prints their figures as one table.
+"""Runs every ``bench_*.py`` beside this file, one after another, and prints their figures as one table.
 
-A benchmark is a program that prints one JSON object on its output and ends with a status other than 0 when a figure
-misses its limit or could not be had. Nested objects are flattened: ``{"ours": {"median_us": 5}}`` is the row
-``ours.median_us``. With ``--json FILE`` the objects are also written to FILE as they came, under their names.
+A benchmark is a program that prints one JSON object on its output. It exits with a status other than 0 if a figure
+exceeds its limit or cannot be measured. Nested objects are flattened: ``{"ours": {"median_us": 5}}`` becomes the row
+``ours.median_us``. ``--json FILE`` also writes the unchanged objects to FILE, under their names.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 LONGEST = 3600
-"""Seconds that one benchmark may take."""
+"""The most seconds that one benchmark may take."""
 
 
 def found(names: list[str]) -> dict[str, Path]:
-    """Return the benchmarks called ``names`` (all, if none is named) by name, in alphabetical order."""
+    """Return the named benchmarks (all without names) by name, in alphabetical order."""
     known = {path.stem.removeprefix("bench_"): path for path in sorted(HERE.glob("bench_*.py"))}
     for name in names:
         if name not in known:
@@ -36,7 +36,7 @@ def found(names: list[str]) -> dict[str, Path]:
 
 
 def measure(path: Path) -> tuple[dict[str, Any], str]:
-    """Run one benchmark; return its figures and, if it failed, why."""
+    """Run one benchmark. Return its figures, and the reason if it failed."""
     try:
         ended = subprocess.run(
             [sys.executable, str(path)],
@@ -70,12 +70,12 @@ def rows(figures: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    """Run the benchmarks named on the command line, all of them if none is."""
+    """Run the benchmarks named on the command line, all without names."""
     parser = argparse.ArgumentParser(
         prog="benchmarks", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("names", nargs="*", help="benchmarks to run (default: all)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     arguments = parser.parse_args()
     table = Table("benchmark", "figure", "value")
     results: dict[str, Any] = {}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The bare peer of the loop: one processor added by subprocess and sockets alone, with the harness's own QEMU arguments.
+"""A bare script as the harness's peer: one processor added by subprocess and sockets alone, with the harness's QEMU
+arguments.
 
-``python bare_loop.py PLACE MEMORY`` reads QEMU's command as a JSON list from standard input; its channels are in PLACE. MEMORY is
-the file of a saved state, "" for a boot. Prints the moments of each stage, on the host's monotonic clock in nanoseconds.
-It records nothing, judges nothing, and has no limit for anything.
+``python bare_loop.py PLACE MEMORY`` reads QEMU's command as a JSON list from standard input. Its channels are in
+PLACE. MEMORY is the file of a saved state, "" for a boot. It prints the time of each stage in nanoseconds, on the
+host's monotonic clock. It records nothing, judges nothing, and has no time limits.
 """
 
 import contextlib
@@ -17,11 +18,11 @@ import time
 from pathlib import Path
 
 PAUSE = 0.001
-"""Seconds between two looks at the file of the driver's records, of which nothing tells."""
+"""Seconds between two reads of the file of the driver's records, whose changes are not announced."""
 
 
 class Bare:
-    """One QEMU, and what it has said so far."""
+    """One QEMU, and its output so far."""
 
     def __init__(self, command, place, memory):
         self.moments = {"python": time.monotonic_ns()}
@@ -29,7 +30,7 @@ class Bare:
         self.debugcon.touch()
         state = os.open(memory, os.O_RDONLY) if memory else subprocess.DEVNULL
         self.note("qemu")
-        # A session of its own, as the harness gives QEMU: some kernels share the processors out by session.
+        # A separate session, as the harness gives QEMU: some kernels distribute processor time by session.
         self.process = subprocess.Popen(
             command, stdin=state, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -38,16 +39,16 @@ class Bare:
         self.heard = {self.qmp: b"", self.control: b""}
 
     def note(self, moment):
-        """Note that something happens now."""
+        """Note the time of an event."""
         self.moments[moment] = time.monotonic_ns()
 
     def hear(self, port, what):
-        """Read both ports until ``port`` has said ``what``."""
+        """Read both ports until ``port`` has printed ``what``."""
         while what not in self.heard[port]:
             self.read(None)
 
     def read(self, seconds):
-        """Read what the ports say within ``seconds``."""
+        """Read the output of the ports for at most ``seconds``."""
         for ready in select.select([*self.heard], [], [], seconds)[0]:
             self.heard[ready] += ready.recv(65536)
 
@@ -62,7 +63,7 @@ class Bare:
 
 
 def connected(path):
-    """Connect as soon as the socket is there."""
+    """Connect as soon as the socket exists."""
     found = socket.socket(socket.AF_UNIX)
     while True:
         with contextlib.suppress(OSError):
@@ -72,7 +73,7 @@ def connected(path):
 
 
 def main():
-    """Add one processor; print the moments."""
+    """Add one processor. Print the times."""
     place, memory = Path(sys.argv[1]), sys.argv[2]
     bare = Bare(json.load(sys.stdin), place, memory)
     bare.hear(bare.qmp, b'"QMP"')

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The main job: the whole demo, boot to ready, and device_add to the driver's Start record. Prints JSON.
 
-Figures come from the histories of real runs of the command itself: the demo's wall time from outside, the rest from the
-records (``host_ns``). The peer is a bare QEMU on the same image that is timed to the same console-side ready line.
+Figures come from the histories of real runs of the command. The demo's wall time is measured from outside, the rest
+from the records (``host_ns``). The peer is a bare QEMU on the same image, timed to the same ready line on the console.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from harness.setup.cache import cache_directory
 
 
 def demo() -> dict[str, float]:
-    """Run the demo once; return seconds of the whole and of its parts."""
+    """Run the demo once. Return the seconds of the whole and of its parts."""
     with tempfile.TemporaryDirectory() as place:
         began = time.monotonic()
         command = [sys.executable, "-m", "harness", "demo", "--accel", "tcg", "--runs", place]
@@ -51,7 +51,7 @@ def demo() -> dict[str, float]:
 
 
 def bare_boot(image: TwinImage) -> float:
-    """Boot the same image with a bare QEMU; return seconds from spawn to the agent's ready line."""
+    """Boot the same image with a bare QEMU. Return the seconds from spawn to the agent's ready line."""
     with tempfile.TemporaryDirectory() as place:
         control = Path(place) / "control"
         command = [
@@ -77,7 +77,7 @@ def bare_boot(image: TwinImage) -> float:
 
 
 def main() -> None:
-    """Print medians, the range, and the boot's ratio to the bare one."""
+    """Print medians, ranges, and the ratio of the boot to the bare one."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Event trace logs: our reader against two others and a bare walk in C on the same logs in the same run, and large logs.
+"""Event trace logs: the harness's reader against two others and a bare walk in C on the same logs in one run, and on
+large logs.
 
-The others (benchmarks/etl_oracles.txt) live in an environment of their own in the cache directory and run as separate
-processes; each reader takes its best of several rounds, interleaved, so that whatever else the host does hits all.
-A real log is used when it is there (../shared/data), else one that is made; ``long`` is that log 40 times in a row. Whole
-commands are measured from start to end, the others without their start. All times are of the processor, for a host that is
-shared. Prints JSON; ends with 1 when a figure misses its limit.
+The others (benchmarks/etl_oracles.txt) are in a separate environment in the cache directory and run as separate
+processes. Each reader takes its best of several interleaved rounds, so that other load on the host affects all. A real
+log is used if it exists (../shared/data), otherwise a made one. ``long`` is that log 40 times in a row. Whole commands
+are measured from start to end, the others without their start. All times are processor time, because the host is
+shared. Prints JSON. The exit status is 1 if a figure exceeds its limit.
 """
 
 from __future__ import annotations
@@ -47,17 +48,18 @@ LIMITS = {
     "tracelogging_vs_etl_parser": 20.0,
 }
 MOST_OF_C = 8.0
-"""What typed and merged reading may take of the time that a walk and a sort in C take."""
+"""The limits of typed and merged reading, as multiples of a walk and a sort in C."""
 
 GROWTH_MB = 16.0
-"""What peak memory may grow by from a log of 64 MB to one of 1 GB, and for a command from 7 to 86 copies of the log."""
+"""The limits of growth of peak memory: from a log of 64 MB to one of 1 GB, and for a command from 7 to 86 copies of
+the log."""
 
 COPIES, FEW, MANY = 40, 7, 86
 ROUNDS = 2
 
 
 def oracles() -> Path:
-    """Return the Python of the environment that holds the other readers, building it on first use."""
+    """Return the Python of the environment with the other readers. Build it on first use."""
     requirements = HERE / "etl_oracles.txt"
     cache = Cache(cache_directory(os.environ), lambda message: print(message, file=sys.stderr))
 
@@ -72,7 +74,7 @@ def oracles() -> Path:
 
 
 def other(python: Path, task: str, log: Path) -> tuple[int, float]:
-    """Time the better of two rounds (the first pays for imports) of another reader in a process of its own."""
+    """Time the better of two rounds of another reader in its own process. The first round includes imports."""
     ended = subprocess.run(
         [python, HERE / "etl_oracle.py", task, log, "2"],
         check=True,
@@ -85,19 +87,19 @@ def other(python: Path, task: str, log: Path) -> tuple[int, float]:
 
 
 def typed(log: Path) -> int:
-    """All records, typed, in time order."""
+    """Read all records, typed, in time order."""
     with TraceLog(log) as opened:
         return sum(1 for _ in opened)
 
 
 def count(log: Path) -> int:
-    """All records counted by header type."""
+    """Count all records by header type."""
     with TraceLog(log) as opened:
         return sum(opened.tally().values())
 
 
 def tracelogging(log: Path) -> int:
-    """All events decoded in time order."""
+    """Decode all events in time order."""
     decoder = Decoder()
     with TraceLog(log) as opened:
         return sum(
@@ -106,7 +108,7 @@ def tracelogging(log: Path) -> int:
 
 
 def best(task: Callable[[Path], int], log: Path, rounds: int = 3) -> tuple[int, float]:
-    """Return the count and the shortest of some rounds, after one that is not counted."""
+    """Return the count and the shortest time of several rounds, after one warm-up."""
     found = task(log)
     shortest = float("inf")
     for _ in range(rounds):
@@ -117,7 +119,7 @@ def best(task: Callable[[Path], int], log: Path, rounds: int = 3) -> tuple[int, 
 
 
 def make_tracelogging(path: Path, events: int) -> None:
-    """Write a log of self-describing events with eight fields, of types that the others know too."""
+    """Write a log of self-describing events with eight fields, of types that the other readers know."""
     description = encoder.schema(
         "Sync",
         encoder.described("seq", 10),
@@ -162,7 +164,7 @@ def make_large(path: Path, size: int) -> None:
 
 
 def large(size: int, directory: Path) -> dict[str, Any]:
-    """Read a made log of this size in a process of its own; return its time and peak memory."""
+    """Read a made log of this size in a separate process. Return its time and peak memory."""
     path = directory / "large.etl"
     make_large(path, size)
     ended = subprocess.run(
@@ -173,7 +175,7 @@ def large(size: int, directory: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read one log in time order and say what that took; the order is checked."""
+    """Read one log in time order. Check the order, and return time and memory."""
     began = time.process_time()
     latest = records = 0
     with TraceLog(path) as log:
@@ -190,7 +192,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def repeat(log: Path, path: Path, copies: int) -> None:
-    """Write a log that holds another one several times, each later than the one before and with sequence numbers of its own."""
+    """Write a log with another log several times in a row, each copy later than the one before, with new sequence
+    numbers."""
     with TraceLog(log) as opened:
         headers = list(opened.buffers())
         times = [record.time for record in opened]
@@ -202,7 +205,7 @@ def repeat(log: Path, path: Path, copies: int) -> None:
             bytes(data[: header.used]), 0, buffer.HEADER_SIZE, header.used, 1 << 20
         )
         places.append([one.start + (8 if one.kind == "perf" else 16) for one in found])
-    # BuffersWritten of the log's header, behind the headers of buffer and record.
+    # BuffersWritten of the log's header, after the headers of buffer and record.
     struct.pack_into("<I", raw[0], buffer.HEADER_SIZE + 32 + 36, 1 + copies * (len(raw) - 1))
     with path.open("wb") as file:
         file.write(raw[0])
@@ -216,9 +219,9 @@ def repeat(log: Path, path: Path, copies: int) -> None:
 
 
 def command(name: str, log: Path, bytecode: Path) -> tuple[float, float]:
-    """Run a whole command, its output to nowhere; return its seconds of processor time and its peak memory in MB.
+    """Run a whole command, its output discarded. Return its seconds of processor time and its peak memory in MB.
 
-    Its bytecode is kept in ``bytecode``, as an installed package has it.
+    Its bytecode is kept in ``bytecode``, as for an installed package.
     """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -239,13 +242,13 @@ def compiled_walk(directory: Path) -> Path:
 
 
 def walk(program: Path, log: Path) -> tuple[int, float]:
-    """Return the records that the walk in C found and the seconds it took, sorting included."""
+    """Return the records that the walk in C found, and its seconds, sorting included."""
     said = subprocess.run([program, log], check=True, capture_output=True, text=True).stdout.split()
     return int(said[0]), float(said[1])
 
 
 def python_lines(log: Path) -> int:
-    """All lines of ``dump``, made in Python."""
+    """Make all lines of ``dump`` in Python."""
     decoder = Decoder()
     with TraceLog(log) as opened:
         decoder.learn(opened)
@@ -291,7 +294,7 @@ def measure() -> dict[str, Any]:
             note("parser-tracelogging", *other(python, "parser-tracelogging", described))
         figures["log"] = log.name
         figures["records"] = records
-        # etl-parser leaves some records out: time for each record is what compares.
+        # etl-parser leaves some records out, so times are compared for each record.
         each = {task: seconds[task] / records[task] * 1e6 for task in seconds}
         figures["microseconds_per_record"] = each
         figures["ratio"] = {
@@ -315,7 +318,7 @@ def measure() -> dict[str, Any]:
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
-    """Return in words which limits the figures miss."""
+    """Return messages about the figures that exceed their limits."""
     ratio = figures["ratio"]
     found = [
         f"{name} is {ratio[name]:.1f}, not {limit}" for name, limit in LIMITS.items() if ratio[name] < limit
@@ -332,7 +335,7 @@ def missed(figures: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    """Print the figures; 1 when one misses its limit."""
+    """Print the figures. Return 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How many plans ``harness explore`` executes on the guest ``host``, and what one costs; at least 2,000 a minute is the goal.
+"""The number of plans that ``harness explore`` executes on the guest ``host``, and the cost of one. The goal is 2,000
+a minute.
 
-``cpu_ms`` is the processor time of one plan, over all processes. It does not depend on what else the host does, so it is what is
-limited: with two processors of this kind 60 ms are 2,000 plans a minute.
+``cpu_ms`` is the processor time of one plan, over all processes. It does not depend on other load, so it has the
+limit. With two processors of this kind, 60 ms are 2,000 plans a minute.
 """
 
 from __future__ import annotations

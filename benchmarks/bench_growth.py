@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Histories in which something grows without end: what judging costs against decoding, at half the size and the whole. Prints JSON.
+"""Histories in which something grows without limit: the cost of judging against decoding, at half the size and the
+whole. Prints JSON.
 
-Each keeps open, adds, loses or registers far more than a run does. What it costs a record must not grow with the size.
+Each keeps open, adds, loses or registers far more than a run does. The cost per record must not grow with the size.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from harness.history.record import Channel, Record
 AIM = 12.0
 LIMIT_RATIO = 40.0
 LIMIT_GROWTH = 1.5
-"""How much more a record may cost at the whole size than at half of it."""
+"""The limit of a record's cost at the whole size, as a multiple of that at half the size."""
 
 LEGAL = trace("+cpu S2{alloc=1} C2 V mark =cpu Q")
 Body = Callable[[int], Iterator[Record]]
 
 
 def one(tag: str, call: str = "", **changes: int | str) -> Record:
-    """Return a record of a kind, taken from a legal history, with changes."""
+    """Return a record of a kind from a legal history, with changes."""
     for record in LEGAL:
         named = not call or (isinstance(record, CallEnter | CallExit) and record.call == call)
         if record.__struct_config__.tag == tag and named:
@@ -105,9 +106,10 @@ CASES: dict[str, tuple[Body, int]] = {
 
 
 def history(body: Iterator[Record]) -> list[Record]:
-    """Put ``body`` before the account of a legal history, and number everything anew.
+    """Insert ``body`` before the account of a legal history, and renumber everything.
 
-    A driver record gets the next number, one with the number -1 the one after the next; ``enter`` -1 is the one before.
+    A driver record gets the next number; one with the number -1 gets the one after it. An ``enter`` of -1 is the
+    number before.
     """
     end = next(place for place, record in enumerate(LEGAL) if isinstance(record, Channel))
     seq = qpc = told = 0
@@ -130,7 +132,7 @@ def history(body: Iterator[Record]) -> list[Record]:
 
 
 def ratio(records: list[Record]) -> float:
-    """Return what decoding and judging cost against decoding alone, in processor time, at best of three."""
+    """Return the cost of decoding and judging against decoding alone, in processor time, the best of three."""
     lines = [msgspec.json.encode(record) for record in records]
     decoder = msgspec.json.Decoder(AnyRecord)
     best = []

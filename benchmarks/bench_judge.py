@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How long the checker takes, against decoding the same records alone, and how much memory. Prints JSON.
+"""The time and memory of the checker, against decoding the same records alone. Prints JSON.
 
-The history is one long load of a driver: two drivers, one vetoed hot-add after the other, with everything a run records
-around it. Each size is judged in a process of its own, so that its memory is its own. ``--largest 7`` goes to 10^7.
+The history is one long load of a driver: two drivers, repeated vetoed hot-adds, and everything that a run records
+around them. Each size is judged in a separate process, so that its memory is measured alone. ``--largest 7`` goes to
+10^7.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CYCLE = (
 
 
 def host_side(number: int) -> list[Record]:
-    """What the host records around one command besides the command itself."""
+    """The host's records around one command, without the command itself."""
     command = {
         "execute": "device_add",
         "id": number,
@@ -99,7 +100,7 @@ def records(count: int) -> Iterator[Record]:
 
 
 def write(path: Path, count: int) -> int:
-    """Write a history of about ``count`` records; return how many it has."""
+    """Write a history of about ``count`` records. Return their number."""
     encoder, written = msgspec.json.Encoder(), 0
     with path.open("wb") as file:
         for record in records(count):
@@ -111,7 +112,8 @@ def write(path: Path, count: int) -> int:
 
 
 def measure(path: Path) -> dict[str, Any]:
-    """Decode alone, then judge; seconds of processor time (the host may be busy), ratio, the process's peak memory in MiB, and the verdict."""
+    """Decode alone, then judge. Return seconds of processor time, because the host may be busy, the ratio, the
+    process's peak memory in MiB, and the verdict."""
     decoder = msgspec.json.Decoder(AnyRecord)
     began = time.process_time()
     with path.open("rb") as file:
@@ -133,7 +135,8 @@ def measure(path: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure every size in its own process; fail if the largest misses a limit or the verdict is not "holds"."""
+    """Measure every size in a separate process. Fail if the largest exceeds a limit, or if the verdict is not
+    "holds"."""
     if arguments[:1] == ["--measure"]:
         sys.stdout.write(json.dumps(measure(Path(arguments[1]))))
         return 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""How long ``./lab`` takes before the command it was asked for starts, with everything set up. Prints JSON.
+"""The time that ``./lab`` takes before its command starts, with everything set up. Prints JSON.
 
-Measured as the whole time of ``./lab shell -c true`` less that of the shell itself.
+It is the whole time of ``./lab shell -c true`` minus that of the shell itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     overhead = 1000 * (seconds([str(LAB), "shell", "-c", "true"]) - plain)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # On a busy machine the wall clock includes other programs; the processor time does not.
+    # On a busy machine the wall time includes other programs. The processor time does not.
     used = 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / ROUNDS
     figures = {"overhead_ms": overhead, "processor_ms": used, "limit_ms": LIMIT_MS, "rounds": ROUNDS}
     sys.stdout.write(json.dumps(figures) + "\n")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The loop of a user: one processor added to the twin, by the harness and by two peers, stage by stage. Prints JSON.
+"""A user's loop: one processor added to the twin, by the harness and by two peers, stage by stage. Prints JSON.
 
-The peers are a bare script (``bare_loop.py``, the standard library only) and labgrid (``labgrid_loop.py``), with the harness's own
-QEMU arguments, kernel, initrd, driver and processor. The harness is started as ``harness``, as ``./lab harness`` and under
-pytest. Booted and restored, each round takes one of each, in turn. The times of the harness's stages are those of its records
-(``harness show RUN --timing`` prints them for any run); only the start and the exit of the process are taken from outside.
+The peers are a bare script (``bare_loop.py``, the standard library only) and labgrid (``labgrid_loop.py``), with the
+harness's QEMU arguments, kernel, initrd, driver and processor. The harness is started as ``harness``, as ``./lab
+harness`` and under pytest. Booted and restored loops take turns: each round has one of each. The times of the
+harness's stages come from its records (``harness show RUN --timing`` prints them for any run). Only the start and the
+exit of the process are measured from outside.
 
-labgrid is installed from the package index into an environment in the cache directory; where it cannot be had, its column is
+labgrid is installed from the package index into an environment in the cache directory. If that fails, its column is
 empty. ``--markdown`` prints the table of docs/benchmarks.md instead.
 """
 
@@ -62,13 +63,14 @@ Environment = dict[str, str]
 
 
 def variables() -> Environment:
-    """Return the environment of every process: bytecode is written, or each start compiles the modules again."""
+    """Return the environment of every process: bytecode is written, because otherwise each start compiles the modules
+    again."""
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**own, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def timed(command: list[str], *, cwd: Path, fed: str = "") -> tuple[Moments, str]:
-    """Execute a command; return when it began and exited, and its output."""
+    """Execute a command. Return its start, its exit, and its output."""
     began = time.monotonic_ns()
     done = subprocess.run(
         command,
@@ -87,7 +89,7 @@ def timed(command: list[str], *, cwd: Path, fed: str = "") -> tuple[Moments, str
 
 
 def moments(records: list[Record]) -> Moments:
-    """Return the moments of a run of the harness from its records."""
+    """Return the times of the stages of a run of the harness, from its records."""
     found: Moments = {}
 
     def note(moment: str, record: Record) -> None:
@@ -121,7 +123,7 @@ def moments(records: list[Record]) -> Moments:
 
 
 class Loop:
-    """The participants: each makes one loop in a new folder and returns its moments."""
+    """The participants. Each executes one loop in a new folder and returns its times."""
 
     def __init__(self, top: Path, labgrid: Path | None) -> None:
         self.top = top
@@ -141,7 +143,7 @@ class Loop:
         return found
 
     def run(self, words: list[str], *, restored: bool) -> Moments:
-        """Run the plan with the harness; remember QEMU's command for the peers."""
+        """Run the plan with the harness. Keep QEMU's command for the peers."""
         place = self.place()
         way = ["--restore"] if restored else ["--cold"]
         plan = str(self.top / "one-processor.toml")
@@ -149,7 +151,7 @@ class Loop:
         return {**self.inside(place / "latest", restored=restored), **outside, "python": outside["begin"]}
 
     def inside(self, run: Path, *, restored: bool) -> Moments:
-        """Return the moments that a run recorded; a bare script's arguments are those of its QEMU."""
+        """Return the times that a run recorded. Keep the arguments of its QEMU for the bare script."""
         facts = RunDirectory(run.resolve()).facts()
         self.command[restored] = list(facts.qemu_argv)
         if restored and not self.memory:
@@ -165,10 +167,10 @@ class Loop:
         return self.run([str(ROOT / "lab"), "harness"], restored=restored)
 
     def pytest(self, *, restored: bool) -> Moments:
-        """The same in a test of a user's suite; its end is that of its last operation, and its exit pytest's.
+        """The same in a test of a user's suite. The end is that of its last operation, and the exit is pytest's.
 
-        No other plugin is loaded, and pytest's folder of temporary files has no earlier sessions to remove: both would be
-        measured with it.
+        No other plugin is loaded, and pytest's temporary folder has no earlier sessions to remove: both would be
+        measured too.
         """
         place = self.place()
         outside, _ = timed(
@@ -197,7 +199,7 @@ class Loop:
         return {**json.loads(said), **outside, "python": outside["begin"]}
 
     def grid(self) -> Moments:
-        """labgrid, which has no restored machines."""
+        """labgrid, which cannot restore machines."""
         place = self.place()
         words = [str(self.labgrid), str(HERE / "labgrid_loop.py"), str(place)]
         outside, said = timed(words, cwd=self.top, fed=json.dumps(at(self.command[False], place)))
@@ -205,7 +207,7 @@ class Loop:
 
 
 def labgrid_python() -> Path | None:
-    """Return the Python of an environment with labgrid, None if it cannot be installed here."""
+    """Return the Python of an environment with labgrid, None if it cannot be installed."""
     place = cache_directory(os.environ) / "labgrid" / LABGRID.partition("==")[2]
     python = place / "bin" / "python"
     if not (place / "complete").exists():
@@ -242,7 +244,7 @@ def measure(rounds: int, *, with_labgrid: bool) -> dict[str, dict[str, list[floa
         for number in range(rounds + 1):
             for participant, work in participants.items():
                 seen = work()
-                # The first round makes the snapshot and warms every cache; it does not count.
+                # The first round makes the snapshot and warms every cache. It does not count.
                 for stage, (begin, end) in STAGES.items():
                     if number and begin in seen and end in seen:
                         found[participant][stage].append((seen[end] - seen[begin]) / 1e6)

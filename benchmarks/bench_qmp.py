@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """QMP round trip: the machine's own execute, with history and threads, against raw ``qemu.qmp``, in one QEMU.
 
-Both ask ``query-status`` in turn, in small batches, so that whatever else the host does hits both. Prints JSON.
+Both send ``query-status`` in turn, in small batches, so that other load on the host affects both. Prints JSON.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure(rounds: int) -> dict[str, object]:
                 ask_ours(BATCH)
             loop.run_until_complete(client.disconnect())
             loop.close()
-    # The first batch of each warms up.
+    # The first batch of each is a warm-up.
     mine, theirs = (statistics.median(times[BATCH:]) / 1000 for times in (ours, raw))
     return {
         "what": "QMP query-status round trip",
@@ -82,7 +82,7 @@ def measure(rounds: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Print the measurement; exit 1 if the ratio is above the limit."""
+    """Print the measurement. The exit code is 1 if the ratio exceeds the limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--limit", type=float, default=1.25, help="highest ratio allowed (default: 1.25)")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The report of 100,000 records: how long it takes to make, to be painted, and how smoothly one moves in it. Prints JSON.
+"""The report of 100,000 records: the time to make it and to paint it, and how smoothly it pans and zooms. Prints JSON.
 
-Times of the page are wall time, and the processor time of its main thread until it is whole, which other load does not move.
-Frames are those that Chromium's own trace says were presented while the pointer drags and the wheel turns; the page counts
-how often it drew its picture in the same time, and the two must agree. A report of 1,000,000 records says what it leaves out.
+Times of the page are wall time, and the processor time of its main thread until it is complete, which does not depend
+on other load. Frames are those that Chromium's own trace reports as presented while the pointer drags and the wheel
+turns. The page counts its draws in the same time, and the two must agree. A report of 1,000,000 records states what it
+leaves out.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def history(path: Path, count: int) -> Path:
 def made(
     place: Path, count: int, verdict: RunVerdict | None = None
 ) -> tuple[Path, RunVerdict, dict[str, Any]]:
-    """Make the report of ``count`` records; return it with its verdict, and with what that took without the judging."""
+    """Make the report of ``count`` records. Return it with its verdict, and with its figures; judging is not
+    included in them."""
     recorded = History(history(place / "history.jsonl", count))
     verdict = verdict or judge_history(recorded)
     began = time.perf_counter()
@@ -82,7 +84,8 @@ def made(
 
 
 def presented(browser: Browser, page: Page) -> tuple[int, float, int]:
-    """Pan and zoom for some seconds; return the frames that Chromium presented, the seconds, and how often the page drew."""
+    """Pan and zoom for some seconds. Return the frames that Chromium presented, the seconds, and the page's count of
+    draws."""
     canvas = page.locator(".plot canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -115,7 +118,7 @@ def presented(browser: Browser, page: Page) -> tuple[int, float, int]:
 
 
 def main() -> int:
-    """Make both reports, look at the smaller one, and compare with the limits."""
+    """Make both reports, open the smaller one, and compare with the limits."""
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         program = part("browser").needs[0].found()

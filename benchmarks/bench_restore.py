@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """From a ready snapshot to the twin's first answer, against a bare script on the same snapshot and against a boot.
 
-Each round takes one of each, in turn: ``ours`` (machine, agent, nonce), ``bare`` (the same QEMU arguments, a socket and
-nothing else), ``cold`` (a boot to ready by the harness). ``added`` is the same with a state that was saved after
-processors and a DIMM had been hot-added. Times in milliseconds, from the decision to the guest's echo of a nonce.
-Limits: ours at most 1.25 times bare, and a boot at least 8 times ours, by the medians of states before any add.
+Each round takes one of each, in turn: ``ours`` (machine, agent, nonce), ``bare`` (the same QEMU arguments and a
+socket), ``cold`` (a boot to ready by the harness). ``added`` is the same with a state that was saved after two
+processors and a DIMM were hot-added. Times are in milliseconds, from the decision to the guest's echo of a nonce.
+Limits, by the medians of states before any add: ours at most 1.25 times bare, and a boot at least 8 times ours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LEAST_OF_BOOT = 8.0
 
 
 def soon() -> Deadline:
-    """A limit that no step comes near."""
+    """A time limit that no step approaches."""
     return Deadline(120, "benchmark")
 
 
@@ -63,7 +63,7 @@ class Twin:
         state: MachineSnapshot | None,
         work: Callable[[QemuMachine], None],
     ) -> float:
-        """Boot or restore, hear the echo of a nonce, and do ``work``; return the milliseconds until the echo."""
+        """Boot or restore, wait for the echo of a nonce, and do ``work``. Return the milliseconds until the echo."""
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(HistoryWriter(place / "history.jsonl"))
             began = time.perf_counter()
@@ -83,7 +83,7 @@ class Twin:
         return took
 
     def save(self, directory: Path, add: Callable[[QemuMachine], None]) -> MachineSnapshot:
-        """Boot, do ``add``, save."""
+        """Boot, call ``add``, and save."""
         found: list[MachineSnapshot] = []
 
         def work(machine: QemuMachine) -> None:
@@ -98,7 +98,7 @@ class Twin:
 
 
 def plug(machine: QemuMachine) -> None:
-    """Add two processors and a DIMM, and let the guest take them."""
+    """Add two processors and a DIMM, and wait until the guest has taken them."""
     for number in (2, 3):
         machine.add_cpu(f"warm-{number}", machine.cpu_slots(soon())[number], soon())
     machine.add_dimm("warm-dimm", 256 << 20, soon())
@@ -106,7 +106,8 @@ def plug(machine: QemuMachine) -> None:
 
 
 def bare(argv: list[str], place: Path, memory: Path) -> float:
-    """Restore with the same arguments and no harness: spawn, wait until the state is read, go on, ask, hear."""
+    """Restore with the same arguments and without the harness: spawn, wait until the state is read, continue, and wait
+    for the echo."""
     began = time.perf_counter()
     with memory.open("rb") as state:
         process = subprocess.Popen(argv, stdin=state, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -146,7 +147,7 @@ def bare(argv: list[str], place: Path, memory: Path) -> float:
 
 
 def connected(path: Path) -> socket.socket:
-    """Connect as soon as the socket is there."""
+    """Connect as soon as the socket exists."""
     found = socket.socket(socket.AF_UNIX)
     while True:
         try:
@@ -171,7 +172,7 @@ def at(argv: list[str], place: Path) -> list[str]:
 
 
 def figures(samples: list[float]) -> dict[str, float]:
-    """Median and extremes."""
+    """Return the median and the extremes."""
     return {
         "median_ms": round(statistics.median(samples), 1),
         "least_ms": round(min(samples), 1),
@@ -232,7 +233,7 @@ def measure(rounds: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Print the measurement; the status says whether a limit was missed."""
+    """Print the measurement. The exit code says whether a limit was exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     found = measure(parser.parse_args().rounds)

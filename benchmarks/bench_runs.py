@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Judging a set of runs on one processor and on two: how many times as fast the second makes it. Prints JSON."""
+"""Judging a set of runs on one processor and on two: the speed-up of the second. Prints JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNS, RECORDS, ROUNDS = 16, 10_000, 3
 
 
 def seconds(paths: list[Path], processes: int) -> float:
-    """Return how long the set takes, all of whose runs hold."""
+    """Return the time of the set. All of its runs hold."""
     began = time.perf_counter()
     judged = list(judge_runs(paths, processes=processes))
     took = time.perf_counter() - began
@@ -28,7 +28,7 @@ def seconds(paths: list[Path], processes: int) -> float:
 
 
 def main() -> int:
-    """Take the best of some rounds each, since another's work on the host slows two processes more than one."""
+    """Take the best of several rounds each, because other load slows two processes more than one."""
     with tempfile.TemporaryDirectory() as directory:
         paths = [Path(directory) / f"run-{number}" for number in range(RUNS)]
         for path in paths:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""From the decision to have a machine to QEMU's greeting, and from close to gone. Prints JSON, times in milliseconds."""
+"""From the decision to have a machine to QEMU's greeting, and from close to its end. Prints JSON, times in
+milliseconds."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How long the result store takes: to load 1,000 run directories, and to answer each question at ten million rule rows.
+"""The time of the result store to load 1,000 run directories, and to answer each query at ten million rule rows.
 
-The two questions of ``harness nightly`` are asked too: what each run takes, and which runs come first. On SQLite, and on a
-PostgreSQL server of its own (fsync on) where PostgreSQL is installed. Prints JSON. ``HOTPLUG_HARNESS_BENCH_ROWS`` sets the
-number of rows.
+The two queries of ``harness nightly`` are included: the time of each run, and the order of the runs. It measures
+SQLite, and a separate PostgreSQL server (fsync on) if PostgreSQL is installed. Prints JSON.
+``HOTPLUG_HARNESS_BENCH_ROWS`` sets the number of rows.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ MADE_CELLS = [
 
 
 def many_runs(folder: Path) -> None:
-    """Make run directories of the recorded ones, each with a name of its own."""
+    """Copy the recorded run directories, each under a new name."""
     recorded = sorted(file.parent for file in RECORDED.glob("*/*/run.json"))
     for number in range(LOADED):
         source = recorded[number % len(recorded)]
@@ -70,7 +70,7 @@ def many_runs(folder: Path) -> None:
 
 
 def questions() -> dict[str, Callable[[Any], Any]]:
-    """Return every question as ``harness history`` and ``harness nightly`` ask it by default."""
+    """Return every query of ``harness history`` and ``harness nightly`` with its defaults."""
     beginning = since(DAYS)
     span = {"days": DAYS, "beginning": beginning}
     known = [KnownRow(url="https://bugs.example.org/1", rule=BROKEN)]
@@ -95,7 +95,7 @@ def questions() -> dict[str, Callable[[Any], Any]]:
 
 
 def measure(empty: StoreAddress, big: StoreAddress, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the figures of one database, and which of them miss their limit."""
+    """Return the figures of one database, and those that exceed their limits."""
     with Database.open(empty, make=True) as store:
         began = time.perf_counter()
         report = load(store, sources([folder]))
@@ -123,7 +123,7 @@ def measure(empty: StoreAddress, big: StoreAddress, folder: Path) -> tuple[dict[
 
 @contextmanager
 def postgres() -> Iterator[Any]:
-    """Give a server of this benchmark's own, as the tests start it."""
+    """Give a separate server, started as by the tests."""
     sys.path.insert(0, str(ROOT / "tests"))
     from private_postgres import running_postgres
 
@@ -132,7 +132,7 @@ def postgres() -> Iterator[Any]:
 
 
 def main() -> int:
-    """Measure both databases; the big one's files are removed again."""
+    """Measure both databases, and remove the files of the large one."""
     figures: dict[str, Any] = {}
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="hh-") as name:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Runs in the environment that bench_etl.py builds: times another reader over one log and prints JSON.
+"""Times another reader over one log and prints JSON, in the environment that bench_etl.py builds.
 
     python etl_oracle.py dissect-count|dissect-typed|parser-typed|parser-tracelogging LOG ROUNDS
 
-``count`` walks all records, ``typed`` takes each header, with dissect in order of time, ``tracelogging`` decodes every event.
+``count`` walks all records. ``typed`` reads each header, with dissect in order of time. ``tracelogging`` decodes every
+event.
 """
 
 import contextlib
@@ -53,7 +54,7 @@ def _parser(path, take):
 
 
 def parser_typed(path):
-    # Not sorted: its kernel records do not offer their time.
+    # Not sorted, because its kernel records have no time.
     found = []
     _parser(path, found.append)
     return len(found)

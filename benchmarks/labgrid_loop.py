@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The loop with labgrid, the peer that a user would choose instead: its QEMUDriver, started and asked by its own methods.
+"""The loop with labgrid, the alternative that a user would choose: its QEMUDriver, used through its own methods.
 
-Run by labgrid's own environment: ``python labgrid_loop.py PLACE`` reads QEMU's command as a JSON list from standard input.
-Prints the moments of each stage, on the host's monotonic clock in nanoseconds. labgrid passes no QMP event on, so the firmware's
-``_OST`` is not among them. labgrid is LGPL-2.1-or-later: only this process imports it, and the project does not.
+It runs in labgrid's own environment: ``python labgrid_loop.py PLACE`` reads QEMU's command as a JSON list from
+standard input. It prints the time of each stage in nanoseconds, on the host's monotonic clock. labgrid passes no QMP
+event on, so the firmware's ``_OST`` is missing. labgrid is LGPL-2.1-or-later: only this process imports it, and the
+project does not.
 """
 
 import json
@@ -18,11 +19,12 @@ from labgrid import Environment, Target  # noqa: E402
 from labgrid.driver import QEMUDriver  # noqa: E402
 
 ITS_OWN = ("-S", "-machine", "-cpu", "-m", "-kernel", "-append", "-display", "-mon")
-"""Words that the driver writes itself."""
+"""Options of QEMU that labgrid's driver writes itself."""
 
 
 def extra(command, console):
-    """Return QEMU's arguments without those of the driver: its one serial port is the guest's second, the control port."""
+    """Return QEMU's arguments without those that the driver writes. The driver's one serial port is the guest's second
+    port, the control port."""
     words = iter(command[1:])
     kept = []
     for word in words:
@@ -36,7 +38,7 @@ def extra(command, console):
 
 
 def main():
-    """Add one processor; print the moments."""
+    """Add one processor. Print the times."""
     place = Path(sys.argv[1])
     command = json.load(sys.stdin)
     of = {word: command[number + 1] for number, word in enumerate(command[:-1])}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A made lab: the results of a year of nightly runs, of any size, put into a result store without run directories.
+"""A made lab: a year of nightly results, of any size, put into a result store without run directories.
 
-What is in it follows from its numbers alone: builds follow one another, one rule breaks with a driver, one point is flaky on
-a host that grows slower. ``tests/store/`` asks a small one and computes the answers again from :meth:`MadeLab.runs`.
+Its contents depend on its parameters alone. Builds follow one another, one rule breaks with a driver, and one point is
+flaky on a host that becomes slower. ``tests/store/`` queries a small one and computes the answers again from
+:meth:`MadeLab.runs`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from harness.store.models import (
 
 DAY = 86_400
 SPEAKING = 75
-"""Rules that have something to say in one run, as in the recorded runs of the twin."""
+"""The number of rules with a result in one run, as in the recorded runs of the twin."""
 
 BROKEN, BREAKS_AT = "SYNC-EXACTLY-TWO", 0.9
-"""A rule that one driver breaks, and which share of the time is over when it comes."""
+"""The rule that one driver breaks, and the share of the time that has passed when it begins."""
 
 PORTION = 200_000
 
@@ -60,7 +61,7 @@ class MadeRun(NamedTuple):
 
 
 class MadeLab:
-    """``runs`` runs over ``days`` days that end at ``now``, seconds since the epoch."""
+    """``runs`` runs over ``days`` days that end at ``now``, in seconds since the epoch."""
 
     def __init__(self, *, runs: int, now: int, days: int = 365, points: int = 60, hosts: int = 4) -> None:
         self.count, self.now, self.days = runs, now, days
@@ -77,7 +78,7 @@ class MadeLab:
         self.incidents = 40
 
     def runs(self) -> Iterator[MadeRun]:
-        """Yield every run, the oldest first."""
+        """Yield every run, oldest first."""
         chance = random.Random(7)
         begin = self.now - self.days * DAY
         weeks = self.days // 7 + 1
@@ -121,7 +122,7 @@ class MadeLab:
             )  # fmt: skip
 
     def fill(self, store: Database) -> int:
-        """Put it into an empty store and return the number of rule rows."""
+        """Insert it into an empty store. Return the number of rule rows."""
         with store.writing() as connection:
             self._dimensions(connection)
         rows = 0
@@ -144,7 +145,7 @@ class MadeLab:
                 rows += self._write(store, waiting)
         rows += self._write(store, waiting)
         with store.reading() as connection:
-            # As autovacuum does it in a server that is used.
+            # As autovacuum does on a server in use.
             words = "VACUUM ANALYZE" if store.address.file is None else "ANALYZE"
             raw = connection.connection.driver_connection
             if store.address.file is None:
@@ -204,7 +205,7 @@ class MadeLab:
                 table = Base.metadata.tables[model.__tablename__]
                 names = ", ".join(column.name for column in table.columns)
                 if store.address.file is None:
-                    # What is made is consistent: the foreign keys of ten million rows need not be looked up.
+                    # The made rows are consistent: the foreign keys of ten million rows need no check.
                     raw.execute("SET LOCAL session_replication_role = replica")
                     with raw.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
                         for line in lines:
