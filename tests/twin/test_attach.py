@@ -95,4 +95,8 @@ def test_a_run_that_is_over(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     ended = attached(str(folder), "monitor")
-    assert (ended.returncode, "has no live guest" in ended.stderr, "repro" in ended.stderr) == (64, True, True)
+    assert (ended.returncode, "has no live guest" in ended.stderr, "repro" in ended.stderr) == (
+        64,
+        True,
+        True,
+    )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Writes the ETW manifest of the driver from its table of records: ``python3 manifest.py > ../src/hpnotify.man``.
+"""Writes the driver's ETW manifest from its table of records: ``python3 manifest.py > ../src/hpnotify.man``.
 
-The manifest is checked in, because the WDK's message compiler reads it; a test compares it with what this prints.
+The manifest is in the repository, because the WDK's message compiler reads it. A test compares it with this script's
+output.
 """
 
 from __future__ import annotations
