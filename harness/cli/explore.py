@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from harness.explore.exploration import ExplorationReport
 
 ABSENT = {
-    "monitor": "nobody has the guests of its plans",
-    "report": "harness report writes the page of the run of a finding",
-    "retry": "a plan whose infrastructure fails is counted, and others follow",
+    "monitor": "the guests of an exploration are not interactive",
+    "report": "use harness report for the run of a finding",
+    "retry": "a plan without a result is only counted",
     "runs": "--into names the folder",
 }
 UNITS = {"s": 1, "m": 60, "h": 3600}

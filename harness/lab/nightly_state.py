@@ -150,7 +150,7 @@ def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlySt
         if name:
             over = state.head.digest == matrix.digest
             raise UsageError(
-                f"the nightly run {name!r} {'is over' if over else 'is of another lab.toml'}",
+                f"the nightly run {name!r} {'has ended' if over else 'belongs to another lab.toml'}",
                 hint=f"Its results are in {directory / 'summary.txt'}. Leave out --name for a new one.",
             )
     raise UsageError(f"{into} has {MOST_RUNS} nightly runs called {today}", hint="Remove some.")

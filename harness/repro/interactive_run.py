@@ -71,8 +71,10 @@ class InteractiveRun:
         self._places: dict[str, list[Operation]] = {}
 
     def perform(self) -> InteractiveRuns:
-        """Return the result. Raises RunInterrupted after the guest has ended, and InfrastructureError as ``perform``
-        does."""
+        """Execute the run with its sessions and return the result.
+
+        Raises RunInterrupted after the guest has ended, and InfrastructureError as ``perform`` does.
+        """
         done = InteractiveRuns(results=[])
         again: list[Operation] | None = None
         while True:

@@ -73,7 +73,7 @@ COMMANDS: dict[str, SessionCommand] = {
     "records": SessionCommand("[N|KIND]", "Show the last records, or those of a kind."),
     "events": SessionCommand("[NAME]", "Show QEMU's events so far."),
     "check": SessionCommand("", "Judge the history so far."),
-    "explain": SessionCommand("[RULE]", "Explain what is violated, or one rule."),
+    "explain": SessionCommand("[RULE]", "Explain the violated rules, or one rule."),
     "qmp": SessionCommand("COMMAND [key=value …]", "Send a QMP command; values are JSON or words."),
     "snapshot": SessionCommand("NAME", "Name this place, for 'restore'."),
     "restore": SessionCommand("NAME", "Repeat all up to that place on a fresh guest."),

@@ -95,7 +95,7 @@ def test_two_cannot_be_at_one_nightly_run(tmp_path: Path) -> None:
     ("name", "seed", "message"),
     [
         ("../n", 0, "invalid --name '../n'"),
-        ("n", 9, "the nightly run 'n' is of another lab.toml"),
+        ("n", 9, "the nightly run 'n' belongs to another lab.toml"),
         ("spoilt", 0, "is not the state of a nightly run"),
     ],
 )
