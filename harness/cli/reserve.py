@@ -99,7 +99,7 @@ def _here(host: str) -> str:
     short = name.partition(".")[0]
     if host and host.lower() not in {name.lower(), short.lower(), "localhost"}:
         raise UsageError(
-            f"{host[:200]!r} is not this host's name; that is {name!r}",
+            f"{host[:200]!r} is not this host's name, which is {name!r}",
             hint=f"Run the command on the host itself, for example: ssh {host[:100]} {_words(host[:100])}"
             if host.replace("-", "").replace(".", "").isalnum()
             else _hint(name),

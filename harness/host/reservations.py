@@ -32,7 +32,7 @@ class Reservations:
         self.place = directory or lease_directory(os.environ)
 
     def current(self) -> list[Reservation]:
-        """Return the reservations that count now, the longest first. Raises InfrastructureError."""
+        """Return the reservations that count now, the one with the latest end first. Raises InfrastructureError."""
         if not self.place.exists():
             return []
         with self._opened() as folder:
@@ -108,7 +108,7 @@ def described(each: Reservation) -> str:
 
 
 def why_reserved(place: LeaseDirectory) -> str:
-    """Return the longest reservation as one line, "" for none.
+    """Return the reservation with the latest end as one line, "" for none.
 
     Where leases cannot be used, there are no reservations. Starting a machine reports what is wrong there.
     """
