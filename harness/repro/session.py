@@ -301,7 +301,7 @@ class Session:
         elif what in rules or what == "violated":
             wanted = rules if what == "violated" else {what}
             if not self.advance(stop=lambda: bool(self.known_violated & wanted)):
-                self._say(f"No violation of {what} so far.")
+                self._say(f"until {what}: no violation so far.")
         elif what in RECORD_KINDS:
             self._seen.discard(what)
             if not self.advance(stop=lambda: what in self._seen):
