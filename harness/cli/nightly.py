@@ -181,6 +181,9 @@ def nightly(
                 looking = NightlyWatch(lab_run, state, matrix)
                 try:
                     lab_run.run()
+                except Exception as error:
+                    state.failed = getattr(error, "exit_code", ExitCode.INFRASTRUCTURE)
+                    raise
                 finally:
                     looking.close()
         finally:

@@ -505,4 +505,8 @@ class _Check:
 
 def resolved(base: Path, path: str) -> Path:
     """Return a path of the document. A relative path begins at ``base``. A bare program name is unchanged."""
-    return Path(path) if "/" not in path and not path.endswith(".toml") else base / path
+    if "/" not in path and not path.endswith(".toml"):
+        return Path(path)
+    found = base / path
+    # pathlib drops the "./" of "./x", and a name without a slash would be looked up on PATH.
+    return found if len(found.parts) > 1 else found.absolute()

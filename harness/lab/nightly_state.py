@@ -83,7 +83,8 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class NightlyState:
     """The state of one nightly run, open and locked. ``outcomes`` are the known ones, by cell.
 
-    ``out_of_time`` says why cells were left out, "" if none was left out for lack of time.
+    ``out_of_time`` says why cells were left out, "" if none was left out for lack of time. ``failed`` is the exit code of
+    the error that ended this pass, None if none did. It is not on disk.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class NightlyState:
         self.head = head
         self.outcomes = outcomes
         self.out_of_time = ""
+        self.failed: ExitCode | None = None
         self._descriptor = descriptor
 
     def __enter__(self) -> Self:

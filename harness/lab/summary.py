@@ -44,11 +44,13 @@ def word(outcome: CellOutcome) -> str:
 
 
 def exit_code(state: NightlyState, *, left: int) -> ExitCode:
-    """Return the worst exit code of the runs. While runs are left, return the code of the signal that interrupted the
-    nightly run.
+    """Return the worst exit code of the runs. If an error ended the nightly run, return the code of that error. While runs
+    are left, return the code of the signal that interrupted the nightly run.
 
     Runs left out for lack of time do not affect the code. It is UNKNOWN if none had enough time.
     """
+    if state.failed is not None:
+        return state.failed
     if not state.outcomes and state.out_of_time:
         return ExitCode.UNKNOWN
     if left and not state.out_of_time:

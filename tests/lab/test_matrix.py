@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadDocument
-from harness.lab.matrix import Matrix, decode_matrix
+from harness.lab.matrix import Matrix, decode_matrix, read_matrix
 from harness.run.plan import built_in_plans, decode_plan
 
 PLANS = ("cpu-and-dimm", "veto", "reset")
@@ -145,6 +145,21 @@ def test_machine_that_is_skipped_may_have_any_options() -> None:
         matrix(text)
     planned = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no snapshot"\n')
     assert {"twin.own.default": ["--restore", "--report-failed", "--retry"]} == planned.options
+
+
+def test_a_relative_path_in_the_same_directory_is_not_looked_up_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``./x`` beside lab.toml, which is named without a directory, is that file, and stays one for ``harness run``."""
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "my-qemu"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "lab.toml").write_text(
+        '[[qemu]]\nname = "mine"\npath = "./my-qemu"\n[[plan]]\nplan = "veto"\n'
+    )
+    words = read_matrix(Path("lab.toml")).options["twin.mine.default"]
+    assert str(program) == words[words.index("--qemu") + 1]
 
 
 def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:

@@ -137,6 +137,17 @@ def test_summary_says_what_is_left_what_failed_and_what_wavers(tmp_path: Path) -
     assert (said["left"], said["exit_code"]) == (0, ExitCode.INFRASTRUCTURE)
 
 
+def test_an_error_that_ends_a_nightly_run_gives_the_code(tmp_path: Path) -> None:
+    """Not that of a signal which never came, whether runs are left or not; called again, the code is that of the runs."""
+    plan = matrix()
+    with open_nightly_run(tmp_path, plan, name="n") as state:
+        state.failed = ExitCode.INFRASTRUCTURE
+        assert [69, 69] == [exit_code(state, left=left) for left in (2, 0)]
+        assert "exit code 69" in lines(state, plan)[0]
+    with open_nightly_run(tmp_path, plan, name="n") as state:
+        assert exit_code(state, left=0) == ExitCode.HOLDS
+
+
 def test_what_a_nightly_run_leaves_is_private(tmp_path: Path) -> None:
     """Summaries, JUnit and plans are 0600 whatever the umask."""
     plan = matrix()
