@@ -15,6 +15,9 @@ ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 TIMERS = (signal.SIGALRM, signal.SIGVTALRM)
 """The signals by which a test runner ends a test that takes too long."""
 
+DEEPEST = 100
+"""How many exceptions, each the cause of the one before, are followed."""
+
 _came: list[int] = []
 
 
@@ -65,6 +68,33 @@ def interruption() -> int:
 def interrupted_by(number: int) -> str:
     """Return an interrupted command's message. Ctrl-C is not named: the user pressed it."""
     return "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
+
+
+def interruption_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interruption that ``error`` is or has replaced, None if there is none.
+
+    Before 3.12, Python raises RuntimeError in place of an exception within ``__set_name__``, which it calls while it
+    creates a class (Python: reference/datamodel, object.__set_name__). So a signal that arrives during an import may
+    become one. An error of the cleanup that an interruption began replaces the interruption, too.
+    """
+    one: BaseException | None = error
+    for _ in range(DEEPEST):
+        if one is None or isinstance(one, KeyboardInterrupt):
+            return one
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return None
+
+
+@contextlib.contextmanager
+def unreplaced_interruptions() -> Iterator[None]:
+    """Raise the interruption itself if another error has replaced it: see :func:`interruption_behind`."""
+    try:
+        yield
+    except Exception as error:
+        stop = interruption_behind(error)
+        if stop is None:
+            raise
+        raise stop from None
 
 
 def settle() -> None:

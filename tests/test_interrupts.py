@@ -9,7 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.interrupts import ENDING, TIMERS, Interrupted, answered, interruptible, settle, uninterrupted
+from harness.interrupts import (
+    ENDING,
+    TIMERS,
+    Interrupted,
+    answered,
+    interruptible,
+    interruption_behind,
+    settle,
+    uninterrupted,
+    unreplaced_interruptions,
+)
 
 HASTY = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -160,3 +170,44 @@ def test_a_test_s_timeout_is_held_back_and_in_no_hurry(number: signal.Signals) -
     finally:
         signal.signal(number, before)
     assert [False] == reached
+
+
+class SignalledField:
+    """A descriptor during whose naming a signal arrives."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_interruption_while_a_class_is_created_is_one() -> None:
+    """Python 3.11 raises RuntimeError in place of what ``__set_name__`` raised."""
+    with interruptible() as came, pytest.raises(Interrupted), unreplaced_interruptions():
+        type("Created", (), {"field": SignalledField()})
+    assert came == [signal.SIGTERM]
+
+
+def test_an_interruption_that_an_error_of_the_cleanup_replaced_is_one() -> None:
+    """The context of an error shows it, unless the code says that it is no cause."""
+    stop = Interrupted(signal.SIGHUP)
+
+    def fail(*, unrelated: bool) -> None:
+        try:
+            raise stop
+        except KeyboardInterrupt:
+            if unrelated:
+                raise OSError("disk full") from None
+            raise OSError("disk full")  # noqa: B904  the context is the matter
+
+    with pytest.raises(Interrupted), unreplaced_interruptions():
+        fail(unrelated=False)
+    with pytest.raises(OSError, match="disk full"), unreplaced_interruptions():
+        fail(unrelated=True)
+
+
+def test_an_error_without_an_interruption_stays_itself() -> None:
+    """Neither a circle of causes nor an ordinary chain has one."""
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert interruption_behind(first) is None
+    with pytest.raises(ValueError, match="first"), unreplaced_interruptions():
+        raise ValueError("first")

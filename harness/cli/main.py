@@ -20,7 +20,7 @@ from harness.cli.command_tree import command_for, command_tree
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError, of_shortage
-from harness.interrupts import interrupted_by, interruptible, settle
+from harness.interrupts import interrupted_by, interruptible, interruption_behind, settle
 from harness.invocation import program
 
 DEBUG = "HOTPLUG_HARNESS_DEBUG"
@@ -85,7 +85,7 @@ def _run(words: list[str]) -> int:
     for place, word in enumerate(_options_of(words)):
         arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)
     try:
-        # # Not command.main(): when the reader of a pipe exits, it would exit with 1, which means "violated"
+        # Not command.main(): when the reader of a pipe exits, it would exit with 1, which means "violated"
         # here.
         with command.make_context(program(), arguments) as context:
             code = command.invoke(context)
@@ -104,6 +104,8 @@ def _run(words: list[str]) -> int:
         said = _of_the_system(error) if short is None else (short.message, short.hint)
         return _failed(words, *said, ExitCode.INFRASTRUCTURE)
     except Exception as error:  # noqa: BLE001 - an uncaught exception would exit with 1, which means "violated"
+        if (stop := interruption_behind(error)) is not None:
+            raise stop from None
         # Typer's usage errors are click's, possibly from its own copy of click: recognized by their methods.
         describe = getattr(error, "format_message", None)
         if describe is not None:

@@ -34,7 +34,7 @@ from harness.history.record import FORMAT, Clock, End, Header, RunFailure
 from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.processor_vendor import host_processor
-from harness.interrupts import Interrupted, interruption, uninterrupted
+from harness.interrupts import Interrupted, interruption, uninterrupted, unreplaced_interruptions
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
@@ -177,11 +177,12 @@ class Run:
         stack = contextlib.ExitStack()
         try:
             try:
-                self._begin()
-                yield self._boot.up(stack)
-                self._collect()
-                if why := self._doubt():
-                    self.collect_evidence(why, cheap=True)
+                with unreplaced_interruptions():
+                    self._begin()
+                    yield self._boot.up(stack)
+                    self._collect()
+                    if why := self._doubt():
+                        self.collect_evidence(why, cheap=True)
                 outcome = "completed"
             except HarnessError as error:
                 blamed = blame(self._boot.machine, error)

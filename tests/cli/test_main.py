@@ -3,6 +3,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -207,6 +208,17 @@ def test_errors_become_messages_and_exit_codes(
     caught = capsys.readouterr().err
     assert text in (None, caught)
     assert "Traceback" not in caught
+
+
+def test_an_interruption_that_became_another_error_is_one(
+    failing: list[BaseException], capsys: Caught
+) -> None:
+    """Python 3.11 raises RuntimeError in place of a signal's exception while it creates a class."""
+    error = RuntimeError("Error calling __set_name__ on 'Field' instance 'opens' in 'Load'")
+    error.__cause__ = Interrupted(signal.SIGTERM)
+    failing.append(error)
+    assert command_line.main(["fail"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "harness: interrupted by SIGTERM\n"
 
 
 @pytest.mark.parametrize("error", [InfrastructureError("full"), ZeroDivisionError("oops")])

@@ -32,7 +32,7 @@ from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
-from harness.interrupts import ENDING
+from harness.interrupts import ENDING, Interrupted, interruptible
 from harness.run import operation as op
 from harness.run.judging import open_history
 from harness.run.options import Timeouts
@@ -241,6 +241,25 @@ def test_a_process_that_is_stopped_is_not_a_hang(request_run: Callable[..., RunR
         InfrastructureError, match=r"did not answer .*; process \d+, which runs the guest, is stopped"
     ):
         add_after(run, signal.SIGSTOP)
+    assert [] == own_processes()
+
+
+class SignalledField:
+    """A descriptor during whose naming a signal arrives, as one may during an import."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        signal.raise_signal(signal.SIGHUP)
+
+
+def test_a_signal_while_a_class_is_created_is_an_interruption(request_run: Callable[..., RunRequest]) -> None:
+    """Python 3.11 makes it a RuntimeError; the history still ends as interrupted, without a failure."""
+    run = Run(request_run("veto", "host"))
+    with interruptible(), pytest.raises(Interrupted), run.live():
+        type("Created", (), {"field": SignalledField()})
+    records = list(History(run.directory.path))
+    assert isinstance(records[-1], r.End)
+    assert records[-1].outcome == "interrupted"
+    assert not [one for one in records if isinstance(one, r.RunFailure)]
     assert [] == own_processes()
 
 

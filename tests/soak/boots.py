@@ -27,7 +27,7 @@ from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import GuestHang, HarnessError
 from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns
-from harness.guest.twin.guest import FIRST_WORD
+from harness.guest.twin.guest import LONGEST_SILENCE
 from harness.history.writer import HistoryWriter
 from harness.host.lease import take_lease
 from harness.host.qemu_build import QemuBuild, find_qemu
@@ -267,7 +267,7 @@ def report(log: Log) -> list[str]:
     loads = [line.load for line in log.lines]
     where = f"{platform.platform()}, {os.cpu_count()} cores, load {min(loads):g} to {max(loads):g}"
     middle = f"{times[len(times) // 2]:.1f} s in the middle, {log.usual():.1f} s of it on a processor"
-    hangs = f"silent for {FIRST_WORD:g} s, reset, then ready: {ends.count('reset')}; not ready in time: {ends.count('hang')}"
+    hangs = f"silent for {LONGEST_SILENCE:g} s, reset, then ready: {ends.count('reset')}; not ready in time: {ends.count('hang')}"
     return [
         f"{len(ends)} boots, {log.lines[0].at} to {log.lines[-1].at}, {where}",
         f"ready: {ends.count('ready')}, in {times[0]:.1f} to {times[-1]:.1f} s, {middle}",

@@ -25,7 +25,7 @@ def boots(tmp_path: Path) -> Boots:
 @pytest.mark.qemu
 def test_a_silent_boot_is_kept(boots: Boots, monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernel speaks a tenth of a second after power-on: it is reset, and what it was at stands in three looks."""
-    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    monkeypatch.setattr(twin, "LONGEST_SILENCE", 0.1)
     monkeypatch.setattr(twin, "STARVED", 2.0)
     line, place = boots.boot(1)
     assert (line.number, line.end, line.why) == (1, "reset", "")

@@ -18,6 +18,9 @@ from harness.run.run import RunResult
 
 Perform = Callable[..., RunResult]
 
+OVMF = "/usr/share/ovmf/OVMF.fd"
+"""UEFI firmware for the twin (Debian package ovmf)."""
+
 CHECKED = str(Path(__file__).resolve().parents[1] / "checked_harness.py")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twin.running import Perform, plan_of, records_of
+from twin.running import OVMF, Perform, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import UsageError
@@ -14,8 +14,6 @@ from harness.history import driver as d
 from harness.history import record as r
 
 pytestmark = pytest.mark.qemu
-
-OVMF = "/usr/share/ovmf/OVMF.fd"
 
 
 @pytest.mark.parametrize("name", ["found-at-boot", "found-in-firmware"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import plan_of
+from twin.running import OVMF, plan_of
 
 from harness.deadline import Deadline
 from harness.machine.ospm import listening
@@ -15,8 +15,6 @@ from harness.run.request import RunRequest
 from harness.run.run import Run
 
 pytestmark = pytest.mark.qemu
-
-OVMF = "/usr/share/ovmf/OVMF.fd"
 
 
 @pytest.mark.parametrize("firmware", ["", OVMF], ids=["seabios", "ovmf"])

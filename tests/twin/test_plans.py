@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from twin.running import Perform, plan_of, records_of
+from twin.running import OVMF, Perform, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode
@@ -119,7 +119,7 @@ def test_driver_without_existing_is_silent_at_load(perform_restored: Perform) ->
 
 def test_uefi_firmware_is_taken(perform_restored: Perform) -> None:
     """With OVMF instead of SeaBIOS the twin boots, and the contract holds as well."""
-    firmware = Path("/usr/share/ovmf/OVMF.fd")
+    firmware = Path(OVMF)
     if not firmware.exists():
         pytest.skip(f"there is no {firmware}: sudo apt-get install ovmf")
     result = perform_restored("cpu-and-dimm", firmware=str(firmware))

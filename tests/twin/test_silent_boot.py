@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from twin.running import records_of
+from twin.running import OVMF, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import GuestHang
@@ -33,23 +34,45 @@ def test_silence_is_ended_by_a_reset(
     request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No kernel speaks a tenth of a second after power-on: the history tells of the reset, and the verdict holds."""
-    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    monkeypatch.setattr(twin, "LONGEST_SILENCE", 0.1)
     monkeypatch.setattr(twin, "STARVED", NEVER)
     result = perform(request_run("cpu-and-dimm", restore=False))
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     records = records_of(result)
     assert boots(records) == [(1, "power-on"), (2, "host-reset")]
     silent = [one.detail for one in records if isinstance(one, r.GuestEvent) and one.event == "silent"]
-    assert silent == ["no word within 0.1 s; it is reset once"]
+    assert silent == ["no word for 0.1 s; it is reset once"]
     kept = result.directory / SILENT
     assert ("CPU#1" in kept.read_text(), kept.stat().st_mode & 0o777) == (True, 0o600)
+
+
+@pytest.mark.skipif(
+    not Path(OVMF).exists(), reason=f"there is no {OVMF}; the Debian package ovmf supplies it"
+)
+def test_silence_after_the_firmware_s_words_is_ended_too(
+    request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OVMF clears the screen on the console; a kernel that then writes nothing is reset all the same."""
+    words = twin.Twin._words
+
+    def impatient_once_there_are_words(guest: twin.Twin) -> tuple[int, int]:
+        found = words(guest)
+        if found[0]:
+            monkeypatch.setattr(twin, "LONGEST_SILENCE", 0.1)
+        return found
+
+    monkeypatch.setattr(twin.Twin, "_words", impatient_once_there_are_words)
+    monkeypatch.setattr(twin, "STARVED", NEVER)
+    result = perform(request_run("cpu-and-dimm", restore=False, firmware=OVMF))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert boots(records_of(result)) == [(1, "power-on"), (2, "host-reset")]
 
 
 def test_lasting_silence_is_a_hang(
     request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One reset is all: where the time to boot is too short for any kernel, the run says that the guest hangs."""
-    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    monkeypatch.setattr(twin, "LONGEST_SILENCE", 0.1)
     # A host that starves QEMU in this moment is named instead (test_silence.py), and this may be one.
     monkeypatch.setattr(silence, "waiting_share", lambda _pid, _seconds: 0.0)
     monkeypatch.setattr(twin, "STARVED", NEVER)
@@ -63,7 +86,7 @@ def test_a_starved_twin_is_not_reset(
     request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is silent for the host's reasons, and gets its time again; a reset would only take from it what it had."""
-    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    monkeypatch.setattr(twin, "LONGEST_SILENCE", 0.1)
     monkeypatch.setattr(twin, "STARVED", ALWAYS)
     result = perform(request_run("cpu-and-dimm", restore=False))
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)

@@ -65,8 +65,10 @@ def counter_argument(cpuinfo: str) -> str:
 MADT_ONLY = (6, 9)
 """The first Linux that allocates later processors only by the firmware's MADT (x86/kernel/cpu/topology.c)."""
 
-FIRST_WORD = 30.0
-"""Seconds in which a booting twin must write its first byte. Its kernel sometimes hangs under TCG (docs/reliability.md)."""
+LONGEST_SILENCE = 30.0
+"""Seconds within which a booting twin must write something new. Its kernel sometimes hangs under TCG before it writes at all
+(docs/reliability.md); firmware may have written before.
+"""
 
 SAMPLE, STARVED = 0.5, 0.9
 """Seconds for which a silent twin's QEMU is observed, and the share of waiting for a processor above which it is starved."""
@@ -97,7 +99,8 @@ def machine_arguments(kernel_release: str) -> list[str]:
 
 
 class Twin:
-    """The guest side of a twin's machine. ``stage`` is the last boot stage that it reached: ``qemu``, ``kernel``, ``ready``.
+    """The guest side of a twin's machine. ``stage`` is the last boot stage that it reached: ``qemu``, ``console``
+    (its firmware or its kernel wrote to the console), ``agent``, ``ready``.
 
     ``fault`` is the fault to inject into its NT layer. ``crash`` returns the console's last crash line, or "".
     """
@@ -136,16 +139,17 @@ class Twin:
         """The last boot stage reached."""
         if self.ready_count:
             return "ready"
-        return "kernel" if self._console_bytes() or self._control.lines else "qemu"
+        written, lines = self._words()
+        return "agent" if lines else "console" if written else "qemu"
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
         """Wait until the agent has announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed.
 
-        A twin that writes nothing in its first :data:`FIRST_WORD` seconds is reset, once. If its QEMU waits for a processor it
-        gets the same time again, since the host is then the likely cause.
+        A twin that writes nothing new for :data:`LONGEST_SILENCE` seconds is reset, once. If its QEMU waits for a processor
+        it gets the same time again, since the host is then the likely cause.
         """
-        before = self._words()
-        first_word = deadline.within(FIRST_WORD, "the twin's first word")
+        words = self._words()
+        silence = deadline.within(LONGEST_SILENCE, "the twin's next word")
         resets = 0
         while self.ready_count < boots:
             if crash := self._crash():
@@ -159,13 +163,16 @@ class Twin:
                     f"the twin was not ready within {deadline.seconds:g} s: the last stage it reached is {self.stage!r}",
                     hint="Its console is in console.log, QEMU's own words in qemu.log.",
                 )
-            if first_word.expired and not resets and self._words() == before:
+            before, words = words, self._words()
+            if words != before:
+                silence = deadline.within(LONGEST_SILENCE, "the twin's next word")
+            if silence.expired and not resets:
                 if self._starved():
-                    first_word = deadline.within(FIRST_WORD, "the twin's first word")
+                    silence = deadline.within(LONGEST_SILENCE, "the twin's next word")
                     continue
                 resets += 1
                 self._writer.write(
-                    GuestEvent(event="silent", detail=f"no word within {FIRST_WORD:g} s; it is reset once")
+                    GuestEvent(event="silent", detail=f"no word for {LONGEST_SILENCE:g} s; it is reset once")
                 )
                 self._silent()
                 self._expect_reset()
