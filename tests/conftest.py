@@ -26,6 +26,7 @@ pytest_plugins = [
     "part_markers",
     "private_libvirtd",
     "unprivileged",
+    "unsteady",
     "private_postgres",
     "pytester",
 ]

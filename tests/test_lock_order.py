@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checked_harness import VIOLATED
 from lock_order import GATES, LEDGER, LOCKS, TURNS, LockLedger, NotedLocks
 
 from harness import locks
+from harness.deadline import Deadline
+from harness.interrupts import Interrupted, interruptible
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "threads.md"
@@ -209,3 +213,39 @@ def test_the_page_has_the_order_of_the_locks() -> None:
     rows = _table("Locks, in the order in which they are taken")
     assert wanted == [(row[0], row[1]) for row in rows]
     assert [] == [row[0] for row in rows if len(row) != 4 or not all(row)]
+
+
+@pytest.mark.parametrize("act", ["_take", "_give_back"])
+def test_a_signal_inside_a_noted_lock_takes_effect_after_it(
+    act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the lock nor its note is left behind, and the signal is not lost."""
+    ledger = LockLedger()
+    lock = NotedLocks(ledger).lock("watch")
+    real = lock._real
+
+    class Struck:
+        """The real lock, during whose use the signal arrives."""
+
+        def acquire(self, *how: Any) -> bool:
+            taken: bool = real.acquire(*how)
+            if act == "_take":
+                signal.raise_signal(signal.SIGTERM)
+            return taken
+
+        def release(self) -> None:
+            if act == "_give_back":
+                signal.raise_signal(signal.SIGTERM)
+            real.release()
+
+    monkeypatch.setattr(lock, "_real", Struck())
+
+    def wait() -> None:
+        with lock:
+            pass
+        # Bounded: the test's own time limit is longer.
+        Deadline(30, "the signal").poll(lambda: False, interval=0.001)
+
+    with interruptible() as came, pytest.raises(Interrupted):
+        wait()
+    assert (came, ledger.held, real.locked(), ledger.take()) == ([signal.SIGTERM], [], False, [])

@@ -13,6 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.program import ChildProcess, run_program, start_program
 from tests.fresh.settings import Settings
+from tests.unsteady import VARIABLE as UNSTEADY
 
 NAME = "fresh"
 USER = "user"
@@ -158,7 +159,8 @@ class Root:
             "PATH": PATH,
             "LANG": "C.UTF-8",
         }
-        return {**self._settings.variables, **login}
+        asked = {UNSTEADY: os.environ[UNSTEADY]} if UNSTEADY in os.environ else {}
+        return {**self._settings.variables, **login, **asked}
 
     def _mount(self, source: str | Path, point: str, *options: str) -> None:
         target = self.path / point

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""CI repeats a failed test once, for so many tests, and shows what failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from unsteady import VARIABLE
+
+TESTS = Path(__file__).resolve().parent
+
+SOMETIMES = """
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("name", {names})
+def test_sometimes(name):
+    mark = Path(__file__).with_name(name)
+    if not mark.exists():
+        mark.touch()
+        raise AssertionError(f"{{name}} was too early")
+"""
+
+
+def repeated(pytester: pytest.Pytester, *, names: list[str], workers: int) -> pytest.RunResult:
+    """Run tests that fail at their first attempt, each in a process of its own."""
+    pytester.makepyfile(SOMETIMES.format(names=names))
+    pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
+    return pytester.runpytest_subprocess("-n", str(workers), "-p", "no:cacheprovider")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("allowed", "passed", "failed"), [("2", 2, 0), ("1", 1, 1), ("", 0, 2)])
+def test_a_failed_test_is_repeated_once(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: str,
+    passed: int,
+    failed: int,
+    workers: int,
+) -> None:
+    """So many tests may pass at the second attempt, over all workers, and the first attempt's traceback is shown."""
+    monkeypatch.setenv(VARIABLE, allowed)
+    result = repeated(pytester, names=["one", "two"], workers=workers)
+    shown = result.parseoutcomes()
+    assert (shown.get("passed", 0), shown.get("failed", 0), shown.get("rerun", 0)) == (passed, failed, passed)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK)
+    text = result.stdout.str()
+    assert [f"{name} was too early" in text for name in ("one", "two")] == [True, True]
+
+
+def test_what_fails_twice_fails(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second attempt is no third."""
+    monkeypatch.setenv(VARIABLE, "3")
+    pytester.makepyfile("def test_never():\n    assert False\n")
+    pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"failed": 1, "rerun": 1}
