@@ -21,6 +21,7 @@ from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import Finding, RuleVerdict, RunVerdict
 from harness.driver.manifest import DriverManifest
 from harness.explore.exploration import ExplorationReport
+from harness.fleet.order import NightlyNote
 from harness.history.evidence import EvidenceIndex
 from harness.host.budget import HostBudget
 from harness.host.host_part import HostPart
@@ -256,7 +257,7 @@ class FleetDocument(TypedDict):
 
     scheduler: str
     hosts: list[ListedHost]
-    nightlies: list[dict[str, Any]]
+    nightlies: list[NightlyNote]
 
 
 class DrainDocument(TypedDict):
@@ -586,7 +587,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "bisect": [BuildBisection],
     "explore": [ExplorationReport],
     "nightly": [NightlyDocument, NightlyPlan, LiveNightly],
-    "fleet list": [FleetDocument],
+    "fleet": [FleetDocument],
     "fleet drain": [DrainDocument],
     "fleet certificates": [CertificatesDocument],
     "history runs": [LastRuns],

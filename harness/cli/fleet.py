@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    fleet = typer.Typer(no_args_is_help=True, help="Manage the hosts that run the cells of nightly runs.")
-    fleet.command("list")(listed)
+    fleet = typer.Typer(
+        help="List the hosts of a fleet, the cells on each, and the cells that wait; or manage the hosts."
+    )
+    fleet.callback(invoke_without_command=True)(hosts)
     fleet.command("drain")(drain)
     fleet.command("scheduler")(scheduler_command)
     fleet.command("certificates")(certificates)
     app.add_typer(fleet, name="fleet")
 
 
-def listed(
+def hosts(
+    context: typer.Context,
     scheduler: Scheduler = "",
     ca: Ca = None,
     cert: Cert = None,
@@ -35,20 +38,27 @@ def listed(
     lab: FleetLab = None,
     json: Json = False,
 ) -> int:
-    """List the hosts, the cells on each, and the cells that wait, with reasons."""
+    """List the hosts of a fleet, the cells on each, and the cells that wait; or manage the hosts."""
+    if context.invoked_subcommand is not None:
+        if scheduler or ca or cert or key or lab or json:
+            raise UsageError(
+                f"options of 'fleet {context.invoked_subcommand}' must follow that word",
+                hint=f"See {invocation('fleet', context.invoked_subcommand, '--help')}",
+            )
+        return ExitCode.HOLDS
     from harness.cli.fleet_options import fleet_of
     from harness.cli.output import say, say_json
     from harness.fleet.engine import Engine
 
     url, tls = fleet_of(scheduler, lab, ca, cert, key)
     with Engine.connect(url, tls) as engine:
-        hosts, running = engine.hosts(), engine.running()
-        drained, nightlies = engine.noted(["drained"]), engine.noted(["nightlies"])
+        offered, running = engine.hosts(), engine.running()
+        drained, nightlies = engine.drained(), engine.nightlies()
     found: list[ListedHost] = [
         {
             "host": host.name,
             "address": host.address,
-            "drained": bool(drained.get(host.name)),
+            "drained": host.name in drained,
             "vcpus": int(host.resources.get("vcpus", 0)),
             "memory": int(host.resources.get("memory", 0)),
             "harness": host.version_of("harness"),
@@ -56,11 +66,9 @@ def listed(
             "offers": sorted(name for name in host.resources if name not in ("vcpus", "memory")),
             "attempts": sorted(running.get(host.address, [])),
         }
-        for host in hosts
+        for host in offered
     ]
-    document: FleetDocument = {
-        "scheduler": url, "hosts": found, "nightlies": [one for one in nightlies.values() if isinstance(one, dict)],
-    }  # fmt: skip
+    document: FleetDocument = {"scheduler": url, "hosts": found, "nightlies": nightlies}
     if json:
         say_json(document)
     else:
@@ -69,6 +77,9 @@ def listed(
 
 
 def _lines(document: FleetDocument) -> list[str]:
+    import time
+
+    from harness.fleet.order import SILENT_S
     from harness.host.budget import size_text
     from harness.report.escape import printable
 
@@ -83,23 +94,19 @@ def _lines(document: FleetDocument) -> list[str]:
             f"  {printable(has, 200)}"
         )
     for nightly in document["nightlies"]:
+        silent = time.time() - nightly.time
         lines += [
             "",
             printable(
-                f"Nightly run {nightly['name']} of {nightly['lab']}, from {nightly['host']}: {nightly['left']} left",
-                300,
+                f"Nightly run {nightly.name} of {nightly.lab}, from {nightly.host}: {nightly.left} left", 300
             ),
         ]
-        lines += [f"  {_text(one, 'host'):<24} {_text(one, 'cell')}" for one in nightly["under_way"]]
-        lines += [f"  waits: {_text(one, 'cell')}  {_text(one, 'why')}" for one in nightly["waiting"]]
-        lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly["aside"].items()]
+        if silent > SILENT_S:
+            lines.append(f"  said nothing for {silent / 60:.0f} minutes: it may have been killed")
+        lines += [f"  {printable(host, 24):<24} {printable(cell, 200)}" for cell, host in nightly.under_way]
+        lines += [f"  waits: {printable(cell, 200)}  {printable(why, 200)}" for cell, why in nightly.waiting]
+        lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
     return lines
-
-
-def _text(one: Any, key: str) -> str:
-    from harness.report.escape import printable
-
-    return printable(str(one.get(key, "")), 200)
 
 
 def drain(

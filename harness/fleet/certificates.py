@@ -43,14 +43,22 @@ def make_certificates(hosts: list[str], out: Path) -> list[HostCertificate]:
         import cryptography  # noqa: F401
     except ImportError as error:
         raise missing_extra("making certificates needs cryptography", "fleet") from error
+    names = [f"{host}{end}" for host in dict.fromkeys(hosts) for end in (".pem", "-key.pem")]
     for host in hosts:
         if not HOST.fullmatch(host):
             raise UsageError(f"{host[:200]!r} is not a valid host name or address")
-        if (out / f"{host}.pem").exists():
-            raise UsageError(
-                f"{out / f'{host}.pem'} already exists",
-                hint="Remove it and its key to make others for that host.",
-            )
+        for name in (f"{host}.pem", f"{host}-key.pem"):
+            if name in (CA, CA_KEY) or names.count(name) > 1:
+                raise UsageError(
+                    f"a host cannot be called {host}: {name} is another file",
+                    hint="Use the host's full name or its address.",
+                )
+        for name in (f"{host}.pem", f"{host}-key.pem"):
+            if (out / name).exists():
+                raise UsageError(
+                    f"{out / name} already exists",
+                    hint=f"Remove {host}.pem and {host}-key.pem to make others for that host.",
+                )
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority, key = _authority(out)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 import queue
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,7 +22,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
-from harness.fleet.order import HostAnswer, HostQuestion, decode, encode
+from harness.fleet.order import HostAnswer, HostQuestion, NightlyNote, decode, encode
 from harness.invocation import invocation
 from harness.package import missing_extra
 
@@ -30,10 +32,16 @@ if TYPE_CHECKING:
 EXAMPLE = "tls://lab1.example.org:8786"
 CONNECT_S = 10.0
 """Seconds for one attempt to reach a scheduler."""
+CALL_S = 30.0
+"""Seconds for a scheduler to answer; one that is stopped takes connections and says nothing."""
 ASK_S = 20.0
 """Seconds for a host to answer what it can run."""
+MOST_OFFERS = 200
+"""The most things that one host offers."""
 ROOT = "hotplug-harness"
 """The key of this program's values in the scheduler's metadata."""
+BEGUN = "hotplug-harness-begun"
+"""The topic under which hosts report the name of each order that begins."""
 
 
 class SchedulerLost(InfrastructureError):
@@ -62,11 +70,15 @@ class OfferedHost(msgspec.Struct, frozen=True):
 
 
 class EndedOrder(msgspec.Struct, frozen=True):
-    """An order that has ended. ``answer`` is the returned text, None if the order failed because of ``why``."""
+    """An order that has ended. ``answer`` is the returned text, None if the order failed because of ``why``.
+
+    ``cancelled`` is whether somebody cancelled it, or the connection was made anew. It says nothing about the host.
+    """
 
     attempt: str
     answer: str | None
     why: str = ""
+    cancelled: bool = False
 
 
 def require_engine() -> None:
@@ -187,6 +199,8 @@ class Engine:
         self._client = client
         self._futures: dict[str, Any] = {}
         self._ended: queue.SimpleQueue[EndedOrder] = queue.SimpleQueue()
+        self._begun: queue.SimpleQueue[str] = queue.SimpleQueue()
+        client.subscribe_topic(BEGUN, lambda event: self._begun.put(str(event[1])[:1000]))
 
     @classmethod
     def connect(cls, url: str, tls: TlsFiles | None, *, seconds: float = CONNECT_S) -> Self:
@@ -224,13 +238,15 @@ class Engine:
 
     def hosts(self) -> list[OfferedHost]:
         """Return the live workers. Raises SchedulerLost."""
-        with self._reaching():
-            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        # Client.scheduler_info() returns what it knew before when it cannot ask the scheduler.
+        workers = self._call("identity", n_workers=-1)["workers"]
         found = []
         for address, about in workers.items():
             name, _, session = str(about.get("name", "")).rpartition("/")
             found.append(
-                OfferedHost(str(address), name or session, session if name else "", dict(about["resources"]))
+                OfferedHost(
+                    str(address), (name or session)[:200], session[:200] if name else "", _offers(about)
+                )
             )
         return sorted(found, key=lambda host: (host.name, host.address))
 
@@ -242,15 +258,14 @@ class Engine:
         answers = {}
         with self._reaching():
             futures = {
-                host.address: self._submit(
-                    f"question-{host.session}-{id(question):x}", text, host.address, {}
-                )
+                # A name of its own: two nightly runs, or the same one again, must not get each other's answer.
+                host.address: self._submit(f"question-{secrets.token_hex(8)}", text, host.address, {})
                 for host in hosts
             }
         for address, future in futures.items():
             # Any error of a host counts as no answer. The host is asked again.
             with contextlib.suppress(Exception):
-                text = future.result(timeout=max(1.0, deadline.remaining()))
+                text = future.result(timeout=max(0.05, deadline.remaining()))
                 answers[address] = decode(text, HostAnswer, whose=address)
             future.release()
         return answers
@@ -271,6 +286,12 @@ class Engine:
                     yield found
                 found = self._ended.get_nowait()
 
+    def begun(self) -> Iterator[str]:
+        """Yield the orders that have begun on their hosts since the last call, those of other nightly runs too."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._begun.get_nowait()
+
     def cancel(self, attempt: str) -> None:
         """Cancel an order. Its host ends what it started. :meth:`ended` does not report it."""
         future = self._futures.pop(attempt, None)
@@ -280,20 +301,36 @@ class Engine:
 
     def note(self, keys: list[str], value: object) -> None:
         """Store a value in the scheduler for all its clients. It is lost with the scheduler. Raises SchedulerLost."""
-        with self._reaching():
-            self._client.set_metadata([ROOT, *keys], value)
+        self._call("set_metadata", keys=[ROOT, *keys], value=value)
 
     def noted(self, keys: list[str]) -> Any:
         """Return a stored value, {} for none. Raises SchedulerLost."""
-        with self._reaching():
-            return self._client.get_metadata([ROOT, *keys], default={})
+        return self._call("get_metadata", keys=[ROOT, *keys], default={})
+
+    def drained(self) -> set[str]:
+        """Return the names of the hosts that get no more runs. Raises SchedulerLost."""
+        said = self.noted(["drained"])
+        return {str(name) for name, since in said.items() if since} if isinstance(said, dict) else set()
+
+    def nightlies(self) -> list[NightlyNote]:
+        """Return the notes of the nightly runs, without those that are not valid. Raises SchedulerLost."""
+        said = self.noted(["nightlies"])
+        found = []
+        for one in said.values() if isinstance(said, dict) else ():
+            # A nightly run that has ended leaves None. Another version writes other notes.
+            with contextlib.suppress(msgspec.ValidationError):
+                found.append(msgspec.convert(one, NightlyNote))
+        return found
 
     def running(self) -> dict[str, list[str]]:
         """Return the names of the orders that each worker has, by address. Raises SchedulerLost."""
+        found = self._call("processing", workers=None)
+        return {str(address): [str(key) for key in keys] for address, keys in found.items()}
+
+    def _call(self, what: str, **said: Any) -> Any:
+        """Call the scheduler as the client's own methods do, but for :data:`CALL_S` at most. Raises SchedulerLost."""
         with self._reaching():
-            return {
-                address: [str(key) for key in keys] for address, keys in self._client.processing().items()
-            }
+            return self._client.sync(getattr(self._client.scheduler, what), callback_timeout=CALL_S, **said)
 
     def _submit(self, key: str, text: str, address: str, resources: dict[str, float]) -> Any:
         from harness.fleet.entry import perform
@@ -322,7 +359,18 @@ def _ended(attempt: str, future: Any) -> EndedOrder:
         why = _said(future.exception(timeout=CONNECT_S)) if status == "error" else f"the order is {status}"
     except Exception as error:  # noqa: BLE001 - whatever a library of the host raised
         why = _said(error)
-    return EndedOrder(attempt, None, why)
+    return EndedOrder(attempt, None, why, cancelled=status == "cancelled")
+
+
+def _offers(about: dict[str, Any]) -> dict[str, float]:
+    """Return what a worker offers, as far as it can be what ``harness worker`` says."""
+    offers = about.get("resources")
+    pairs = itertools.islice(offers.items(), MOST_OFFERS) if isinstance(offers, dict) else ()
+    return {
+        str(name)[:200]: float(value)
+        for name, value in pairs
+        if isinstance(value, int | float) and 0 <= value < 1e18
+    }
 
 
 def _said(error: BaseException | None) -> str:

@@ -9,6 +9,7 @@ def perform(order: str) -> str:
     worker``."""
     from distributed import get_worker
 
+    from harness.fleet.engine import BEGUN
     from harness.fleet.worker_service import WorkerService
 
     service = WorkerService.current
@@ -16,6 +17,8 @@ def perform(order: str) -> str:
         raise RuntimeError("this process is not 'harness worker'")
     worker = get_worker()
     key = worker.get_current_task()
+    # An order may have waited here behind those of another nightly run: its time begins now.
+    worker.log_event(BEGUN, key)
 
     def wanted() -> bool:
         """Return whether the scheduler still wants this task. The engine only forgets a released task and never ends

@@ -20,15 +20,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
 from harness.fleet.engine import EndedOrder, Engine, SchedulerLost, TlsFiles, engine_version, reachable
-from harness.fleet.order import AttemptReport, CellOrder, decode, encode
+from harness.fleet.order import NAME, AttemptReport, CellOrder, NightlyNote, check_report, decode, encode
 from harness.fleet.placement import CellPlacement, FleetHost, SayHint, hosted, table
-from harness.fleet.results_place import Note, ResultsPlace
+from harness.fleet.results_place import DamagedAttempt, Note, ResultsPlace
 from harness.history.run_directory import FACTS
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
@@ -39,14 +40,22 @@ from harness.lab.nightly import Tell
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.run.failure import ATTEMPTS, BootFailures
 
+T = TypeVar("T")
+
 TICK = 0.5
 """Seconds between two checks of the time while nothing happens."""
+AGAIN_S = 5.0
+"""Seconds between two attempts to use the exchange."""
+MOST_KEPT = 100
+"""The most run directories that one cell's outcome names."""
 LOOK_S = 2.0
 """Seconds between two checks of the hosts."""
 SPARE_S = 345.0
 """Seconds that an attempt may take beyond its run's time limit, to end its guest and to send its records."""
 MOST_WAITING = 20
-"""The most waiting cells that the scheduler is given, for ``harness fleet list``."""
+"""The most waiting cells that the scheduler is given, for ``harness fleet``."""
+OUTPUT = (".json", ".log")
+"""The endings of the files of a run's output."""
 INCOMING = ".incoming"
 """The folder of a nightly run that receives attempts."""
 
@@ -81,7 +90,13 @@ class FleetAttempt:
         self.where = host.name
         self.words: list[str] = []
         self.began = time.monotonic()
-        self.ends = self.began + seconds + SPARE_S
+        self.ends = float("inf")
+        self._seconds = seconds + SPARE_S
+
+    def begin(self) -> None:
+        """Count its time from now on: its host has begun it. Before, it may wait there for orders of another nightly run."""
+        self.began = time.monotonic()
+        self.ends = self.began + self._seconds
 
 
 class _Waiting(msgspec.Struct):
@@ -126,6 +141,7 @@ class FleetNightly:
         todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
         self._queue = deque(_Waiting(cell) for cell in todo)
         self._attempts: dict[str, FleetAttempt] = {}
+        self._cells = {cell.id: cell for cell in matrix.cells}
         self._boots = BootFailures()
         self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
         self._exchange = ResultsPlace(settings.results)
@@ -186,6 +202,9 @@ class FleetNightly:
                         break
                     for ended in engine.ended(TICK):
                         self._over(ended)
+                    for name in engine.begun():
+                        if name in self._attempts:
+                            self._attempts[name].begin()
                     self._end_late(engine)
                     self._publish(engine)
                 except SchedulerLost as error:
@@ -230,9 +249,10 @@ class FleetNightly:
             f"{key.partition('|')[0]}: {why}" for key, why in self._placement.refused.items()
         )
         aside = "; ".join(f"{name} is set aside: {why}" for name, why in self._placement.aside.items())
+        drained = ", ".join(sorted(self._placement.drained))
         return InfrastructureError(
             f"no host that can run the rest connected to {self._settings.scheduler}, {when}"
-            + "".join(f". {text}" for text in (left_out, aside) if text),
+            + "".join(f". {text}" for text in (left_out, aside, drained and f"drained: {drained}") if text),
             hint="Start a worker on each host: "
             + invocation("worker", "--scheduler", self._settings.scheduler)
             + "\nThe same command then continues with the rest.",
@@ -282,10 +302,12 @@ class FleetNightly:
         return not any(self._in_time(one.cell) for one in self._queue)
 
     def _start(self, engine: Engine) -> None:
-        full: set[str] = set()
+        full: set[tuple[str, ...]] = set()
         for waiting in list(self._queue):
             cell = waiting.cell
-            if cell.point in full or not self._in_time(cell):
+            # Alike are cells that may go to the same hosts: a repeated one may not go where it failed.
+            alike = (cell.point, *waiting.without)
+            if alike in full or not self._in_time(cell):
                 continue
             failure = self._boots.of(cell.guest, cell.machine)
             if failure is not None and waiting.number == 1:
@@ -299,7 +321,7 @@ class FleetNightly:
                 continue
             host = self._placement.choose(cell, waiting.without)
             if host is None:
-                full.add(cell.point)
+                full.add(alike)
                 continue
             self._send(engine, waiting, host)
             self._queue.remove(waiting)
@@ -336,11 +358,16 @@ class FleetNightly:
             # The attempt was abandoned. The sweep at the end keeps its records.
             return
         host = attempt.host.name
+        if ended.cancelled:
+            self._placement.hold(host, "its order was cancelled at the scheduler")
+            self._requeue(attempt)
+            return
         if ended.answer is None:
             self._lose(attempt, f"host {host}: {ended.why}")
             return
         try:
-            report = decode(ended.answer, AttemptReport, whose=f"host {host}")
+            report: AttemptReport = decode(ended.answer, AttemptReport, whose=f"host {host}")
+            check_report(report, attempt.id, attempt.cell)
         except InfrastructureError as error:
             self._lose(attempt, error.message)
             return
@@ -351,8 +378,12 @@ class FleetNightly:
         if report.unsent or report.outcome is None:
             self._lose(attempt, f"host {host}: {report.unsent or report.ended}")
             return
-        note = self._exchange.note(self._nightly, attempt.id)
-        outcome = self._received(note, report.outcome)
+        try:
+            note = self._patiently(lambda: self._exchange.note(self._nightly, attempt.id))
+            outcome = self._received(note, msgspec.structs.replace(report.outcome, host=host))
+        except DamagedAttempt as error:
+            self._lose(attempt, f"host {host}: {error.message}")
+            return
         self._forget(attempt)
         failed = report.again or outcome.code is ExitCode.INFRASTRUCTURE
         self._placement.note(host, outcome.reason or "it left no result" if failed else "")
@@ -414,13 +445,19 @@ class FleetNightly:
         )  # fmt: skip
 
     def _fetch(self, note: Note) -> dict[str, Path]:
-        """Fetch an attempt and move its files into place. Return its runs' paths by name."""
+        """Fetch an attempt and move its files into place. Return its runs' paths by name.
+
+        Raises DamagedAttempt, InfrastructureError.
+        """
         attempt = note.report.attempt
         directory = self._state.directory
-        arrived = self._exchange.receive(self._nightly, note, directory / INCOMING)
+        arrived = self._patiently(lambda: self._exchange.receive(self._nightly, note, directory / INCOMING))
         moved: dict[str, Path] = {}
         try:
             for run in sorted(file.parent for file in arrived.glob(f"runs/*/{FACTS}")):
+                if not NAME.fullmatch(run.name):
+                    # No run is called so, and this name would stand in commands.
+                    continue
                 target = directory / "runs" / run.name
                 if target.exists():
                     # Two hosts gave two runs the same name.
@@ -428,7 +465,8 @@ class FleetNightly:
                 run.rename(target)
                 moved[run.name] = target
             for file in sorted(arrived.glob("output/*")):
-                file.rename(directory / "output" / f"{attempt}{file.suffix}")
+                if file.suffix in OUTPUT:
+                    file.rename(directory / "output" / f"{attempt}{file.suffix}")
         except OSError as error:
             raise InfrastructureError(f"cannot move {attempt} into {directory}: {error.strerror}") from error
         shutil.rmtree(arrived, ignore_errors=True)
@@ -438,32 +476,68 @@ class FleetNightly:
     def _sweep(self) -> None:
         """Take in attempts that are not under way here: those of a killed nightly run, or of disconnected hosts.
 
-        A result of a cell without an outcome counts. Any other is kept as an earlier attempt of its cell.
+        A result of a cell without an outcome counts. Any other is kept as an earlier attempt of its cell. One that cannot be used
+        is said, and stays where it is.
         """
         waiting = {one.cell.id: one for one in self._queue}
-        for name in self._exchange.attempts(self._nightly):
+        for name in self._patiently(lambda: self._exchange.attempts(self._nightly)):
             if name in self._attempts:
                 continue
-            note = self._exchange.note(self._nightly, name)
-            report = note.report
-            if report.digest != self._matrix.digest:
-                continue
-            outcome = report.outcome
-            if (
-                report.cell in waiting
-                and outcome is not None
-                and outcome.cell == report.cell
-                and outcome.code is not ExitCode.INFRASTRUCTURE
-            ):
-                self._queue.remove(waiting.pop(report.cell))
-                self._settle(self._received(note, outcome))
-                continue
-            runs = [str(path) for path in self._fetch(note).values()]
-            known = self._state.outcomes.get(report.cell)
-            if known is not None and runs:
-                self._state.record(msgspec.structs.replace(known, runs=[*runs, *known.runs]))
-            elif report.cell in waiting:
-                waiting[report.cell].runs += runs
+            try:
+                self._take_in(name, waiting)
+            except DamagedAttempt as error:
+                self._say(error.message, "It is not counted, and stays where it is.")
+
+    def _take_in(self, name: str, waiting: dict[str, _Waiting]) -> None:
+        note = self._patiently(lambda: self._exchange.note(self._nightly, name))
+        report = note.report
+        cell = self._cells.get(report.cell)
+        if report.digest != self._matrix.digest or cell is None:
+            return
+        try:
+            check_report(report, name, cell)
+        except InfrastructureError as error:
+            raise DamagedAttempt(error.message) from error
+        outcome = report.outcome
+        if report.cell in waiting and outcome is not None and outcome.code is not ExitCode.INFRASTRUCTURE:
+            found = self._received(note, msgspec.structs.replace(outcome, host=report.host[:100]))
+            self._queue.remove(waiting.pop(report.cell))
+            self._settle(found)
+            return
+        runs = [str(path) for path in self._fetch(note).values()]
+        known = self._state.outcomes.get(report.cell)
+        if known is not None and runs:
+            self._state.record(msgspec.structs.replace(known, runs=[*runs, *known.runs][-MOST_KEPT:]))
+        elif report.cell in waiting:
+            waiting[report.cell].runs += runs
+
+    def _patiently(self, use: Callable[[], T]) -> T:
+        """Use the exchange. One that cannot be used is connected anew and tried again for as long as a host is waited for.
+
+        Raises DamagedAttempt at once, InfrastructureError in the end.
+        """
+        last: list[InfrastructureError] = []
+
+        def attempt() -> tuple[T] | None:
+            try:
+                if last:
+                    self._tick()
+                    self._exchange = ResultsPlace(self._settings.results)
+                found = use()
+            except DamagedAttempt:
+                raise
+            except InfrastructureError as error:
+                if not last:
+                    self._say(
+                        error.message, f"Nothing is lost. It is tried again for {self._settings.wait:g} s."
+                    )
+                last[:] = [error]
+                return None
+            return (found,)
+
+        return Deadline(self._settings.wait, "use the exchange").poll(
+            attempt, interval=AGAIN_S, error=lambda: last[0]
+        )[0]
 
     # -- what others see
 
@@ -471,18 +545,21 @@ class FleetNightly:
         if time.monotonic() < self._noted + LOOK_S:
             return
         self._noted = time.monotonic()
-        waiting = [
-            {"cell": one.cell.id, "why": self._placement.waits_for(one.cell)}
-            for one in list(self._queue)[:MOST_WAITING]
-        ]
-        engine.note(
-            ["nightlies", self._nightly],
-            {
-                "name": self._state.head.name, "lab": self._state.head.lab, "host": self._state.head.host, "left": self.left,
-                "under_way": [{"cell": one.cell.id, "host": one.host.name} for one in self.running],
-                "waiting": waiting, "aside": dict(self._placement.aside), "time": time.time(),
-            },
-        )  # fmt: skip
+        head = self._state.head
+        note = NightlyNote(
+            name=head.name,
+            lab=head.lab,
+            host=head.host,
+            left=self.left,
+            under_way=[(one.cell.id, one.host.name) for one in self.running],
+            waiting=[
+                (one.cell.id, self._placement.waits_for(one.cell))
+                for one in itertools.islice(self._queue, MOST_WAITING)
+            ],
+            aside=dict(self._placement.aside),
+            time=time.time(),
+        )
+        engine.note(["nightlies", self._nightly], msgspec.to_builtins(note))
 
     def _publish_end(self, engine: Engine) -> None:
         try:

@@ -6,11 +6,14 @@ The engine carries the name of one function, :data:`ENTRY`, and one text. No obj
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.contract.verdict import Verdict
+from harness.errors import FailureClass, InfrastructureError
 from harness.lab.matrix import Cell
 from harness.lab.nightly_state import CellOutcome
 
@@ -22,6 +25,12 @@ FILES = ("--qemu", "--driver", "--firmware", "--driver-map")
 
 LARGEST = 16 << 20
 """The most bytes of an order or an answer that are read."""
+
+LONGEST_REASON = 1000
+"""Characters of a reason that are recorded."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+"""What attempts, nightly runs and run directories are called in a fleet."""
 
 
 class MachineNeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +101,60 @@ class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     unsent: str = ""
 
 
+class NightlyNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a nightly run lets all see at the scheduler. ``time`` is when it said so, by its host's clock.
+
+    ``under_way`` and ``waiting`` hold pairs: a cell with its host, a cell with why it waits. ``aside`` is why a host is set aside.
+    """
+
+    name: str
+    lab: str
+    host: str
+    left: int
+    under_way: list[tuple[str, str]]
+    waiting: list[tuple[str, str]]
+    aside: dict[str, str]
+    time: float
+
+
+SILENT_S = 60.0
+"""Seconds after which a nightly run that says nothing may not be there any more."""
+
 Order = HostQuestion | CellOrder
+MOST_RUNS = 8
+"""Run directories of one attempt that a host names."""
+
+
+def check_report(report: AttemptReport, attempt: str, cell: Cell) -> None:
+    """Check that a report is of an attempt at a cell and can be recorded. Raises InfrastructureError.
+
+    What a report says of another cell would be counted there, a line of the state that is too long would hide those behind it,
+    and a run directory's name that leads elsewhere would be followed.
+    """
+    outcome = report.outcome
+    if report.attempt != attempt or report.cell != cell.id or (outcome and outcome.cell != cell.id):
+        raise InfrastructureError(f"the report about {attempt} is of another attempt or cell")
+    if outcome is None:
+        return
+    boot = outcome.boot
+    fit = (
+        len(outcome.runs) <= MOST_RUNS
+        and all(NAME.fullmatch(Path(run).name) for run in outcome.runs)
+        and outcome.verdict in ("", *Verdict)
+        and outcome.failure_class in ("", *FailureClass)
+        and len(outcome.reason) <= LONGEST_REASON
+        and abs(outcome.exit_code) < 1000
+        and 0 <= outcome.seconds < 1e9
+    )
+    if boot is not None:
+        fit = (
+            fit
+            and (boot.guest, boot.machine) == (cell.guest, cell.machine)
+            and max(map(len, (boot.stage, boot.message, boot.failure_class))) <= LONGEST_REASON
+            and NAME.fullmatch(boot.run) is not None
+        )
+    if not fit:
+        raise InfrastructureError(f"the report about {attempt} says what no run says")
 
 
 def encode(message: msgspec.Struct) -> str:

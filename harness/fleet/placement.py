@@ -25,6 +25,8 @@ from harness.run.resource_request import request_of
 
 STRIKES = 3
 HOLD_S = 15.0
+SILENT_S = 60.0
+"""Seconds after which a host that gave no answer is asked again: each question that hangs keeps a thread of it."""
 CLOCKS_S = 5.0
 """The seconds by which a host's clock can differ before a message says so."""
 
@@ -75,26 +77,35 @@ class CellPlacement:
         self._say = say
         self._strikes: dict[str, int] = {}
         self._held: dict[str, tuple[float, str]] = {}
+        self._silent: dict[str, float] = {}
 
     def look(self, engine: Engine) -> list[FleetHost]:
         """Update the hosts from the live workers. Return those that were lost. Raises SchedulerLost."""
         offered = {host.address + host.session: host for host in engine.hosts() if host.session}
         gone = [self.hosts.pop(key) for key in [*self.hosts] if key not in offered]
-        drained = engine.noted(["drained"])
-        self.drained = (
-            {name for name, since in drained.items() if since} if isinstance(drained, dict) else set()
-        )
-        new = {key: host for key, host in offered.items() if key not in self.hosts and self._fits(key, host)}
+        self.drained = engine.drained()
+        self.refused = {key: why for key, why in self.refused.items() if key.partition("|")[2] in offered}
+        now = time.monotonic()
+        self._silent = {key: until for key, until in self._silent.items() if key in offered and now < until}
+        new = {
+            key: host
+            for key, host in offered.items()
+            if key not in self.hosts and key not in self._silent and self._fits(key, host)
+        }
         if new:
             self._ask(engine, new)
         return gone
 
     def cannot(self, machine: str) -> dict[str, str]:
-        """Return the reason why each host cannot run a machine, by the host's name, "" for a host that can."""
-        said = {
-            host.name: host.answer.cannot.get(machine, "it was not asked") for host in self.hosts.values()
-        }
-        return {**{key.rpartition("|")[0] or key: why for key, why in self.refused.items()}, **said}
+        """Return the reason why each host cannot run a machine, by the host's name, "" for a host that can.
+
+        Of two hosts with one name, one that can counts.
+        """
+        said = {key.partition("|")[0]: why for key, why in self.refused.items()}
+        for host in self.hosts.values():
+            if said.get(host.name, "?"):
+                said[host.name] = host.answer.cannot.get(machine, "it was not asked")
+        return said
 
     def able(self, machine: str) -> list[FleetHost]:
         """Return the usable hosts that can run a machine, with or without room."""
@@ -134,12 +145,14 @@ class CellPlacement:
 
     def hold(self, host: str, why: str) -> None:
         """Give a host no order for :data:`HOLD_S`, because it refused one."""
+        why = why[:300]
         if self._held.get(host, (0.0, ""))[1] != why:
             self._say(f"host {host}: {why}", "It gets no run until then. Runs under way continue.")
         self._held[host] = (time.monotonic() + HOLD_S, why)
 
     def note(self, host: str, why: str) -> None:
         """Note how a cell ended on a host. ``why`` says how its infrastructure failed, "" if it did not."""
+        why = why[:300]
         self._held.pop(host, None)
         self._strikes[host] = self._strikes.get(host, 0) + 1 if why else 0
         if self._strikes[host] >= STRIKES and host not in self.aside:
@@ -172,7 +185,17 @@ class CellPlacement:
         for key, host in new.items():
             answer = answers.get(host.address)
             if answer is None:
+                self._say(
+                    f"host {host.name} does not say what it can run",
+                    f"It gets no runs, and is asked again in {SILENT_S:g} s. Can it reach [fleet] results?",
+                )
+                self._silent[key] = time.monotonic() + SILENT_S
                 continue
+            answer = msgspec.structs.replace(
+                answer,
+                cannot={machine: why[:300] for machine, why in answer.cannot.items()},
+                trouble=answer.trouble[:300],
+            )
             self.hosts[key] = FleetHost(host, answer)
             if answer.trouble:
                 self._say(f"host {host.name}: {answer.trouble}", "It gets no runs.")

@@ -18,6 +18,7 @@ import io
 import os
 import re
 import secrets
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,7 @@ import msgspec
 
 from harness.errors import InfrastructureError, UsageError, shortage_hint
 from harness.fleet.engine import require_engine
-from harness.fleet.order import AttemptReport
+from harness.fleet.order import NAME, AttemptReport
 from harness.history.private import open_private
 
 PIECE = 4 << 20
@@ -36,8 +37,15 @@ PIECE = 4 << 20
 LARGEST = 64 << 30
 """The most bytes of one attempt's run directories."""
 LARGEST_NOTE = 16 << 20
+LARGEST_HEADER = 1 << 20
+"""Bytes of one header of an archive: names are short."""
+MOST_FILES = 100_000
+"""Files and folders of one attempt."""
 NOTE = "note.json"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+class DamagedAttempt(InfrastructureError):
+    """What was sent of one attempt cannot be used, and never will be."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -153,24 +161,24 @@ class ResultsPlace:
             )
 
     def note(self, nightly: str, attempt: str) -> Note:
-        """Read the note of an attempt. Raises InfrastructureError if it is damaged."""
+        """Read the note of an attempt. Raises DamagedAttempt, InfrastructureError."""
         with self._words("read"):
             data = self._read(f"{self._place(nightly, attempt)}/{NOTE}", LARGEST_NOTE)
         try:
             note = msgspec.json.decode(data, type=Note)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise InfrastructureError(f"the note of {attempt} in {self.url} is damaged: {error}") from error
+            raise DamagedAttempt(
+                f"the note of {attempt} in {self.url} is damaged: {str(error)[:200]}"
+            ) from error
         if note.report.attempt != attempt or not all(
             re.fullmatch("[0-9a-f]{64}", piece.digest) for piece in note.pieces
         ):
-            raise InfrastructureError(
-                f"the note of {attempt} in {self.url} is of another attempt, or damaged"
-            )
+            raise DamagedAttempt(f"the note of {attempt} in {self.url} is of another attempt, or damaged")
         if (
             not all(0 <= piece.size <= PIECE for piece in note.pieces)
             or sum(p.size for p in note.pieces) > LARGEST
         ):
-            raise InfrastructureError(
+            raise DamagedAttempt(
                 f"the note of {attempt} in {self.url} announces more than {LARGEST >> 30} GiB"
             )
         return note
@@ -178,8 +186,8 @@ class ResultsPlace:
     def receive(self, nightly: str, note: Note, into: Path) -> Path:
         """Fetch an attempt into the folder ``into``/ATTEMPT, which is complete when this returns it.
 
-        Pieces that were fetched before are not fetched again. Raises InfrastructureError. What was fetched before an
-        error stays.
+        Pieces that were fetched before are not fetched again. Raises DamagedAttempt for an attempt that can never be
+        fetched, InfrastructureError. What was fetched before an error stays.
         """
         attempt = note.report.attempt
         place = self._place(nightly, attempt)
@@ -193,9 +201,14 @@ class ResultsPlace:
                     at = file.tell()
                     if hashlib.sha256(file.read(piece.size)).hexdigest() == piece.digest:
                         continue
-                    data = self._read(f"{place}/{piece.name(number)}", PIECE)
+                    try:
+                        data = self._read(f"{place}/{piece.name(number)}", PIECE)
+                    except FileNotFoundError as error:
+                        raise DamagedAttempt(f"piece {number} of {attempt} is not in {self.url}") from error
                     if hashlib.sha256(data).hexdigest() != piece.digest:
-                        raise OSError(f"piece {number} of {attempt} does not have the digest in its note")
+                        raise DamagedAttempt(
+                            f"piece {number} of {attempt} in {self.url} does not have the digest in its note"
+                        )
                     file.seek(at)
                     file.truncate()
                     file.write(data)
@@ -203,8 +216,14 @@ class ResultsPlace:
                 file.truncate()
                 os.fsync(file.fileno())
                 file.seek(0)
-                fresh = into / f"{attempt}.{secrets.token_hex(4)}.new"
-                unpack(file, fresh, limit=sum(piece.size for piece in note.pieces))
+                fresh = into / f"{attempt}.new"
+                # One that was cut by the end of its process.
+                shutil.rmtree(fresh, ignore_errors=True)
+                try:
+                    unpack(file, fresh, limit=sum(piece.size for piece in note.pieces))
+                except BaseException:
+                    shutil.rmtree(fresh, ignore_errors=True)
+                    raise
             fresh.rename(done)
             part.unlink()
         return done
@@ -291,19 +310,40 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return member
 
 
+class _Headers(io.RawIOBase):
+    """A file for tarfile, which reads a header as a whole, of whatever size it says to have."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Return bytes. Raises DamagedAttempt for more than a header has."""
+        if not 0 <= size <= LARGEST_HEADER:
+            raise DamagedAttempt("the archive has a header that is larger than it may be")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Set the position."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+
 def unpack(file: IO[bytes], folder: Path, *, limit: int) -> None:
-    """Unpack a tar stream of files and folders into a new folder. Raises OSError for any other member."""
+    """Unpack a tar file of files and folders into a new folder. Raises DamagedAttempt for any other member, OSError."""
     folder.mkdir(mode=0o700)
     try:
-        with tarfile.open(fileobj=file, mode="r|") as tar:
+        with tarfile.open(fileobj=cast("IO[bytes]", _Headers(file)), mode="r:") as tar:
             total = 0
-            for member in tar:
+            for number, member in enumerate(tar):
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in member.name:
-                    raise OSError(f"the name {member.name[:200]!r} leads outside its folder")
+                    raise DamagedAttempt(f"the name {member.name[:200]!r} leads outside its folder")
                 total += member.size
-                if total > limit:
-                    raise OSError("the archive is larger than its note says")
+                if total > limit or number >= MOST_FILES:
+                    raise DamagedAttempt("the archive is larger than its note says, or has too many files")
                 target = folder.joinpath(*path.parts)
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if member.isdir():
@@ -311,9 +351,10 @@ def unpack(file: IO[bytes], folder: Path, *, limit: int) -> None:
                 elif member.isreg():
                     _copy(cast("IO[bytes]", tar.extractfile(member)), target)
                 else:
-                    raise OSError(f"{member.name[:200]!r} is neither a file nor a folder")
-    except tarfile.TarError as error:
-        raise OSError(f"the archive is damaged: {error}") from error
+                    raise DamagedAttempt(f"{member.name[:200]!r} is neither a file nor a folder")
+    except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        # Python's tarfile lets through the errors of what it converts; a name may be there twice.
+        raise DamagedAttempt(f"the archive is damaged: {str(error)[:200]}") from error
 
 
 def _copy(source: IO[bytes], target: Path) -> None:

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from harness.transport.known_host import connect_known
 
+SILENT_S = 60.0
+"""Seconds without a byte from the server after which it is given up."""
+
 
 def pinned_sftp(url: str) -> tuple[Any, str]:
     """Return fsspec's file system for an address of SFTP, and the path on it. Raises what paramiko raises.
@@ -24,6 +27,8 @@ def pinned_sftp(url: str) -> tuple[Any, str]:
         def _connect(self) -> None:
             self.client = connect_known(self.host, **self.ssh_kwargs)
             self.ftp = self.client.open_sftp()
+            # A server that says nothing any more would be waited for without end.
+            self.ftp.get_channel().settimeout(SILENT_S)
 
     parts = urlsplit(url)
     options: dict[str, Any] = {"timeout": 30}

@@ -28,6 +28,7 @@ import msgspec
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.fleet.order import (
     FILES,
+    NAME,
     AttemptReport,
     CellOrder,
     HostAnswer,
@@ -36,7 +37,7 @@ from harness.fleet.order import (
     decode,
     encode,
 )
-from harness.fleet.results_place import NAME, ResultsPlace
+from harness.fleet.results_place import ResultsPlace
 from harness.guest.guest_types import GUEST_TYPES
 from harness.history.private import open_private, write_private
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
@@ -115,7 +116,7 @@ class WorkerService:
                 self._say(f"{order.cell.id}: begins")
                 report = self._executed(order, folder, report, wanted)
                 write_private(folder / REPORT, msgspec.json.encode(report))
-                report = self._sent(folder, order, report)
+                report = self._sent(folder, order, report, _reached(order.results))
         except OSError as error:
             report = msgspec.structs.replace(report, unsent=f"cannot write in {self.work}: {error.strerror}")
         self._say(f"{order.cell.id}: {said(report)}")
@@ -123,14 +124,21 @@ class WorkerService:
 
     def send_left(self) -> list[str]:
         """Send the records of earlier cells: those of a killed worker, or those that could not be sent. Return those
-        still unsent."""
+        still unsent.
+
+        An exchange that cannot be reached is tried once, for all its cells.
+        """
         left = []
+        places: dict[str, ResultsPlace | HarnessError] = {}
         for folder in sorted(self.work.glob(f"*/{ORDER}")):
             try:
                 with self._held(folder.parent, None):
                     order = decode((folder.parent / ORDER).read_text(), CellOrder, whose=str(folder))
                     report = self._report_of(folder.parent, order)
-                    report = self._sent(folder.parent, order, report)
+                    place = places.get(order.results) or places.setdefault(
+                        order.results, _reached(order.results)
+                    )
+                    report = self._sent(folder.parent, order, report, place)
                     if report.unsent:
                         left.append(f"{order.cell.id}: {report.unsent}")
             except BlockingIOError:
@@ -151,7 +159,9 @@ class WorkerService:
     def _refusal(self, order: CellOrder) -> str:
         if order.session != self.session:
             return "the order is for an earlier start of this worker"
-        if not NAME.fullmatch(order.attempt) or (self.work / order.attempt).exists():
+        if not NAME.fullmatch(order.attempt) or not NAME.fullmatch(order.cell.point):
+            return "the order has a name that leads outside its folder"
+        if (self.work / order.attempt).exists():
             return "the attempt was already made"
         if self.drained:
             return "the worker is ending"
@@ -193,10 +203,14 @@ class WorkerService:
             report, outcome=msgspec.structs.replace(outcome, host=self.host), again=again
         )
 
-    def _sent(self, folder: Path, order: CellOrder, report: AttemptReport) -> AttemptReport:
+    def _sent(
+        self, folder: Path, order: CellOrder, report: AttemptReport, place: ResultsPlace | HarnessError
+    ) -> AttemptReport:
         """Send an attempt and remove it here. Return the report, with the reason if it is unsent."""
         try:
-            ResultsPlace(order.results).send(order.nightly, report, folder, SENT)
+            if isinstance(place, HarnessError):
+                raise place
+            place.send(order.nightly, report, folder, SENT)
         except HarnessError as error:
             return msgspec.structs.replace(report, unsent=error.message)
         shutil.rmtree(folder, ignore_errors=True)
@@ -216,6 +230,16 @@ class WorkerService:
             yield
         finally:
             os.close(descriptor)
+
+
+def _reached(url: str) -> ResultsPlace | HarnessError:
+    """Return the exchange at ``url``, or why it cannot be used."""
+    try:
+        place = ResultsPlace(url)
+        place.check()
+    except HarnessError as error:
+        return error
+    return place
 
 
 def said(report: AttemptReport) -> str:

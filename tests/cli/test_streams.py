@@ -32,7 +32,7 @@ WORDS = {
     "explore": "--guest host --budget 0s",
     "nightly": "--dry-run --lab lab.toml",
     "worker": "",
-    "fleet list": "",
+    "fleet": "",
     "fleet drain": "nosuch",
     "fleet scheduler": "--listen tcp://192.0.2.1:8786",
     "fleet certificates": "lab1.example.org --out /proc/nosuch",
@@ -94,7 +94,7 @@ CASES = [
 def leaves(command: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Yield every command below one, with its words."""
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or (name and getattr(command, "invoke_without_command", False)):
         yield name, command
     for word, one in (inner or {}).items():
         yield from leaves(one, f"{name} {word}".strip())

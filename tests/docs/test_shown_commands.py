@@ -165,7 +165,7 @@ for words in (
     "harness worker --scheduler tcp://127.0.0.1:8786",
     "harness nightly --once --scheduler tcp://127.0.0.1:8786",
     "harness worker",
-    "harness fleet list",
+    "harness fleet",
 ):
     case(words, by=FLEET)
 case("harness fleet certificates lab1 lab2 lab3 --out certificates", said="ca-key.pem off the hosts")

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+import socket
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +20,22 @@ from small_disk import small_disk
 from transport.servers import SshServer
 
 from harness.errors import HarnessError, InfrastructureError
-from harness.fleet.order import AttemptReport, CellOrder, HostQuestion, Order, decode, encode
-from harness.fleet.results_place import NOTE, PIECE, Note, ResultsPlace, unpack
+from harness.fleet import results_place, sftp
+from harness.fleet.order import (
+    NAME,
+    AttemptReport,
+    CellOrder,
+    HostQuestion,
+    Order,
+    check_report,
+    decode,
+    encode,
+)
+from harness.fleet.results_place import NOTE, PIECE, DamagedAttempt, Note, ResultsPlace, unpack
+from harness.fleet.worker_service import WorkerService
+from harness.lab.matrix import Cell
+from harness.lab.nightly_state import CellOutcome
+from harness.run.failure import BootFailure
 
 REPORT = AttemptReport(attempt="a-1", cell="c", digest="d", host="h")
 
@@ -81,7 +98,7 @@ def test_a_cut_reception_goes_on(tmp_path: Path) -> None:
     pieces = sorted((tmp_path / "results" / "n" / "a-1").glob("0*"))
     held = pieces[2].read_bytes()
     pieces[2].unlink()
-    with pytest.raises(InfrastructureError, match="cannot be read"):
+    with pytest.raises(DamagedAttempt, match="piece 2 of a-1 is not in"):
         exchange.receive("n", note, tmp_path / "in")
     pieces[2].write_bytes(held)
     pieces[0].unlink()
@@ -95,7 +112,7 @@ def test_a_damaged_piece_is_refused(tmp_path: Path) -> None:
     exchange.send("n", REPORT, work, ["runs"])
     piece = min((tmp_path / "results" / "n" / "a-1").glob("0*"))
     piece.write_bytes(b"x" * piece.stat().st_size)
-    with pytest.raises(InfrastructureError, match="does not have the digest"):
+    with pytest.raises(DamagedAttempt, match="does not have the digest"):
         exchange.receive("n", exchange.note("n", "a-1"), tmp_path / "in")
     assert not (tmp_path / "in" / "a-1").exists()
 
@@ -138,7 +155,7 @@ def _name(name: str, kind: bytes = tarfile.REGTYPE) -> Callable[[], bytes]:
 )  # fmt: skip
 def test_hostile_archives_are_refused(tmp_path: Path, make: Callable[[], bytes]) -> None:
     """Nothing is written outside of the folder."""
-    with pytest.raises(OSError, match=r"leads outside|neither|damaged"):
+    with pytest.raises(DamagedAttempt, match=r"leads outside|neither|damaged"):
         unpack(io.BytesIO(make()), tmp_path / "new", limit=1 << 20)
     assert not (tmp_path / "evil").exists()
     assert [] == list((tmp_path / "new").iterdir())
@@ -146,8 +163,39 @@ def test_hostile_archives_are_refused(tmp_path: Path, make: Callable[[], bytes])
 
 def test_an_archive_larger_than_it_says_is_refused(tmp_path: Path) -> None:
     """It cannot fill the disk."""
-    with pytest.raises(OSError, match="larger than its note says"):
+    with pytest.raises(DamagedAttempt, match="larger than its note says"):
         unpack(io.BytesIO(_name("evil")()), tmp_path / "new", limit=3)
+
+
+def test_an_archive_of_endless_names_is_refused(tmp_path: Path) -> None:
+    """Neither more files than a run has, nor a header that fills the memory, of a file that takes no room itself."""
+    many = io.BytesIO()
+    with tarfile.open(fileobj=many, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(3):
+            tar.addfile(tarfile.TarInfo(f"runs/{number}"))
+    many.seek(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results_place, "MOST_FILES", 2)
+        with pytest.raises(DamagedAttempt, match="too many files"):
+            unpack(many, tmp_path / "many", limit=1 << 20)
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 40
+    endless = tmp_path / "endless.tar"
+    with endless.open("wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(1 << 40)
+    with endless.open("rb") as file, pytest.raises(DamagedAttempt, match="header"):
+        unpack(file, tmp_path / "endless", limit=1 << 50)
+
+
+def test_what_a_cut_reception_unpacked_is_removed(tmp_path: Path) -> None:
+    """A process that was killed while it unpacked leaves nothing for ever."""
+    work = made(tmp_path, 5)
+    exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
+    exchange.send("n", REPORT, work, ["runs"])
+    (tmp_path / "in" / "a-1.new" / "runs").mkdir(parents=True)
+    arrived = exchange.receive("n", exchange.note("n", "a-1"), tmp_path / "in")
+    assert [[arrived], content(work)] == [list((tmp_path / "in").iterdir()), content(arrived)]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +212,7 @@ def test_hostile_notes_are_refused(tmp_path: Path, data: bytes) -> None:
     place = tmp_path / "results" / "n" / "a-1"
     place.mkdir(parents=True)
     (place / NOTE).write_bytes(data)
-    with pytest.raises(InfrastructureError, match=r"damaged|announces more"):
+    with pytest.raises(DamagedAttempt, match=r"damaged|announces more"):
         ResultsPlace(f"file://{tmp_path / 'results'}").note("n", "a-1")
 
 
@@ -184,35 +232,35 @@ def test_an_unknown_kind_of_exchange_is_refused() -> None:
 
 @pytest.fixture
 @needs("remote")
-def sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, SshServer]]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, SshServer]]:
     """The address of a folder on an SFTP server, and the server, which the user has a key for."""
     (tmp_path / "ssh").mkdir()
-    server = SshServer(tmp_path / "ssh")
+    ssh = SshServer(tmp_path / "ssh")
     home = tmp_path / "home" / ".ssh"
     home.mkdir(parents=True)
-    (home / "id_ed25519").write_bytes(server.key.read_bytes())
+    (home / "id_ed25519").write_bytes(ssh.key.read_bytes())
     monkeypatch.setenv("HOME", str(home.parent))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    yield f"sftp://127.0.0.1:{server.port}{tmp_path / 'results'}", server
-    server.stop()
+    yield f"sftp://127.0.0.1:{ssh.port}{tmp_path / 'results'}", ssh
+    ssh.stop()
 
 
 @pytest.mark.remote
-def test_an_unknown_sftp_server_is_refused(sftp: tuple[str, SshServer]) -> None:
+def test_an_unknown_sftp_server_is_refused(server: tuple[str, SshServer]) -> None:
     """Its key must be known before anything is sent."""
-    url, _ = sftp
+    url, _ = server
     with pytest.raises(InfrastructureError, match="not found in known_hosts"):
         ResultsPlace(url)
 
 
 @pytest.mark.remote
-def test_run_directories_come_back_by_sftp(sftp: tuple[str, SshServer], tmp_path: Path) -> None:
+def test_run_directories_come_back_by_sftp(server: tuple[str, SshServer], tmp_path: Path) -> None:
     """Cut in the middle, sent again from another connection, received and forgotten."""
-    url, server = sftp
-    (tmp_path / "home" / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
+    url, ssh = server
+    (tmp_path / "home" / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{ssh.port} {ssh.host_key}\n")
     work = made(tmp_path, 3 * PIECE)
     ResultsPlace(url).check()
-    server.cut_after = PIECE + PIECE // 2
+    ssh.cut_after = PIECE + PIECE // 2
     with pytest.raises(InfrastructureError, match="cannot be written to"):
         ResultsPlace(url).send("n", REPORT, work, ["runs"])
     exchange = ResultsPlace(url)
@@ -221,6 +269,43 @@ def test_run_directories_come_back_by_sftp(sftp: tuple[str, SshServer], tmp_path
     assert content(work) == content(exchange.receive("n", exchange.note("n", "a-1"), tmp_path / "in"))
     exchange.forget("n", "a-1")
     assert [] == exchange.attempts("n")
+
+
+@pytest.mark.remote
+def test_a_silent_sftp_server_is_given_up(
+    server: tuple[str, SshServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose host is cut off says nothing and closes nothing."""
+    url, ssh = server
+    monkeypatch.setattr(sftp, "SILENT_S", 0.5)
+    passing = threading.Event()
+    passing.set()
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=relay, args=(listener, ssh.port, passing), daemon=True).start()
+    port = listener.getsockname()[1]
+    (tmp_path / "home" / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {ssh.host_key}\n")
+    exchange = ResultsPlace(url.replace(f":{ssh.port}/", f":{port}/"))
+    exchange.check()
+    passing.clear()
+    with pytest.raises(InfrastructureError, match="cannot be used"):
+        exchange.check()
+    passing.set()
+    listener.close()
+
+
+def relay(listener: socket.socket, port: int, passing: threading.Event) -> None:
+    """Pass one connection on to a port of this host, as long as ``passing`` is set."""
+    client, _ = listener.accept()
+    there = socket.create_connection(("127.0.0.1", port))
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                passing.wait()
+                sink.sendall(data)
+
+    threading.Thread(target=pump, args=(there, client), daemon=True).start()
+    pump(client, there)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[" * 1000, '{"type":"cell"}', 7, "x" * (17 << 20)])
@@ -236,3 +321,90 @@ def test_an_order_is_read_as_it_was_written() -> None:
     assert question == decode(encode(question), Order, whose="x")
     assert hashlib.sha256(encode(question).encode()).digest()
     assert CellOrder in Order.__args__
+
+
+CELL = Cell(guest="twin", qemu="q", topology="t", plan="veto", repetition=1, seed=1)
+OUTCOME = CellOutcome(
+    cell=CELL.id, state="done", verdict="holds", runs=["/work/a-1/runs/20261129-1"],
+    boot=BootFailure(guest="twin", machine=CELL.machine, stage="boot", message="m", failure_class="guest hang", run="r"),
+)  # fmt: skip
+
+
+def reported(outcome: CellOutcome | None = OUTCOME, **more: str) -> AttemptReport:
+    """Return a report about an attempt at the cell."""
+    said = {"attempt": "a-1", "cell": CELL.id, "digest": "d", "host": "h", **more}
+    return AttemptReport(outcome=outcome, **said)
+
+
+def test_a_report_of_a_run_is_taken() -> None:
+    """With and without an outcome."""
+    check_report(reported(), "a-1", CELL)
+    check_report(reported(None), "a-1", CELL)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        reported(attempt="a-2"),
+        reported(cell="twin.q.t.veto.2"),
+        *(
+            reported(msgspec.structs.replace(OUTCOME, **changed))
+            for changed in (
+                {"cell": "twin.q.t.veto.2"},
+                {"runs": ["/work/runs/.."]},
+                {"runs": ["/work/runs/-rf"]},
+                {"runs": ["r"] * 9},
+                {"verdict": "great"},
+                {"failure_class": "x" * 2000},
+                {"reason": "x" * (2 << 20)},
+                {"exit_code": 1 << 40},
+                {"seconds": -1.0},
+                {"boot": msgspec.structs.replace(OUTCOME.boot, guest="host")},  # type: ignore[type-var]
+                {"boot": msgspec.structs.replace(OUTCOME.boot, run="../x")},  # type: ignore[type-var]
+                {"boot": msgspec.structs.replace(OUTCOME.boot, message="x" * (2 << 20))},  # type: ignore[type-var]
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_report_that_would_spoil_the_state_is_refused(report: AttemptReport) -> None:
+    """That of another cell, a name that leads elsewhere, a line that hides those behind it, a boot of another guest."""
+    with pytest.raises(InfrastructureError, match="the report about a-1"):
+        check_report(report, "a-1", CELL)
+
+
+def order(work: Path, name: str, results: str, plan: str = "veto") -> CellOrder:
+    """Leave an attempt in a worker's folder, as a worker that was killed does."""
+    left = CellOrder(
+        attempt=name, nightly="n", digest="d", session="s", cell=msgspec.structs.replace(CELL, plan=plan), plan="", options=[],
+        seconds=1, results=results,
+    )  # fmt: skip
+    if NAME.fullmatch(name):
+        (work / name / "runs" / "r").mkdir(parents=True)
+        (work / name / "order.json").write_bytes(msgspec.json.encode(left))
+    return left
+
+
+@pytest.mark.parametrize(("attempt", "plan"), [("../evil", "veto"), ("a-1", "../../evil")])
+def test_an_order_whose_name_leads_elsewhere_is_refused(tmp_path: Path, attempt: str, plan: str) -> None:
+    """Nothing is written."""
+    (tmp_path / "work").mkdir()
+    told = order(tmp_path / "elsewhere", attempt, "file:///nosuch", plan)
+    report = WorkerService(tmp_path / "work", host="h", session="s").run(told, lambda: True)
+    assert "leads outside its folder" in report.refused
+    assert [] == list((tmp_path / "work").iterdir())
+
+
+def test_an_exchange_that_cannot_be_reached_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many attempts are for it; those for another one are sent."""
+    (tmp_path / "file").touch()
+    for name in ("a-1", "a-2", "a-3"):
+        order(tmp_path / "work", name, f"file://{tmp_path / 'file' / 'results'}")
+    order(tmp_path / "work", "a-4", f"file://{tmp_path / 'results'}")
+    tried: list[str] = []
+    check = ResultsPlace.check
+    monkeypatch.setattr(ResultsPlace, "check", lambda self: (tried.append(self.url), check(self))[1])
+    left = WorkerService(tmp_path / "work", host="h", session="s").send_left()
+    assert [3, 2] == [len(left), len(tried)]
+    assert ["a-1", "a-2", "a-3"] == sorted(folder.name for folder in (tmp_path / "work").iterdir())

@@ -91,3 +91,21 @@ def test_what_is_not_a_host_is_refused(tmp_path: Path, host: str) -> None:
     with pytest.raises(UsageError, match="is not a valid host name or address"):
         make_certificates([host], tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("hosts", [["ca"], ["ca-key"], ["lab1", "lab1-key"]])
+def test_no_host_s_file_is_another_s(tmp_path: Path, hosts: list[str]) -> None:
+    """A host's name that would give its certificate the name of the authority's key, or of a host's, is refused."""
+    with pytest.raises(UsageError, match="is another file"):
+        make_certificates(hosts, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_key_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    """Not even where a certificate is missing, which a cut command leaves."""
+    made = make_certificates(["lab1"], tmp_path)[0]
+    made.cert.unlink()
+    before = made.key.read_bytes()
+    with pytest.raises(UsageError, match=r"lab1-key\.pem already exists"):
+        make_certificates(["lab1"], tmp_path)
+    assert before == made.key.read_bytes()
