@@ -8,6 +8,7 @@ that it is counted once.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import itertools
@@ -212,6 +213,7 @@ class Engine:
         from distributed import Client
 
         try:
+            asyncio.run(_greet(url, tls, seconds))
             client = Client(
                 url, security=security(tls), timeout=seconds, set_as_default=False, name="harness", direct_to_workers=False
             )  # fmt: skip
@@ -349,6 +351,16 @@ class Engine:
             yield
         except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
             raise SchedulerLost(f"the scheduler {self.url} is lost: {_said(error)}") from error
+
+
+async def _greet(url: str, tls: TlsFiles | None, seconds: float) -> None:
+    """Connect and leave again. The engine's client would wait without end for a scheduler that is stopped and says nothing."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    arguments = (security(tls) or Security()).get_connection_args("client")
+    comm = await asyncio.wait_for(connect(url, timeout=seconds, **arguments), seconds + 1)
+    comm.abort()
 
 
 def _ended(attempt: str, future: Any) -> EndedOrder:

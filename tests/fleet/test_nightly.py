@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import signal
 import sqlite3
 import subprocess
+import time
 
 import pytest
 from fleet.conftest import PATIENCE, Fleet
 
 from harness.deadline import Deadline
+from harness.fleet.engine import Engine
 
 SLOW = '#!/bin/sh\ntest "$1" = --version && echo QEMU emulator version 7.2.22 && exit\ntest -e {gate} && exit 7\nexec sleep 600\n'
 HOST = 'name = "hosts"\nparallel = 2\n[[guest]]\nname = "host"\n[[plan]]\nplan = "cpu-and-dimm"\nrepeat = 4\n'
@@ -38,7 +42,7 @@ def test_two_hosts_share_a_nightly_run(fleet: Fleet) -> None:
     fleet.worker("a")
     fleet.worker("b")
     fleet.hosts("a", "b")
-    assert 0 == ended(fleet.start("list", "fleet", "list", "--scheduler", fleet.url))
+    assert 0 == ended(fleet.start("list", "fleet", "--scheduler", fleet.url))
     assert ["Hosts", "a", "b"] == [line.split()[0] for line in fleet.said("list").splitlines()]
     assert 0 == ended(fleet.nightly()), fleet.said("nightly")
     outcomes = fleet.outcomes()
@@ -184,6 +188,7 @@ def test_without_a_host_the_nightly_run_waits_and_says_what_to_start(fleet: Flee
     fleet.scheduler()
     assert 69 == ended(fleet.nightly())
     assert f"worker --scheduler {fleet.url}" in fleet.said("nightly")
+    assert 69 == json.loads((fleet.place / "nightly" / "n" / "summary.json").read_text())["exit_code"]
 
 
 @pytest.mark.host
@@ -197,7 +202,7 @@ def test_a_drained_host_gets_no_runs(fleet: Fleet) -> None:
     assert 64 == ended(fleet.start("wrong", "fleet", "drain", "aa", "--scheduler", fleet.url))
     assert 0 == ended(fleet.start("drain", "fleet", "drain", "a", "--scheduler", fleet.url))
     assert "a gets no more runs; 0 under way." in fleet.said("drain")
-    assert 0 == ended(fleet.start("list", "fleet", "list", "--scheduler", fleet.url))
+    assert 0 == ended(fleet.start("list", "fleet", "--scheduler", fleet.url))
     assert "drained" in fleet.said("list")
     assert 0 == ended(fleet.nightly()), fleet.said("nightly")
     assert {"b"} == {one["host"] for one in fleet.outcomes()}
@@ -275,3 +280,141 @@ def test_a_reserved_host_gets_no_runs(fleet: Fleet) -> None:
     assert 0 == ended(fleet.start("reserve", "reserve", "--release", HOTPLUG_HARNESS_LEASES=leases))
     assert 0 == ended(nightly), fleet.said("nightly")
     assert 4 == len(fleet.outcomes())
+
+
+PATCHED = "import sys, time, types; from harness.cli.main import main\n{}\nsys.exit(main(sys.argv[1:]))"
+
+
+def odd_worker(fleet: Fleet, name: str, patch: str) -> None:
+    """Start a worker with another behaviour."""
+    words = ("worker", "--scheduler", fleet.url, "--name", name, "--work", str(fleet.place / f"work-{name}"))
+    fleet.run_python(name, PATCHED.format(patch), *words)
+
+
+@pytest.mark.host
+def test_a_host_whose_clock_is_wrong_is_named_and_used(fleet: Fleet) -> None:
+    """By how much it differs is said once, and its runs count."""
+    fleet.lab(HOST)
+    fleet.scheduler()
+    odd_worker(
+        fleet,
+        "late",
+        "import harness.fleet.worker_service as service\n"
+        "service.time = types.SimpleNamespace(time=lambda: time.time() - 3600, monotonic=time.monotonic)",
+    )
+    fleet.hosts("late")
+    assert 0 == ended(fleet.nightly()), fleet.said("nightly")
+    said = re.findall(r"host late: its clock differs from this host's by (\d+) s", fleet.said("nightly"))
+    assert 1 == len(said)
+    assert 3590 <= int(said[0]) <= 3600
+    assert 4 == len(fleet.outcomes())
+
+
+@pytest.mark.host
+def test_a_store_that_cannot_be_reached_loses_nothing(fleet: Fleet) -> None:
+    """It is said once, the runs' code stays, and the same runs are loaded when there is a store, with their hosts."""
+    fleet.lab(HOST + '[store]\nurl = "postgresql://nobody@127.0.0.1:1/results"\n')
+    fleet.scheduler()
+    fleet.worker("a")
+    fleet.hosts("a")
+    assert 0 == ended(fleet.nightly()), fleet.said("nightly")
+    assert 1 == fleet.said("nightly").count("not in the result store yet")
+    assert 4 == len(fleet.runs())
+    fleet.lab(HOST)
+    assert 0 == ended(fleet.start("load", "store", "load", "nightly")), fleet.said("load")
+    with sqlite3.connect(fleet.place / "nightly" / "results.sqlite") as store:
+        rows = store.execute(
+            "select host.name, count(*) from run join host on host.id = run.host_id group by 1"
+        )
+        assert {"a": 4} == dict(rows)
+
+
+@pytest.mark.host
+def test_a_host_that_reports_another_cell_is_not_believed(fleet: Fleet) -> None:
+    """Each cell has an outcome of its own, and none says more than that its report was wrong."""
+    fleet.lab(HOST.replace("parallel = 2\n", ""))
+    fleet.scheduler()
+    odd_worker(
+        fleet,
+        "liar",
+        "import msgspec, harness.lab.run_process as run\n"
+        "true = run.RunProcess.outcome\n"
+        "def lie(self, status, machine):\n"
+        "    outcome, again = true(self, status, machine)\n"
+        "    return msgspec.structs.replace(outcome, cell='host.process.default.cpu-and-dimm.1', runs=['..']), again\n"
+        "run.RunProcess.outcome = lie",
+    )
+    fleet.hosts("liar")
+    assert 69 == ended(fleet.nightly())
+    outcomes = fleet.outcomes()
+    assert [len(outcomes), {"unknown"}] == [
+        len({one["cell"] for one in outcomes}), {one["verdict"] for one in outcomes},
+    ]  # fmt: skip
+    assert "host liar is set aside" in fleet.said("nightly")
+
+
+@pytest.mark.host
+def test_a_damaged_attempt_in_the_exchange_stops_nothing(fleet: Fleet) -> None:
+    """It is said and stays where it is; the nightly run goes on with the same command."""
+    fleet.lab(HOST.replace("[[guest]]", "[fleet]\nwait = 1\n[[guest]]"))
+    fleet.scheduler()
+    assert 69 == ended(fleet.nightly())
+    head = (fleet.place / "nightly" / "n" / "state.jsonl").read_bytes().splitlines()[0]
+    place = fleet.place / "nightly" / ".exchange" / hashlib.sha256(head).hexdigest()[:20] / "evil-1"
+    place.mkdir(parents=True)
+    (place / "note.json").write_text("{}")
+    fleet.lab(HOST)
+    fleet.worker("a")
+    fleet.hosts("a")
+    assert 0 == ended(fleet.nightly()), fleet.said("nightly")
+    assert "the note of evil-1" in fleet.said("nightly")
+    assert [4, True] == [len(fleet.outcomes()), place.exists()]
+
+
+@pytest.mark.qemu
+def test_an_order_that_somebody_cancels_is_given_again(fleet: Fleet) -> None:
+    """That says nothing about its host: the cell is not counted as tried."""
+    from distributed import Client
+
+    slow_lab(fleet)
+    fleet.scheduler()
+    fleet.worker("a")
+    fleet.hosts("a")
+    nightly = fleet.nightly()
+    fleet.wait_said("a", "begins")
+    with Client(fleet.url, timeout=20, set_as_default=False) as client:
+        (keys,) = client.processing().values()
+        client.cancel(list(keys), force=True)
+    fleet.wait_said("nightly", "its order was cancelled")
+    (fleet.place / "gate").touch()
+    assert 69 == ended(nightly), fleet.said("nightly")
+    (last,) = fleet.outcomes()
+    # The cancelled attempt, and the two that its infrastructure failed.
+    assert [3, 3] == [fleet.said("a").count("begins"), len(fleet.runs())]
+    assert "host a is set aside" not in fleet.said("nightly")
+    assert 69 == last["exit_code"]
+
+
+def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:
+    """A nightly run that was killed is said to be silent; what is no nightly run's is left out; options have one place."""
+    fleet.scheduler()
+    note = {
+        "name": "n", "lab": "hosts", "host": "x\x1b[2J", "left": 3, "under_way": [("c.1", "a")], "waiting": [("c.2", "busy")],
+        "aside": {"b": "broken"}, "time": time.time() - 600,
+    }  # fmt: skip
+    with Engine.connect(fleet.url, None) as engine:
+        for name, said in (("1", note), ("2", {"name": 7}), ("3", None), ("4", "text")):
+            engine.note(["nightlies", name], said)
+        engine.note(["drained"], "nothing")
+    assert 0 == ended(fleet.start("list", "fleet", "--scheduler", fleet.url)), fleet.said("list")
+    said = fleet.said("list")
+    assert [1, 1, False] == [
+        said.count("Nightly run"),
+        said.count("said nothing for 10 minutes"),
+        "\x1b" in said,
+    ]
+    assert ["a c.1", "waits: c.2 busy", "set aside: b: broken"] == [
+        " ".join(line.split()) for line in said.splitlines()[-3:]
+    ]
+    assert 64 == ended(fleet.start("wrong", "fleet", "--json", "drain", "a"))
+    assert "options of 'fleet drain' come behind that word" in fleet.said("wrong")

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""The connection to a scheduler, and the hosts that a nightly run may use: a stopped peer, a silent one, two of one name."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from fleet.conftest import PATIENCE, Fleet
+
+from harness.deadline import Deadline
+from harness.fleet import engine as engines
+from harness.fleet.engine import EndedOrder, Engine, OfferedHost, SchedulerLost
+from harness.fleet.nightly import FleetAttempt
+from harness.fleet.order import HostAnswer
+from harness.fleet.placement import CellPlacement, FleetHost
+from harness.lab.matrix import decode_matrix
+
+MATRIX = decode_matrix('[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n', name="lab.toml", base=Path())
+MACHINE = "host.process.default"
+
+
+def placement(said: list[str], *, harness: str = "1") -> CellPlacement:
+    """Return the hosts of a nightly run of the matrix; what it says goes into ``said``."""
+    return CellPlacement(
+        MATRIX, results="file:///nosuch", parallel=1, harness=harness, engine=engines.engine_version(),
+        say=lambda message, _: said.append(message),
+    )  # fmt: skip
+
+
+def host(name: str, why: str) -> FleetHost:
+    """Return a host that cannot run the machine because of ``why``, "" if it can."""
+    answer = HostAnswer(host=name, time=0, vcpus=8, memory=8 << 30, cannot={MACHINE: why})
+    return FleetHost(OfferedHost("tcp://127.0.0.1:1", name, "s", {}), answer)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process, all its threads."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{process.pid}/task")
+    Deadline(PATIENCE, "the stop").poll(
+        lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir())
+    )
+
+
+def test_a_stopped_scheduler_is_lost(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and answers nothing; nothing waits for it without end, and nothing that was known is taken for an answer."""
+    monkeypatch.setattr(engines, "CALL_S", 1.0)
+    scheduler = fleet.scheduler()
+    with Engine.connect(fleet.url, None) as engine:
+        assert [] == engine.hosts()
+        stop(scheduler)
+        for call in (engine.hosts, engine.running, engine.drained, lambda: engine.note(["x"], 1)):
+            with pytest.raises(SchedulerLost, match="is lost"):
+                call()
+        with pytest.raises(SchedulerLost):
+            Engine.connect(fleet.url, None, seconds=1)
+
+
+def test_an_order_begins_when_its_host_begins_it(fleet: Fleet) -> None:
+    """Before, it may wait there behind the orders of another nightly run; its time limit counts from then on."""
+    fleet.scheduler()
+    fleet.worker("a")
+    fleet.hosts("a")
+    with Engine.connect(fleet.url, None) as engine:
+        (offered,) = engine.hosts()
+        engine.send("never", "no order", offered, {"vcpus": offered.resources["vcpus"] + 1})
+        engine.send("now", "no order", offered, {})
+        ended: list[EndedOrder] = []
+        Deadline(PATIENCE, "the order").poll(lambda: ended.extend(engine.ended(0.1)) or ended)
+        assert [["now"], ["now"]] == [list(engine.begun()), [one.attempt for one in ended]]
+        assert "not a message of the fleet" in ended[0].why
+        engine.cancel("never")
+    attempt = FleetAttempt(MATRIX.cells[0], 1, [], host("a", ""), 10)
+    assert attempt.ends == float("inf")
+    attempt.begin()
+    assert attempt.began + 10 < attempt.ends < attempt.began + 1000
+
+
+def test_a_host_that_gives_no_answer_is_said_and_left_alone_for_a_while(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question that hangs keeps a thread of it, and every host waits for the answer."""
+    monkeypatch.setattr(engines, "ASK_S", 1.0)
+    fleet.start("scheduler", "fleet", "scheduler", "--listen", fleet.url)
+    fleet.wait_said("scheduler", "listens at")
+    worker = fleet.worker("a")
+    fleet.hosts("a")
+    with Engine.connect(fleet.url, None) as engine:
+        (offered,) = engine.hosts()
+        said: list[str] = []
+        hosts = placement(said, harness=offered.version_of("harness"))
+        stop(worker)
+        assert [] == hosts.look(engine) == hosts.look(engine)
+        assert [{}, ["host a does not say what it can run"]] == [hosts.hosts, said]
+
+
+def test_of_two_hosts_with_one_name_one_that_can_is_enough() -> None:
+    """Whichever came first: the nightly run is not refused."""
+    for order in ([("x", "no QEMU"), ("y", "")], [("x", ""), ("y", "no QEMU")]):
+        hosts = placement([])
+        hosts.refused = {"debian|k": "its harness is 0"}
+        hosts.hosts = {key: host("debian", why) for key, why in order}
+        assert {"debian": ""} == hosts.cannot(MACHINE)
+
+
+def test_a_repeated_cell_does_not_hold_up_others() -> None:
+    """It may not go to the host where it failed; another cell of its point may."""
+    hosts = placement([])
+    hosts.hosts = {name: host(name, "") for name in ("a", "b")}
+    busy = hosts.hosts["b"]
+    busy.running["x"] = hosts.requests[MATRIX.cells[0].point]
+    chosen = [hosts.choose(MATRIX.cells[0], without) for without in (["a"], [])]
+    assert [None, hosts.hosts["a"]] == chosen
+
+
+def test_what_a_worker_offers_is_bounded() -> None:
+    """Numbers alone, and not more than a host has."""
+    wrong = {"vcpus": 4, "memory": float("nan"), "x" * 1000: 1, "kvm": "yes", "y": -1, "z": float("inf")}
+    assert {"vcpus": 4.0, "x" * 200: 1.0} == engines._offers({"resources": wrong})
+    assert engines.MOST_OFFERS == len(engines._offers({"resources": {str(n): 1 for n in range(999)}}))
+    assert {} == engines._offers({"resources": "many"})
