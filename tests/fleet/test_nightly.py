@@ -374,7 +374,7 @@ def test_a_damaged_attempt_in_the_exchange_stops_nothing(fleet: Fleet) -> None:
 @pytest.mark.qemu
 def test_an_order_that_somebody_cancels_is_given_again(fleet: Fleet) -> None:
     """That says nothing about its host: the cell is not counted as tried."""
-    from distributed import Client
+    from distributed import Client, Future
 
     slow_lab(fleet)
     fleet.scheduler()
@@ -384,11 +384,12 @@ def test_an_order_that_somebody_cancels_is_given_again(fleet: Fleet) -> None:
     fleet.wait_said("a", "begins")
     with Client(fleet.url, timeout=20, set_as_default=False) as client:
         (keys,) = client.processing().values()
-        client.cancel(list(keys), force=True)
+        client.cancel([Future(key, client) for key in keys], force=True)
     fleet.wait_said("nightly", "its order was cancelled")
     (fleet.place / "gate").touch()
     assert 69 == ended(nightly), fleet.said("nightly")
-    (last,) = fleet.outcomes()
+    last = fleet.outcomes()[-1]
+    assert {last["cell"]} == {one["cell"] for one in fleet.outcomes()}
     # The cancelled attempt, and the two that its infrastructure failed.
     assert [3, 3] == [fleet.said("a").count("begins"), len(fleet.runs())]
     assert "host a is set aside" not in fleet.said("nightly")
