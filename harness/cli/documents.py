@@ -40,6 +40,7 @@ from harness.repro.recorded_run import Signature
 from harness.repro.repetition import Repetition, RunContrast
 from harness.store.loader import LoadReport
 from harness.store.questions.flaky import Flaky
+from harness.store.questions.host_comparison import HostComparison
 from harness.store.questions.incidents import Incidents
 from harness.store.questions.known import KnownIssues
 from harness.store.questions.last_runs import LastRuns
@@ -597,6 +598,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "history incidents": [Incidents],
     "history known": [KnownIssues],
     "history slow": [Slow],
+    "history hosts": [HostComparison],
     "history never": [Never],
     "store load": [StoreLoadDocument],
     "store rebuild": [StoreLoadDocument],

@@ -152,6 +152,20 @@ def slow(
     return _answer_of(ask, days, into, lab, markdown, json)
 
 
+@group.command("hosts")
+def hosts(
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """List the results of each host, and name the hosts that differ from the others in results or times."""
+    from harness.store.questions.host_comparison import host_comparison
+
+    return _answer_of(host_comparison, days, into, lab, markdown, json)
+
+
 @group.command("never")
 def never(
     days: Days = 30,

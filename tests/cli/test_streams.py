@@ -43,6 +43,7 @@ WORDS = {
     "history incidents": "",
     "history known": "",
     "history slow": "",
+    "history hosts": "",
     "history never": "--into nosuch",
     "store load": "runs",
     "store rebuild": "runs --forget",

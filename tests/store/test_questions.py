@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from store.made_runs import make_night, make_run, outcome
 
 from benchmarks.made_lab import BROKEN, DAY, MadeLab, MadeRun
@@ -24,6 +25,9 @@ from harness.store.address import read_address
 from harness.store.database import Database
 from harness.store.loader import load
 from harness.store.questions.flaky import flaky
+from harness.store.questions.host_comparison import WORDS as HOST_WORDS
+from harness.store.questions.host_comparison import HostComparison, host_comparison
+from harness.store.questions.host_comparison import _times as host_times
 from harness.store.questions.incidents import incidents
 from harness.store.questions.known import known_issues
 from harness.store.questions.last_runs import last_runs
@@ -31,7 +35,7 @@ from harness.store.questions.moment import short, stamp
 from harness.store.questions.never import never
 from harness.store.questions.nightly_comparison import nightly_comparison
 from harness.store.questions.rule_past import rule_past
-from harness.store.questions.slow import percentile, slow
+from harness.store.questions.slow import TimedThing, percentile, slow
 from harness.store.source import sources
 
 NOW = 1_790_000_000
@@ -178,6 +182,60 @@ def test_times_and_their_drift(made: Database) -> None:
         key: (one.times, one.p50, one.p90, one.most, one.before_times, one.before_p50)
         for key, one in found.items()
     }
+
+
+def hosts_of(tmp_path: Path, empty: Database, said: dict[tuple[str, str], tuple[int, int]]) -> HostComparison:
+    """Load a night in which each host and plan has so many violated runs of so many, and compare its hosts."""
+    outcomes = []
+    for (host, plan), (violated, of) in said.items():
+        for number in range(of):
+            verdict = Verdict.VIOLATED if number < violated else Verdict.HOLDS
+            name = f"{host}-{plan}-{number}"
+            run = make_run(tmp_path / "nightly" / "n" / "runs", name, verdict=verdict)
+            outcomes.append(
+                outcome(
+                    f"twin.default.default.{plan}.{len(outcomes)}", str(run), verdict=str(verdict), host=host
+                )
+            )
+    night = make_night(tmp_path / "nightly", "n", *outcomes)
+    load(empty, sources([night]))
+    with empty.reading() as connection:
+        return host_comparison(connection, days=SPAN, beginning=BEGINNING)
+
+
+def test_a_host_that_differs_is_named(tmp_path: Path, store: Database) -> None:
+    """Half of its runs break where those of the others hold; the others, and the counts, are as they are."""
+    said = {("a", "veto"): (0, 20), ("b", "veto"): (1, 20), ("c", "veto"): (10, 20)}
+    found = hosts_of(tmp_path, store, said)
+    assert [("a", 20, 20, 0), ("b", 20, 19, 1), ("c", 20, 10, 10)] == [
+        (one.host, one.runs, one.holds, one.violated) for one in found.hosts
+    ]
+    named = {one.host: (one.what, one.here, one.elsewhere) for one in found.differences}
+    assert ("runs that do not hold", 10.0, pytest.approx(11 / 3)) == named["c"]
+    assert "b" not in named
+
+
+def test_a_host_with_another_share_of_the_points_is_not_named(tmp_path: Path, store: Database) -> None:
+    """It runs the plan that breaks everywhere: on each plan its runs end as those of the others do (Simpson's paradox)."""
+    said = {("a", "veto"): (0, 36), ("a", "reset"): (3, 4), ("b", "veto"): (0, 4), ("b", "reset"): (27, 36)}
+    assert [] == hosts_of(tmp_path, store, said).differences
+
+
+def test_a_slow_host_is_named(made: Database) -> None:
+    """By the medians of the last days; hosts with few times are not compared."""
+    thing = TimedThing(
+        what="boot", host="a", times=10, p50=100, p90=1, p99=1, most=1, before_times=0, before_p50=None, drift=None
+    )  # fmt: skip
+    things = [thing, replace(thing, host="b", p50=110.0), replace(thing, host="c", p50=160.0)]
+    assert [("c", 160.0, 105.0)] == [
+        (one.host, one.here, one.elsewhere)
+        for one in host_times([*things, replace(thing, host="d", times=9, p50=9.0)])
+    ]
+    assert [] == host_times([thing]) == host_times([])
+    with made.reading() as connection:
+        found = host_comparison(connection, days=SPAN, beginning=BEGINNING)
+    counts = Counter(f"host-{run.host}" for run in RUNS if run.at >= BEGINNING and run.word in HOST_WORDS)
+    assert counts == {one.host: one.runs for one in found.hosts}
 
 
 def test_the_slowest_runs(made: Database) -> None:

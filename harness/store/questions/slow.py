@@ -103,10 +103,11 @@ def slow(connection: Connection, *, days: float, beginning: int) -> Slow:
         SlowRun(run=row.run, at=stamp(row.at), point=row.point, seconds=row.seconds, directory=row.directory)
         for row in rows
     ]
-    return Slow(days=days, runs=runs, timings=_timings(connection, days=days, beginning=beginning))
+    return Slow(days=days, runs=runs, timings=timings(connection, days=days, beginning=beginning))
 
 
-def _timings(connection: Connection, *, days: float, beginning: int) -> list[TimedThing]:
+def timings(connection: Connection, *, days: float, beginning: int) -> list[TimedThing]:
+    """Return what is timed on each host since ``beginning``, in seconds since the epoch."""
     from sqlalchemy import Text, cast, column, func, select, true, values
 
     from harness.store.models import StoredHost, StoredTiming
