@@ -36,6 +36,10 @@ class Fleet:
         """Start a command of the harness; what it says goes to ``name``.log."""
         return self._start(name, [sys.executable, "-m", "harness", *words], environment)
 
+    def last(self, name: str) -> subprocess.Popen[bytes]:
+        """Return the last process that was started under a name."""
+        return [one for known, one in self.processes.items() if known.rpartition(".")[0] == name][-1]
+
     def run_program(self, name: str, before: list[str], *words: str) -> subprocess.Popen[bytes]:
         """Start a command of the harness below another program."""
         return self._start(name, [*before, sys.executable, "-m", "harness", *words], {})
