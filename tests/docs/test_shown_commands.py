@@ -203,6 +203,7 @@ for words, said in (
     ("incidents", "Incidents of the last 30 days"),
     ("known", "Known issues in the last 30 days"),
     ("slow", "Slowest runs of the last 30 days"),
+    ("hosts", "Results by host, last 30 days"),
     ("never", "Rules that no run of the last 30 days exercised"),
     ("runs --failed", "Last runs"),
 ):
@@ -516,7 +517,7 @@ def test_a_mark_counts_for_the_block_below_it() -> None:
 
 def test_languages_are_known() -> None:
     """A block is in a language of which it is known whether it holds commands."""
-    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell", "sql", "groovy"}
+    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell", "sql", "groovy", "bash"}
     found = {
         b.language for page in (ROOT / "docs").glob("*.md") for b in blocks(page.read_text(encoding="utf-8"))
     }

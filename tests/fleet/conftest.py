@@ -44,6 +44,11 @@ class Fleet:
         """Start a command of the harness below another program."""
         return self._start(name, [*before, sys.executable, "-m", "harness", *words], {})
 
+    def run_job(self, name: str, script: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a shell script, in which ``harness`` is this one."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return self._start(name, ["bash", script], {"PATH": path, **environment})
+
     def run_python(self, name: str, program: str, *words: str) -> subprocess.Popen[bytes]:
         """Start a program of Python; what it says goes to ``name``.log."""
         return self._start(name, [sys.executable, "-c", program, *words], {})
