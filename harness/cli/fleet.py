@@ -103,8 +103,10 @@ def _lines(document: FleetDocument) -> list[str]:
         ]
         if silent > SILENT_S:
             lines.append(f"  said nothing for {silent / 60:.0f} minutes: it may have been killed")
-        lines += [f"  {printable(host, 24):<24} {printable(cell, 200)}" for cell, host in nightly.under_way]
-        lines += [f"  waits: {printable(cell, 200)}  {printable(why, 200)}" for cell, why in nightly.waiting]
+        lines += [f"  {printable(one.host, 24):<24} {printable(one.cell, 200)}" for one in nightly.under_way]
+        lines += [
+            f"  waits: {printable(one.cell, 200)}  {printable(one.why, 200)}" for one in nightly.waiting
+        ]
         lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
     return lines
 

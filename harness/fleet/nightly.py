@@ -27,7 +27,17 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
 from harness.fleet.engine import EndedOrder, Engine, SchedulerLost, TlsFiles, engine_version, reachable
-from harness.fleet.order import NAME, AttemptReport, CellOrder, NightlyNote, check_report, decode, encode
+from harness.fleet.order import (
+    NAME,
+    AttemptReport,
+    CellOrder,
+    NightlyNote,
+    PlacedCell,
+    WaitingCell,
+    check_report,
+    decode,
+    encode,
+)
 from harness.fleet.placement import CellPlacement, FleetHost, SayHint, hosted, table
 from harness.fleet.results_place import DamagedAttempt, Note, ResultsPlace
 from harness.history.run_directory import FACTS
@@ -551,9 +561,9 @@ class FleetNightly:
             lab=head.lab,
             host=head.host,
             left=self.left,
-            under_way=[(one.cell.id, one.host.name) for one in self.running],
+            under_way=[PlacedCell(one.cell.id, one.host.name) for one in self.running],
             waiting=[
-                (one.cell.id, self._placement.waits_for(one.cell))
+                WaitingCell(one.cell.id, self._placement.waits_for(one.cell))
                 for one in itertools.islice(self._queue, MOST_WAITING)
             ],
             aside=dict(self._placement.aside),

@@ -101,18 +101,32 @@ class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     unsent: str = ""
 
 
+class PlacedCell(msgspec.Struct, frozen=True):
+    """A cell that is under way, and the host that it is on."""
+
+    cell: str
+    host: str
+
+
+class WaitingCell(msgspec.Struct, frozen=True):
+    """A cell that waits, and why."""
+
+    cell: str
+    why: str
+
+
 class NightlyNote(msgspec.Struct, frozen=True, kw_only=True):
     """What a nightly run lets all see at the scheduler. ``time`` is when it said so, by its host's clock.
 
-    ``under_way`` and ``waiting`` hold pairs: a cell with its host, a cell with why it waits. ``aside`` is why a host is set aside.
+    ``waiting`` are the first that wait. ``aside`` is why a host is set aside, by its name.
     """
 
     name: str
     lab: str
     host: str
     left: int
-    under_way: list[tuple[str, str]]
-    waiting: list[tuple[str, str]]
+    under_way: list[PlacedCell]
+    waiting: list[WaitingCell]
     aside: dict[str, str]
     time: float
 

@@ -400,7 +400,7 @@ def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:
     """A nightly run that was killed is said to be silent; what is no nightly run's is left out; options have one place."""
     fleet.scheduler()
     note = {
-        "name": "n", "lab": "hosts", "host": "x\x1b[2J", "left": 3, "under_way": [("c.1", "a")], "waiting": [("c.2", "busy")],
+        "name": "n", "lab": "hosts", "host": "x\x1b[2J", "left": 3, "under_way": [{"cell": "c.1", "host": "a"}], "waiting": [{"cell": "c.2", "why": "busy"}],
         "aside": {"b": "broken"}, "time": time.time() - 600,
     }  # fmt: skip
     with Engine.connect(fleet.url, None) as engine:
