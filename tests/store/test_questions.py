@@ -371,6 +371,7 @@ def test_an_empty_store_answers_too(store: Database) -> None:
             *flaky(connection, days=1, beginning=0).tables(),
             *incidents(connection, days=1, beginning=0).tables(),
             *slow(connection, days=1, beginning=0).tables(),
+            *host_comparison(connection, days=1, beginning=0).tables(),
             *known_issues(connection, [], days=1, beginning=0, today=datetime.date(2026, 1, 1)).tables(),
         ]
         for ask in (
