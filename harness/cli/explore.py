@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
-from harness.errors import ExitCode, UsageError
+from harness.errors import UsageError
 from harness.run.options import made
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def explore(
             metavar="N",
             min=1,
             max=MOST_JOBS,
-            help="Number of concurrent guests; by default the number of processors, or four times that for process guests.",
+            help="Number of concurrent guests. Default: one a processor; for process guests 16 a processor, at most 64.",
         ),
     ] = None,
     keep_going: Annotated[
@@ -67,16 +67,14 @@ def explore(
     import os
 
     from harness.cli.output import complain, say, say_json
-    from harness.explore.exploration import Exploration
+    from harness.explore.exploration import Exploration, usual_jobs
     from harness.interrupts import interrupted_by, interruption
     from harness.report.escape import printable
     from harness.report.stage_view import StageView
-    from harness.run.options import is_process
     from harness.setup.cache import cache_directory
 
     seconds = _seconds(budget)
     wanted = made("run", {"restore": None, **options})
-    processors = len(os.sched_getaffinity(0))
     code = 0
     with StageView(quiet=json) as view:
         exploration = Exploration(
@@ -85,7 +83,7 @@ def explore(
             cache=cache_directory(os.environ),
             seconds=seconds,
             most=plans,
-            jobs=jobs or processors * (4 if is_process(wanted.guest) else 1),
+            jobs=jobs or usual_jobs(wanted.guest),
             going_on=keep_going,
             say=lambda line: view.say(printable(line, 300)),
         )
@@ -100,14 +98,7 @@ def explore(
         say_json(report)
     else:
         say(_lines(report))
-    return code or _exit_code(report)
-
-
-def _exit_code(report: ExplorationReport) -> ExitCode:
-    signatures = [one.signature for one in report.findings] + list(report.known)
-    if any(one.startswith("violated: ") for one in signatures):
-        return ExitCode.VIOLATED
-    return ExitCode.UNKNOWN if signatures else ExitCode.HOLDS
+    return code or report.exit_code
 
 
 def _seconds(text: str) -> float:
@@ -138,7 +129,7 @@ def _lines(report: ExplorationReport) -> Iterator[str]:
         if finding.reproduced is not None:
             yield f"  Reproduced {finding.reproduced}."
         else:
-            yield "  Shrinking was interrupted; this is the smallest plan so far."
+            yield "  Shrinking did not end; this is the smallest plan so far."
         for name, path in (("Plan", finding.plan), ("Test", finding.test), ("Run", finding.run)):
             if path:
                 yield f"  {name}: {path}"

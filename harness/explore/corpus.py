@@ -2,11 +2,12 @@
 """The corpus: the plans that first exercised a rule or an order, kept in a file for later explorations.
 
 Each line of ``corpus.jsonl`` has one plan's operations, and what they exercised first. An incomplete line, left by a
-killed process, is ignored.
+killed process, is ignored. So is a plan that no exploration generates: anybody may have written the file.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from harness.config import from_plain, to_plain
 from harness.errors import InfrastructureError, shortage_hint
 from harness.explore.legality import Legality, OperationSequence
 from harness.explore.trial import Trial
+from harness.history.private import open_regular
+from harness.interrupts import uninterrupted
 from harness.run.operation import Operation
 
 FILE = "corpus.jsonl"
 LARGEST = 64 << 20
 """The most bytes of a corpus that are read."""
+MOST = 20_000
+"""The most lines of a corpus that are read. An exploration writes some hundred."""
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +50,14 @@ class Corpus:
             except (msgspec.ValidationError, TypeError, ValueError):
                 continue
             # A corpus of another guest, or of an older checker, may contain plans that are illegal here.
-            if (legal := legality.completed(operations)) is not None:
+            if legality.speaks(operations) and (legal := legality.completed(operations)) is not None:
                 self.plans.append(legal)
 
     def _read(self) -> list[_Entry]:
         found: list[_Entry] = []
         try:
-            with self._file.open("rb") as file:
-                lines = file.read(LARGEST).splitlines()
+            with open_regular(self._file) as file:
+                lines = file.read(LARGEST).splitlines()[:MOST]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -69,18 +74,30 @@ class Corpus:
         rules, orders = trial.rules - self.rules, trial.orders - self.orders
         if not rules and not orders:
             return False
-        self.rules |= rules
-        self.orders |= orders
-        self.plans.append(trial.operations)
         entry = _Entry(
             do=[to_plain(one) for one in trial.operations], rules=sorted(rules), orders=sorted(orders)
         )
+        # What is counted is in the file, whenever Ctrl-C comes.
+        with uninterrupted():
+            self._append(msgspec.json.encode(entry) + b"\n")
+            self.rules |= rules
+            self.orders |= orders
+            self.plans.append(trial.operations)
+        return True
+
+    def _append(self, line: bytes) -> None:
         try:
             with self._file.open("ab") as file:
-                file.write(msgspec.json.encode(entry) + b"\n")
+                # A killed process may have cut its last line, which must not run into this one.
+                file.write((b"\n" if self._is_cut() else b"") + line)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write {self._file}: {error.strerror}",
                 hint=shortage_hint(error, "Give another place with --into DIR."),
             ) from error
-        return True
+
+    def _is_cut(self) -> bool:
+        with self._file.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            return file.read(1) not in (b"", b"\n")

@@ -23,23 +23,28 @@ class IllegalOperation(Exception):
 
 
 class DriverState:
-    """Follows the operations of a plan. ``take`` returns each with its expected outcome.
+    """Follows the operations of a plan on ``guest``. ``take`` returns each with its expected outcome.
 
     An add waits for its consequences, unless the guest is paused. Outcomes that no document defines are avoided: at
-    most one veto is pending, and only adds follow a pending veto.
+    most one veto is pending, and only adds follow a pending veto. An unplug names a device that is present.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guest: str = "") -> None:
+        self.guest = guest
         self.registered: dict[str, set[str]] = {"hpnotify": set(AT_LOAD)}
         self.vetoing = ""
         self.paused = False
         self.open = False
+        self.with_devices = False
+        self.refuses_unplugs = False
+        self.added = {"cpu": 0, "dimm": 0}
+        self.devices: dict[str, list[str]] = {"cpu": [], "dimm": []}
 
     def take(self, operation: op.Operation) -> op.Operation:
         """Return ``operation`` with its outcome. Raises IllegalOperation."""
         if self.vetoing and not isinstance(operation, op.AddCpu | op.AddDimm):
             raise IllegalOperation
-        if self.paused and not isinstance(operation, op.AddCpu | op.AddDimm | op.Resume):
+        if self.paused and not isinstance(operation, op.AddCpu | op.AddDimm | op.Resume | op.Migrate):
             raise IllegalOperation
         if self.open and not self.paused and not isinstance(operation, op.Settle):
             raise IllegalOperation
@@ -53,13 +58,21 @@ class DriverState:
     def _(self, operation: op.AddCpu) -> op.Operation:
         self.open = self.open or self.paused
         expect = "vetoed" if self.vetoing else "added"
+        self._name("cpu", there=not self.vetoing)
         self.vetoing = ""
         return msgspec.structs.replace(operation, settle=not self.paused, expect=expect)
 
     @_step.register
     def _(self, operation: op.AddDimm) -> op.Operation:
         self.open = self.open or self.paused
+        self._name("dimm", there=True)
         return msgspec.structs.replace(operation, settle=not self.paused)
+
+    def _name(self, kind: str, *, there: bool) -> None:
+        """Follow how the executor names an added device."""
+        self.added[kind] += 1
+        if there:
+            self.devices[kind].append(f"{kind}-{self.added[kind]}")
 
     @_step.register
     def _(self, operation: op.VetoNext) -> op.Operation:
@@ -92,16 +105,24 @@ class DriverState:
 
     @_step.register
     def _(self, operation: op.LoadDriver) -> op.Operation:
-        refused = operation.veto or operation.pnp or operation.opt_out or operation.expect != "loaded"
-        if refused or operation.driver in self.registered:
+        refused = operation.veto or operation.expect != "loaded" or (operation.opt_out and not operation.pnp)
+        # The devices are those of one driver.
+        if (
+            refused
+            or operation.driver in self.registered
+            or (operation.pnp and operation.driver != "hpnotify")
+        ):
             raise IllegalOperation
         self.registered[operation.driver] = set(AT_LOAD)
+        self.with_devices = self.with_devices or operation.pnp
         return operation
 
     @_step.register
     def _(self, operation: op.UnloadDriver) -> op.Operation:
         if self.registered.pop(operation.driver, None) is None:
             raise IllegalOperation
+        if operation.driver == "hpnotify":
+            self.with_devices = False
         return operation
 
     @_step.register
@@ -128,3 +149,40 @@ class DriverState:
         if operation.when != "now":
             raise IllegalOperation
         return operation
+
+    @_step.register
+    def _(self, operation: op.Reset) -> op.Operation:
+        # Windows starts a driver that has devices at its boot, and no page says when.
+        if self.with_devices:
+            raise IllegalOperation
+        self.registered.clear()
+        # They are there from the boot on, and are not removed.
+        self.devices = {"cpu": [], "dimm": []}
+        return operation
+
+    @_step.register
+    def _(self, operation: op.Migrate) -> op.Operation:
+        if operation.qemu is not None or (self.paused and operation.fail is not None):
+            raise IllegalOperation
+        return msgspec.structs.replace(operation, settle=True)
+
+    @_step.register
+    def _(self, operation: op.AnswerUnplugs) -> op.Operation:
+        if operation.by == "ignore":
+            raise IllegalOperation
+        self.refuses_unplugs = operation.by == "refuse"
+        return operation
+
+    @_step.register
+    def _(self, operation: op.Unplug) -> op.Operation:
+        there = self.devices.get(operation.device.partition("-")[0], [])
+        if not there:
+            raise IllegalOperation
+        # The one that it named may not have been added any more, in a plan that was made smaller.
+        device = operation.device if operation.device in there else there[-1]
+        if self.guest != "twin":
+            return msgspec.structs.replace(operation, device=device, expect="kept")
+        if self.refuses_unplugs:
+            return msgspec.structs.replace(operation, device=device, expect="refused")
+        there.remove(device)
+        return msgspec.structs.replace(operation, device=device, expect="gone")

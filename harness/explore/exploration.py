@@ -5,23 +5,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from harness.errors import InfrastructureError, shortage_hint
+from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError, shortage_hint
 from harness.explore.corpus import Corpus
 from harness.explore.finding import ExploredFinding, FindingFolder, known_findings
 from harness.explore.generation import generate, load_hypothesis, plans
 from harness.explore.legality import Legality, OperationSequence
 from harness.explore.shrinking import Shrinking, tries_for
-from harness.explore.trial import Trial
+from harness.explore.trial import Trial, broken_rule
 from harness.explore.trial_pool import TrialPool, TrialSetting
+from harness.history.private import write_private
+from harness.host.qemu_build import find_qemu
+from harness.interrupts import uninterrupted
 from harness.interval import Rate, wilson
 from harness.run.options import RunOptions, is_process
 from harness.run.request import RunRequest
@@ -38,10 +43,25 @@ FINAL_RUNS = 10
 MOST_FAILURES = 5
 """The number of consecutive trials whose infrastructure may fail."""
 
+PROCESSES, MOST_PROCESSES = 16, 64
+"""Guests that are processes at once: of each processor, and in all."""
+
 PROGRESS = "progress.jsonl"
 SUMMARY = "exploration.json"
+ROOM = 4 << 20
+"""Bytes that a run directory may take in memory."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a private directory is made in it
 SCRATCH = "hotplug-explore-"
+
+
+def usual_jobs(guest: str) -> int:
+    """Return how many guests are explored at once by default.
+
+    The plan of a process waits for about a second, mostly for quiet, and takes 26 ms of processor time
+    (measured on 29 November 2026, guest ``host``): 16 of them keep a processor about half busy.
+    """
+    processors = len(os.sched_getaffinity(0))
+    return min(MOST_PROCESSES, PROCESSES * processors) if is_process(guest) else processors
 
 
 class CorpusGrowth(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +76,8 @@ class CorpusGrowth(msgspec.Struct, frozen=True, kw_only=True):
 class ExplorationReport(msgspec.Struct, kw_only=True):
     """The result. ``plans`` were executed, of which ``failed`` had no result because their infrastructure failed.
 
-    ``findings`` are the new ones. ``known`` counts the trials with findings of earlier explorations. ``ended`` says
-    why it ended: ``found``, ``budget``, ``plans`` or ``interrupted``.
+    ``findings`` are the new ones. ``known`` counts the trials with findings that earlier explorations found and shrank.
+    ``ended`` says why it ended: ``found``, ``budget``, ``plans`` or ``interrupted``; "" if an error ended it.
     """
 
     directory: str
@@ -75,13 +95,27 @@ class ExplorationReport(msgspec.Struct, kw_only=True):
     known: dict[str, int] = {}
     ended: str = ""
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """VIOLATED if a rule was broken, UNKNOWN for another finding; a known one counts too."""
+        signatures = [one.signature for one in self.findings] + list(self.known)
+        if any(map(broken_rule, signatures)):
+            return ExitCode.VIOLATED
+        return ExitCode.UNKNOWN if signatures else ExitCode.HOLDS
+
+
+class _OutOfTime(Exception):
+    """The time is over, shrinking included."""
+
 
 class Exploration:
     """One exploration in the folder ``into``, which keeps the corpus and the findings of earlier ones.
 
-    It ends after ``seconds`` or ``plans``, or at the first new finding unless ``going_on``. ``say`` gets progress
-    messages. ``report`` is always current. Raises UsageError for options that no plan can have, MissingPart without
-    the extra ``explore``, and InfrastructureError if the host or the disk fails.
+    It ends after ``seconds`` or ``plans``, or at the first new finding unless ``going_on``. With ``strict`` shrinking
+    ends then too. No plan begins while ``held`` returns true. ``say`` gets progress messages. ``tick`` is called about
+    once a second. ``report`` is always current. Raises UsageError for options that no plan can have and for a folder
+    that another exploration uses, MissingPart without the extra ``explore``, and InfrastructureError if the host or
+    the disk fails.
     """
 
     def __init__(
@@ -94,6 +128,9 @@ class Exploration:
         most: int | None = None,
         jobs: int,
         going_on: bool = False,
+        strict: bool = False,
+        held: Callable[[], bool] = lambda: False,
+        tick: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         load_hypothesis()
@@ -102,23 +139,26 @@ class Exploration:
         self._cache = cache
         self._seconds = seconds
         self._most = most
-        self._jobs = jobs
+        self._jobs = min(jobs, most or jobs)
         self._going_on = going_on
+        self._strict = strict
+        self._held = held
+        self._tick = tick
         self._say = say
-        self._legality = Legality(options)
+        qemu = "" if is_process(options.guest) else find_qemu(options.qemu).version
+        self._legality = Legality(options, qemu=qemu)
         self._begun = time.monotonic()
         self._in_a_row = 0
-        self._executed: set[OperationSequence] = set()
+        self._executed: set[int] = set()
+        self._ended: deque[Trial] = deque()
         self._folders: dict[str, FindingFolder] = {}
         self._pool: TrialPool
-        try:
-            into.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot make {into}: {error.strerror}", hint="Give a writable place with --into DIR."
-            ) from error
+        self._lock = _locked(into)
         self.corpus = Corpus(into, self._legality)
-        self._known = {one.signature: one for one in known_findings(into)}
+        found = known_findings(into)
+        self._known = {one.signature: one for one in found if one.shrunk}
+        # One whose shrinking did not end is shrunk when it comes again.
+        self._earlier = {one.signature: one.times for one in found if not one.shrunk}
         self.report = ExplorationReport(
             directory=str(into), guest=options.guest, seed=options.seed, fault=options.inject_fault
         )
@@ -129,13 +169,20 @@ class Exploration:
         try:
             with self._scratch() as scratch:
                 setting = TrialSetting(self._options, scratch, self._cache)
-                with TrialPool(setting, processes=self._jobs) as self._pool:
-                    self._explore()
+                try:
+                    with TrialPool(setting, processes=self._jobs, held=self._held) as self._pool:
+                        self._explore()
+                except _OutOfTime:
+                    self.report.ended = "budget"
+                finally:
+                    self._keep_ended()
         except KeyboardInterrupt:
             self.report.ended = "interrupted"
             raise
         finally:
-            self._account()
+            with uninterrupted():
+                self._account()
+                os.close(self._lock)
         return self.report
 
     # -- exploring ----------------------------------------------------------------------------------------------
@@ -154,27 +201,48 @@ class Exploration:
                         break
                 if waiting:
                     operations = waiting.pop(0)
-                    self._executed.add(operations)
+                    self._executed.add(hash(operations))
                     self._pool.submit(operations, seed=report.seed)
-            if not self._pool.busy:
+            if not self._pool.busy and not self._ended:
                 report.ended = "plans"
                 return
-            for _, trial in self._pool.results(1.0):
-                self._take(trial)
-                if report.ended:
-                    return
-            if time.monotonic() - self._begun >= self._seconds:
+            self._receive()
+            while self._ended and not report.ended:
+                self._take(self._ended.popleft())
+            if not report.ended and self._late:
                 report.ended = "budget"
+
+    def _keep_ended(self) -> None:
+        """Keep what the trials found that ended and were not looked at. Their findings are not shrunk."""
+        with uninterrupted(), contextlib.suppress(HarnessError):
+            while self._ended:
+                self._take(self._ended.popleft(), shrink=False)
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() - self._begun >= self._seconds
+
+    def _receive(self, tickets: dict[int, int] | None = None) -> list[tuple[int, Trial]]:
+        """Wait a second for trials; return those of ``tickets`` with their indices, and keep the others for later."""
+        found = []
+        for ticket, trial in self._pool.results(1.0):
+            if tickets is not None and ticket in tickets:
+                found.append((tickets.pop(ticket), trial))
+            else:
+                self._ended.append(trial)
+        self._tick()
+        return found
 
     def _generated(self, number: int) -> list[OperationSequence]:
         strategy = plans(self._legality, self._options.guest, self.corpus.plans)
         found = generate(strategy, seed=self.report.seed * 1_000_003 + number, count=BATCH)
-        return [one for one in dict.fromkeys(found) if one not in self._executed]
+        return [one for one in dict.fromkeys(found) if hash(one) not in self._executed]
 
-    def _take(self, trial: Trial) -> None:
+    def _take(self, trial: Trial, *, shrink: bool = True) -> None:
         report = self.report
         report.plans += 1
         if trial.failed:
+            report.failed += 1
             self._failed(trial)
             return
         self._in_a_row = 0
@@ -186,10 +254,9 @@ class Exploration:
         elif trial.signature in self._known or trial.signature in self._folders:
             self._count(trial)
         else:
-            self._found(trial)
+            self._found(trial, shrink=shrink)
 
     def _failed(self, trial: Trial) -> None:
-        self.report.failed += 1
         self._in_a_row += 1
         self._discard(trial)
         if self._in_a_row >= MOST_FAILURES:
@@ -208,16 +275,21 @@ class Exploration:
         FindingFolder(self._into, finding).write()
         self._discard(trial)
 
-    def _found(self, trial: Trial) -> None:
-        """Keep a new finding and shrink it."""
+    def _found(self, trial: Trial, *, shrink: bool) -> None:
+        """Keep a new finding, and shrink it if ``shrink``."""
         finding = ExploredFinding(
-            signature=trial.signature, first_seen=self.report.plans, original=len(trial.operations)
+            signature=trial.signature,
+            times=1 + self._earlier.get(trial.signature, 0),
+            first_seen=self.report.plans,
+            original=len(trial.operations),
         )
         folder = self._folders[trial.signature] = FindingFolder(self._into, finding)
         self.report.findings.append(finding)
         self._keep(folder, trial)
         self._say(f"found after {self.report.plans} plans: {trial.signature}")
-        self._pool.forget_waiting()
+        if not shrink:
+            return
+        self._executed -= self._pool.forget_waiting()
         self._shrink(folder, trial)
         if not self._going_on:
             self.report.ended = "found"
@@ -278,15 +350,20 @@ class Exploration:
         return wilson(seen, counted)
 
     def _all(self, candidates: Sequence[OperationSequence]) -> Iterator[tuple[int, Trial]]:
-        """Run all candidates, and yield each with its index. Count exploring trials that end meanwhile."""
+        """Run all candidates, and yield each with its index. Keep exploring trials that end meanwhile for later.
+
+        Raises InfrastructureError if too many in a row have no result: they say nothing about the finding.
+        """
         tickets = {self._pool.submit(one, seed=self.report.seed): at for at, one in enumerate(candidates)}
         while tickets:
-            for ticket, trial in self._pool.results():
-                if (at := tickets.pop(ticket, None)) is not None:
-                    yield at, trial
+            if self._strict and self._late:
+                raise _OutOfTime
+            for at, trial in self._receive(tickets):
+                if trial.failed:
+                    self._failed(trial)
                 else:
-                    self.report.plans += 1
-                    self._discard(trial)
+                    self._in_a_row = 0
+                yield at, trial
 
     # -- keeping ------------------------------------------------------------------------------------------------
 
@@ -315,8 +392,8 @@ class Exploration:
         report.rules, report.orders = len(self.corpus.rules), len(self.corpus.orders)
         report.corpus = len(self.corpus.plans)
         with contextlib.suppress(OSError):
-            (self._into / SUMMARY).write_bytes(
-                msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+            write_private(
+                self._into / SUMMARY, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
             )
 
     def _append(self, name: str, data: bytes) -> None:
@@ -334,7 +411,8 @@ class Exploration:
         """Give a private folder for run directories that are not kept. It is in memory for guests that are
         processes."""
         root = self._into
-        if is_process(self._options.guest) and os.access(SHARED_MEMORY, os.W_OK):
+        _remove_abandoned(root)
+        if is_process(self._options.guest) and _has_room(SHARED_MEMORY, 2 * self._jobs * ROOM):
             root = SHARED_MEMORY
             _remove_abandoned(root)
         path = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=root))
@@ -342,6 +420,34 @@ class Exploration:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _has_room(root: Path, size: int) -> bool:
+    """Tell whether ``root`` can be written and has ``size`` bytes left."""
+    try:
+        return os.access(root, os.W_OK) and shutil.disk_usage(root).free >= size
+    except OSError:
+        return False
+
+
+def _locked(into: Path) -> int:
+    """Make the folder of an exploration and lock it; return the descriptor that holds the lock."""
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot make {into}: {error.strerror}", hint="Give a writable place with --into DIR."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(
+            f"another exploration uses {into}",
+            hint="Wait for its end, or give another folder with --into DIR.",
+        ) from error
+    return descriptor
 
 
 def _remove_abandoned(root: Path) -> None:

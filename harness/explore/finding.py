@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +20,8 @@ from harness.config import to_plain
 from harness.errors import InfrastructureError, shortage_hint
 from harness.explore.legality import OperationSequence
 from harness.explore.trial import Trial
+from harness.history.private import open_regular
+from harness.interrupts import uninterrupted
 from harness.interval import Rate
 from harness.repro.saved_session import save_plan, save_test
 from harness.run.operation import Operation
@@ -28,6 +31,10 @@ from harness.run.request import RunRequest
 FOLDER = "findings"
 FILE = "finding.json"
 PLAN = "plan.toml"
+LARGEST = 1 << 20
+"""Bytes of a finding that are read."""
+MOST = 10_000
+"""Findings that are read."""
 
 
 class ExploredFinding(msgspec.Struct, kw_only=True):
@@ -82,7 +89,14 @@ class FindingFolder:
         self._write(FILE, msgspec.json.format(msgspec.json.encode(self.finding), indent=2) + b"\n")
 
     def keep(self, trial: Trial, operations: OperationSequence, plan: Plan, request: RunRequest) -> None:
-        """Keep a trial as the smallest so far. Its run directory, plan and test replace the earlier ones."""
+        """Keep a trial as the smallest so far. Its run directory, plan and test replace the earlier ones.
+
+        Ctrl-C waits until that is done.
+        """
+        with uninterrupted():
+            self._keep(trial, operations, plan, request)
+
+    def _keep(self, trial: Trial, operations: OperationSequence, plan: Plan, request: RunRequest) -> None:
         self._write(".keep", b"")
         finding = self.finding
         finding.operations = [_written(operation) for operation in operations]
@@ -124,7 +138,8 @@ def known_findings(into: Path) -> list[ExploredFinding]:
     """Return the findings of earlier explorations in ``into``. An unreadable one is ignored."""
     found = []
     with contextlib.suppress(OSError):
-        for file in sorted((into / FOLDER).glob(f"*/{FILE}")):
-            with contextlib.suppress(msgspec.DecodeError, OSError, UnicodeDecodeError, RecursionError):
-                found.append(msgspec.json.decode(file.read_bytes(), type=ExploredFinding))
+        for file in itertools.islice(sorted((into / FOLDER).glob(f"*/{FILE}")), MOST):
+            refused = msgspec.DecodeError, OSError, UnicodeDecodeError, RecursionError
+            with contextlib.suppress(*refused), open_regular(file) as opened:
+                found.append(msgspec.json.decode(opened.read(LARGEST), type=ExploredFinding))
     return found

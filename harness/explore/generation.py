@@ -14,16 +14,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.explore.legality import Legality, OperationSequence
+from harness.explore.vocabulary import vocabulary
 from harness.package import missing_extra
 from harness.run import operation as op
-from harness.run.options import is_process
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-SIZES = ("128 MiB", "256 MiB", "384 MiB")
-DRIVERS = ("hpnotify", "second")
-REGISTRATIONS = ("sync", "sync2", "processors", "memory")
 LONGEST = 8
 """The most operations of a plan, without those that its end needs."""
 FURTHER = 3
@@ -45,23 +42,10 @@ def load_hypothesis() -> Any:
 def single_operations(guest: str) -> SearchStrategy[op.Operation]:
     """Return the strategy of one operation for ``guest``, legal or not. Raises MissingPart without the extra."""
     st = load_hypothesis().strategies
-    drivers = st.sampled_from(DRIVERS)
-    which = st.sampled_from(REGISTRATIONS)
     kinds = [
-        st.builds(op.AddCpu),
-        st.builds(op.AddDimm, size=st.sampled_from(SIZES)),
-        st.builds(op.VetoNext, driver=drivers),
-        st.builds(op.Register, which=which, existing=st.booleans(), driver=drivers),
-        st.builds(op.Deregister, which=which, driver=drivers),
-        st.builds(op.UnloadDriver, driver=drivers),
-        st.builds(op.LoadDriver, driver=drivers, add_existing=st.booleans()),
-        st.builds(op.Pause),
-        st.builds(op.Resume),
-        st.builds(op.Settle),
-        st.builds(op.DelayStart, milliseconds=st.sampled_from((1, 5, 20)), driver=drivers),
+        st.builds(kind, **{field: st.sampled_from(values) for field, values in choices.items()})
+        for kind, choices in vocabulary(guest).items()
     ]
-    if not is_process(guest):
-        kinds.append(st.builds(op.DropMonitor))
     found: SearchStrategy[op.Operation] = st.one_of(*kinds)
     return found
 

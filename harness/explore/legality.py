@@ -10,23 +10,34 @@ import msgspec
 
 from harness.errors import BadDocument
 from harness.explore.driver_state import DriverState, IllegalOperation
-from harness.run.operation import Operation, Resume, Settle
+from harness.explore.vocabulary import OUTCOMES, speaks, vocabulary
+from harness.run.operation import Operation, Resume, Settle, Unplug
 from harness.run.options import RunOptions
 from harness.run.plan import MachineWishes, Plan, checked
-from harness.run.rehearsal import rehearse
+from harness.run.rehearsal import change_after_removal, rehearse
+from harness.run.removed_processor import dies_of_change
 
 MACHINE = MachineWishes(max_processors=6)
 """The machine of every explored plan, so that all begin from one ready snapshot."""
+
+LONGEST = 16
+"""Operations of an explored plan at most: generated ones and those that its end needs."""
 
 OperationSequence = tuple[Operation, ...]
 
 
 class Legality:
-    """Legal sequences of operations for the guest of ``options``."""
+    """Legal sequences of operations for the guest of ``options``. ``qemu`` is the version of its QEMU, "" if it is not known."""
 
-    def __init__(self, options: RunOptions, *, machine: MachineWishes = MACHINE) -> None:
+    def __init__(self, options: RunOptions, *, machine: MachineWishes = MACHINE, qemu: str = "") -> None:
         self._options = options
         self._machine = machine
+        self._words = vocabulary(options.guest)
+        self._dies_of_change = not qemu or dies_of_change(qemu, "tcg")
+
+    def speaks(self, operations: Sequence[Operation]) -> bool:
+        """Tell whether generated plans of this guest can have ``operations``."""
+        return len(operations) <= LONGEST and all(speaks(one, self._words) for one in operations)
 
     def plan(self, operations: Sequence[Operation], *, name: str = "explored") -> Plan:
         """Return the plan that executes ``operations``."""
@@ -34,7 +45,7 @@ class Legality:
 
     def settled(self, operations: Sequence[Operation]) -> OperationSequence | None:
         """Return ``operations`` with their expected outcomes, None if they are not a legal beginning of a plan."""
-        state = DriverState()
+        state = DriverState(self._options.guest)
         try:
             taken = tuple(state.take(operation) for operation in operations)
         except IllegalOperation:
@@ -44,7 +55,7 @@ class Legality:
     def repaired(self, operations: Sequence[Operation]) -> OperationSequence | None:
         """Return ``operations`` as a whole plan, without those that the driver would refuse after others were
         removed."""
-        state, taken = DriverState(), []
+        state, taken = DriverState(self._options.guest), []
         for operation in operations:
             with contextlib.suppress(IllegalOperation):
                 taken.append(state.take(operation))
@@ -56,7 +67,7 @@ class Legality:
         settled = self.settled(operations)
         if not settled:
             return None
-        state = DriverState()
+        state = DriverState(self._options.guest)
         for operation in settled:
             state.take(operation)
         if state.vetoing:
@@ -77,14 +88,17 @@ class Legality:
             )
         except BadDocument:
             return False
-        return True
+        removes = any(isinstance(one, Unplug) for one in operations)
+        return (
+            not (removes and self._dies_of_change) or change_after_removal(plan, guest=options.guest) is None
+        )
 
 
 def simpler(operation: Operation) -> list[Operation]:
     """Return ``operation`` with its arguments simplified, one at a time: to the default, or to the least value."""
     found: list[Operation] = []
     for field in msgspec.structs.fields(operation):
-        if field.name in ("expect", "settle", "driver"):
+        if field.name in (*OUTCOMES, "driver", "device"):
             continue
         value = getattr(operation, field.name)
         least = LEAST.get(field.name, field.default)

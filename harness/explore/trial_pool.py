@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -38,12 +38,15 @@ class TrialSetting:
 class TrialPool:
     """Executes plans. Leaving the block ends the guests that still run, and waits for their end.
 
-    ``submit`` takes any number of plans. ``results`` yields each trial with its ticket, in the order in which they
-    end.
+    ``submit`` takes any number of plans. ``results`` returns each trial with its ticket, in the order in which they
+    end. No plan begins while ``held`` returns true.
     """
 
-    def __init__(self, setting: TrialSetting, *, processes: int) -> None:
+    def __init__(
+        self, setting: TrialSetting, *, processes: int, held: Callable[[], bool] = lambda: False
+    ) -> None:
         self._setting = setting
+        self._held = held
         self._count = processes
         self._crew: list[_TrialProcess] = []
         self._waiting: deque[tuple[int, OperationSequence, int]] = deque()
@@ -78,13 +81,20 @@ class TrialPool:
         self._feed()
         return self._ticket
 
-    def forget_waiting(self) -> None:
-        """Remove the plans that have not started."""
+    def forget_waiting(self) -> set[int]:
+        """Remove the plans that have not started, and return their hashes."""
+        forgotten = {hash(operations) for _, operations, _ in self._waiting}
         self._waiting.clear()
+        return forgotten
 
-    def results(self, seconds: float | None = None) -> Iterator[tuple[int, Trial]]:
-        """Yield the trials that have ended. Wait at most ``seconds`` for the first. Raises InfrastructureError if a
-        process dies twice."""
+    def results(self, seconds: float) -> list[tuple[int, Trial]]:
+        """Return the trials that have ended, each with its ticket. Wait at most ``seconds`` for the first.
+
+        The trial of a process that ended suddenly has failed. Raises InfrastructureError if no process can be started
+        in its place.
+        """
+        self._feed()
+        found: list[tuple[int, Trial]] = []
         busy = {one.connection: one for one in self._crew if one.job is not None}
         for connection in wait(list(busy), seconds):
             one = busy[connection]  # type: ignore[index]
@@ -97,11 +107,12 @@ class TrialPool:
                     operations=job[1], failed=True, reason="the process that executed the plan died"
                 )
             self._feed()
-            yield job[0], trial
+            found.append((job[0], trial))
+        return found
 
     def _feed(self) -> None:
         for one in self._crew:
-            if one.job is None and self._waiting:
+            if one.job is None and self._waiting and not self._held():
                 one.give(self._waiting.popleft())
 
 

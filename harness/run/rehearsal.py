@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import shutil
@@ -107,14 +108,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
     """Return what the plan says about its machine and, for guests without a template, the harness's defaults."""
-    usual: dict[str, int] = {}
-    if guest == "twin" or is_process(guest):
-        usual = {
-            field.name: field.default
-            for field in msgspec.structs.fields(MachineSpec)
-            if field.name in OF_THE_MACHINE
-        }
+    usual = _defaults() if guest == "twin" or is_process(guest) else {}
     return Limits(**{**usual, **plan.machine.said}, machine=machine)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _defaults() -> dict[str, int]:
+    """Return the machine's defaults. An exploration checks thousands of plans, and reading a struct's fields is slow."""
+    fields = msgspec.structs.fields(MachineSpec)
+    return {field.name: field.default for field in fields if field.name in OF_THE_MACHINE}
 
 
 class Mistake(msgspec.Struct, frozen=True):

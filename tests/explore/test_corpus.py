@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from harness.errors import InfrastructureError
-from harness.explore.corpus import FILE, Corpus
+from harness.explore.corpus import FILE, MOST, Corpus
 from harness.explore.legality import Legality
 from harness.explore.trial import Trial
 from harness.run import operation as op
@@ -42,6 +43,48 @@ def test_lines_that_are_not_entries(tmp_path: Path) -> None:
     )  # fmt: skip
     corpus = Corpus(tmp_path, HOST)
     assert (corpus.plans, corpus.rules) == ([(op.AddCpu(),)], {"A", "B"})
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        '{"op":"delay-start","milliseconds":60000}',
+        '{"op":"migrate","qemu":"/bin/sh"}',
+        '{"op":"add-dimm","size":"128 MiB","backend":"file","prealloc":true}',
+        '{"op":"add-dimm","size":"128 MiB","host_nodes":[0]}',
+        '{"op":"add-cpu","timeout":3600}',
+        '{"op":"crash"}',
+    ],
+)
+def test_operations_that_are_not_generated(operation: str, tmp_path: Path) -> None:
+    """A plan of the corpus with another program, a long delay or memory of the host's is not continued, though the checker passes it."""
+    (tmp_path / FILE).write_text(f'{{"do":[{operation}],"rules":["A"]}}\n')
+    assert Corpus(tmp_path, TWIN).plans == []
+
+
+def test_too_long(tmp_path: Path) -> None:
+    """A plan that is longer than any that is generated is left out, and so are lines beyond the most that are read."""
+    delay = '{"op":"delay-start","milliseconds":1}'
+    (tmp_path / FILE).write_text(f'{{"do":[{",".join([delay] * 17)}]}}\n')
+    assert Corpus(tmp_path, HOST).plans == []
+    (tmp_path / FILE).write_text(
+        f'{{"do":[{",".join([delay] * 16)}]}}\n' + "\n" * MOST + '{"do":[{"op":"add-cpu"}]}\n'
+    )
+    assert [len(plan) for plan in Corpus(tmp_path, HOST).plans] == [16]
+
+
+def test_after_a_cut_line(tmp_path: Path) -> None:
+    """What is kept after a line that was cut is a line of its own."""
+    (tmp_path / FILE).write_bytes(b'{"do":[{"op":"add-c')
+    assert Corpus(tmp_path, HOST).take(trial(op.AddCpu(), rules="A"))
+    assert Corpus(tmp_path, HOST).plans == [(op.AddCpu(),)]
+
+
+def test_a_pipe_in_its_place(tmp_path: Path) -> None:
+    """It is refused, and nobody waits for a writer."""
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(InfrastructureError, match=r"cannot read .*corpus.jsonl: not a regular file"):
+        Corpus(tmp_path, HOST)
 
 
 def test_corpus_of_another_guest(tmp_path: Path) -> None:
