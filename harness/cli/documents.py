@@ -199,6 +199,14 @@ class NightlyRun(CellOutcome, frozen=True, kw_only=True, omit_defaults=True):
     word: str
 
 
+class ExploredDocument(TypedDict):
+    """A guest that a nightly run explored: a guest and a QEMU build; ``error`` is why that failed."""
+
+    name: str
+    error: str
+    report: ExplorationReport | None
+
+
 class NightlyDocument(TypedDict):
     """A nightly run and its progress."""
 
@@ -214,6 +222,7 @@ class NightlyDocument(TypedDict):
     exit_code: int
     counts: dict[str, int]
     unsteady: dict[str, dict[str, int]]
+    explored: list[ExploredDocument]
     runs: list[NightlyRun]
 
 

@@ -14,9 +14,11 @@ from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
+    from harness.cli.nightly_view import NightlyView
     from harness.fleet.nightly import FleetNightly
     from harness.lab.matrix import Matrix
-    from harness.lab.nightly_state import CellOutcome
+    from harness.lab.nightly import Nightly
+    from harness.lab.nightly_state import CellOutcome, NightlyState
 
 
 def register(app: typer.Typer) -> None:
@@ -108,10 +110,11 @@ def nightly(
     from harness.cli.notification import notification, tell_morning
     from harness.cli.output import complain, say, say_json, say_schema
     from harness.cli.retention import retain_after
+    from harness.explore.generation import load_hypothesis
     from harness.host.end_time import read_end_time
     from harness.lab import cell_choice, summary
     from harness.lab.live_nightly import NightlyWatch
-    from harness.lab.matrix import lab_schema, read_matrix
+    from harness.lab.matrix import UNTIL, lab_schema, read_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import open_nightly_run
     from harness.store.address import store_address
@@ -128,6 +131,9 @@ def nightly(
             hint=f"To start it every night, use cron or a systemd timer: {invocation('nightly', '--once')}",
         )
     matrix = read_matrix(lab)
+    explore = matrix.document.explore if not (only or rerun_failed or dry_run) else ""
+    if explore:
+        load_hypothesis()
     if rerun_failed:
         matrix = cell_choice.failed(
             matrix, Path(rerun_failed) if "/" in rerun_failed else into / rerun_failed
@@ -137,6 +143,9 @@ def nightly(
     address = store_address(into, matrix.document.store.url, base=lab.parent)
     now, said = time.time(), until or matrix.document.until
     ends = read_end_time(said, what="--until" if until else "until", now=now) if said else None
+    explore_ends = read_end_time(explore.removeprefix(UNTIL), what="explore", now=now) if explore else now
+    if ends is not None:
+        explore_ends = min(explore_ends, ends)
     parallel = parallel or matrix.document.parallel
     if dry_run:
         cells = matrix.cells if ends is None else ordered(matrix, address, lab.parent)
@@ -181,6 +190,8 @@ def nightly(
                 looking = NightlyWatch(lab_run, state, matrix)
                 try:
                     lab_run.run()
+                    if explore:
+                        _explore(lab_run, matrix, state, into, view, ends=explore_ends, tick=common["tick"])
                 except Exception as error:
                     state.failed = getattr(error, "exit_code", ExitCode.INFRASTRUCTURE)
                     raise
@@ -197,6 +208,32 @@ def nightly(
         if matrix.document.keep.said:
             retain_after(address, into, matrix.document.keep, quiet=json)
         return summary.exit_code(state, left=0)
+
+
+def _explore(
+    lab_run: Nightly | FleetNightly,
+    matrix: Matrix,
+    state: NightlyState,
+    into: Path,
+    view: NightlyView,
+    *,
+    ends: float,
+    tick: Callable[[], None],
+) -> None:
+    """Give the rest of the time to exploring, if the runs were on this host."""
+    import os
+
+    from harness.lab.nightly import Nightly
+    from harness.lab.spare_time import SpareTime
+    from harness.setup.cache import cache_directory
+
+    if not isinstance(lab_run, Nightly):
+        view.complain("nothing is explored: the runs of a fleet are on other hosts", "")
+        return
+    cache = cache_directory(os.environ)
+    SpareTime(
+        matrix, state, into, cache=cache, ends=ends, hold=lab_run.look_held, say=view.say, tick=tick
+    ).spend()
 
 
 def _hold(matrix: Matrix, complain: Callable[[str, str], None]) -> Callable[[], str]:

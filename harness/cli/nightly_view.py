@@ -78,6 +78,11 @@ class NightlyView(LiveBlock):
         else:
             self._lines(complaint(message, hint))
 
+    def say(self, line: str) -> None:
+        """Print a line of progress, above what runs now."""
+        if not self._quiet:
+            self._lines([printable(line, 300)])
+
     def now(self, live: LiveNightly) -> None:
         """Show the current state."""
         with self._changed:
@@ -121,6 +126,10 @@ def block(live: LiveNightly, *, width: int, height: int, later: float = 0.0) -> 
     ]
     if live.ending:
         lines.append(ENDING)
+    elif live.exploring:
+        lines.append(f"exploring {live.exploring}")
+        if live.held:
+            lines.append(f"no plan starts: this host is {printable(live.held, 300)}")
     elif live.held:
         lines.append(f"no run starts: this host is {printable(live.held, 300)}")
     elif live.until is not None:
@@ -140,7 +149,8 @@ def still(live: LiveNightly) -> str:
     more = f", and {len(live.running) - MOST_SAID} more" if len(live.running) > MOST_SAID else ""
     held = f"; no run starts: this host is {printable(live.held, 300)}" if live.held else ""
     named = f": {', '.join(runs)}{more}" if runs else ""
-    return f"[{live.over}/{live.planned}] {_summary(live)}{named}{held}"
+    explored = f"; exploring {live.exploring}" if live.exploring else ""
+    return f"[{live.over}/{live.planned}] {_summary(live)}{named}{explored}{held}"
 
 
 def doing(run: LiveRun) -> str:

@@ -84,7 +84,8 @@ def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Ma
 
     if compared is None:
         return unkept(summary.lines(state, matrix))
-    return morning(compared, matrix.document.known, left_out=state.out_of_time)
+    explored = summary.exploring(state) if state.explored else ""
+    return morning(compared, matrix.document.known, left_out=state.out_of_time, explored=explored)
 
 
 def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison | None:

@@ -65,7 +65,7 @@ class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
     ``over`` of ``planned`` runs have ended; ``counts`` are their results. ``left`` is the expected time of the rest in
     seconds, None if unknown. ``until`` is the end time in seconds since the epoch, None without one. ``held`` says why
     no run can start now, "" if runs can. ``ending``: the runs under way are being ended. ``next`` are the cells that
-    come next.
+    come next. ``exploring`` says what is explored after the runs have ended, "" before that.
     """
 
     night: str
@@ -84,6 +84,7 @@ class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None
     held: str
     ending: bool
+    exploring: str = ""
 
     @property
     def under_way(self) -> bool:
@@ -165,6 +166,7 @@ class NightlyWatch:
             until=nightly.until,
             held=nightly.held,
             ending=nightly.ending,
+            exploring=_exploring(state),
         )  # fmt: skip
         if now - self._written >= PAUSE_S:
             self._written = now
@@ -203,6 +205,14 @@ class NightlyWatch:
             seconds=round(seconds, 1),
             expected=round(expected, 1),
         )
+
+
+def _exploring(state: NightlyState) -> str:
+    """Return what is explored: the guest, and how far that is."""
+    if not state.explored or (report := state.explored[-1].report) is None:
+        return ""
+    new = len(report.findings)
+    return f"{state.explored[-1].name}: {report.plans} plans, {new} new finding{'s' if new != 1 else ''}"
 
 
 def read_now(directory: Path) -> LiveNightly | None:

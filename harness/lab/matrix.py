@@ -153,8 +153,9 @@ class LabDocument(_Table, frozen=True, kw_only=True):
 
     ``repeat`` is the default of plans without their own. ``parallel`` runs execute at once, if the host has leases for
     them. ``timeout`` is in seconds, for one run with its wait for a lease. ``until`` is the end of the nightly run, a
-    time of day or a span. ``budget`` is the host's (:mod:`harness.host.budget`). :func:`document_kind` adds a key for
-    each option of a run.
+    time of day or a span. ``explore`` is ``until`` and such a time: the time from the end of the runs to it is for
+    exploring. ``budget`` is the host's (:mod:`harness.host.budget`). :func:`document_kind` adds a key for each option
+    of a run.
     """
 
     name: RowName = "lab"
@@ -163,6 +164,7 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     timeout: NightlySeconds = 7200.0
     until: Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,2}:[0-9]{2}|([0-9]{1,4}[dhm])+)?$")] = ""
+    explore: Annotated[str, msgspec.Meta(pattern=r"^(until ([0-9]{1,2}:[0-9]{2}|([0-9]{1,4}[dhm])+))?$")] = ""
     guest: list[GuestRow] = msgspec.field(default_factory=lambda: [GuestRow(name="twin")])
     qemu: list[QemuRow] = msgspec.field(default_factory=lambda: [QemuRow(name="default")])
     topology: list[TopologyRow] = msgspec.field(default_factory=lambda: [TopologyRow(name="default")])
@@ -235,14 +237,16 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     """The work of a nightly run: its ``cells`` in their order, the text of each point's plan, and what is left out.
 
-    ``options`` are the arguments of ``harness run`` for the machine of a cell. ``digest`` identifies the matrix: two
-    documents with the same digest make the same nightly run.
+    ``options`` are the arguments of ``harness run`` for the machine of a cell. ``explored`` are the options of
+    explorations, by guest and QEMU build. They have no topology, because all explored plans have the same machine.
+    ``digest`` identifies the matrix: two documents with the same digest make the same nightly run.
     """
 
     document: LabDocument
     cells: list[Cell]
     plans: dict[str, str]
     options: dict[str, list[str]]
+    explored: dict[str, RunOptions]
     skipped: list[Skipped]
     digest: str
 
@@ -252,6 +256,9 @@ KNOWN_BY = ("rule", "failure_class", "signature", "guest", "qemu", "topology", "
 """The fields by which a known issue can describe its failures."""
 
 OPTIONS = {option.field: option for option in options_of(RunOptions)}
+
+UNTIL = "until "
+"""How the value of ``explore`` begins."""
 
 NO_QEMU = "process"
 """The name in place of a QEMU build for a guest whose machine is a process."""
@@ -305,10 +312,15 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
     skipped: list[Skipped] = []
     common = check.options(document)
     options: dict[str, list[str]] = {}
+    explored: dict[str, RunOptions] = {}
     several = [len(document.topology) > 1, len(document.qemu) > 1]
     for index, guest in enumerate(document.guest):
         for build in [None] if is_process(guest.name) else document.qemu:
             qemu = build.name if build is not None else NO_QEMU
+            if document.explore:
+                explored[f"{guest.name}.{qemu}"] = check.run(
+                    index, common, guest, build, TopologyRow(name="explored")
+                )
             for at, topology in enumerate(document.topology):
                 for row, plan in zip(document.plan, plans, strict=True):
                     slug = _slug(plan.name)
@@ -319,7 +331,7 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
                         continue
                     machine = f"{guest.name}.{qemu}.{topology.name}"
                     if machine not in options:
-                        options[machine] = check.run(index, common, guest, build, topology)
+                        options[machine] = check.run(index, common, guest, build, topology).words()
                     parts = [
                         plan.name,
                         *([topology.name] if several[0] else []),
@@ -340,10 +352,10 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    # Known issues, the store, the retention, the fleet and the time limit do not change the nightly run's
+    # Known issues, the store, the retention, the fleet and the time limits do not change the nightly run's
     # identity.
     same = msgspec.structs.replace(
-        document, known=[], store=StoreRow(), keep=KeepRow(), fleet=FleetRow(), until=""
+        document, known=[], store=StoreRow(), keep=KeepRow(), fleet=FleetRow(), until="", explore=""
     )
     meant = msgspec.json.encode([to_plain(same), texts], order="sorted")
     return Matrix(
@@ -351,6 +363,7 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         cells=cells,
         plans=texts,
         options=options,
+        explored=explored,
         skipped=skipped,
         digest=hashlib.sha256(meant).hexdigest(),
     )
@@ -426,8 +439,8 @@ class _Check:
         guest: GuestRow,
         qemu: QemuRow | None,
         topology: TopologyRow,
-    ) -> list[str]:
-        """Return the arguments of ``harness run`` for one machine, without options that do not apply to its guest."""
+    ) -> RunOptions:
+        """Return the options of a run on one machine, without those that do not apply to its guest."""
         rows = {"guest": guest.name, "driver": guest.driver and str(resolved(self._base, guest.driver))}
         if qemu is not None:
             path = qemu.path and str(resolved(self._base, qemu.path))
@@ -440,7 +453,7 @@ class _Check:
             if (qemu or not OPTIONS[field].machine) and (windows or not OPTIONS[field].windows)
         }
         with self.at("guest", index, "name"):
-            return made("lab", {**fitting, **{field: said for field, said in rows.items() if said}}).words()
+            return made("lab", {**fitting, **{field: said for field, said in rows.items() if said}})
 
     def program(self, index: int, path: str) -> None:
         try:
@@ -475,6 +488,9 @@ class _Check:
         if document.until:
             with self.at("until"):
                 read_end_time(document.until, what="until", now=time.time())
+        if document.explore:
+            with self.at("explore"):
+                read_end_time(document.explore.removeprefix(UNTIL), what="explore", now=time.time())
 
     def known(self, document: LabDocument) -> None:
         for index, row in enumerate(document.known):

@@ -81,6 +81,11 @@ class Nightly:
         """The number of cells that have not ended."""
         return len(self._queue) + len(self.running)
 
+    def look_held(self) -> str:
+        """Return why nothing may start now, and keep it as ``held``."""
+        self.held = self._hold()
+        return self.held
+
     def coming(self, most: int) -> list[str]:
         """Return the names of the next ``most`` cells."""
         return [cell.id for cell, _, _ in itertools.islice(self._queue, most)]
@@ -128,8 +133,7 @@ class Nightly:
 
     def _start(self, selector: selectors.BaseSelector) -> None:
         while self._queue and len(self.running) < self.parallel:
-            self.held = self._hold()
-            place = None if self.held else self._next()
+            place = None if self.look_held() else self._next()
             if place is None:
                 return
             cell, number, before = self._queue[place]

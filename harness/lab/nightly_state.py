@@ -22,7 +22,7 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
 
@@ -30,6 +30,9 @@ from harness.errors import ExitCode, InfrastructureError, UsageError
 from harness.history.private import write_private
 from harness.lab.matrix import Cell, Matrix
 from harness.run.failure import BootFailure
+
+if TYPE_CHECKING:
+    from harness.explore.exploration import ExplorationReport
 
 FORMAT = 1
 STATE = "state.jsonl"
@@ -80,11 +83,23 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             return ExitCode.INFRASTRUCTURE
 
 
+class ExploredGuest(msgspec.Struct, kw_only=True):
+    """A guest that was explored after the runs: its ``name``, a guest and a QEMU build, and why exploring failed, "" if it did not.
+
+    ``report`` is None if it never began.
+    """
+
+    name: str
+    error: str = ""
+    report: ExplorationReport | None = None
+
+
 class NightlyState:
     """The state of one nightly run, open and locked. ``outcomes`` are the known ones, by cell.
 
     ``out_of_time`` says why cells were left out, "" if none was left out for lack of time. ``failed`` is the exit code of
-    the error that ended this pass, None if none did. It is not on disk.
+    the error that ended this pass, None if none did. It is not on disk. ``explored`` are the guests that this process
+    explored.
     """
 
     def __init__(
@@ -95,6 +110,7 @@ class NightlyState:
         self.outcomes = outcomes
         self.out_of_time = ""
         self.failed: ExitCode | None = None
+        self.explored: list[ExploredGuest] = []
         self._descriptor = descriptor
 
     def __enter__(self) -> Self:

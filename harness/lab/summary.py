@@ -47,15 +47,19 @@ def exit_code(state: NightlyState, *, left: int) -> ExitCode:
     """Return the worst exit code of the runs. If an error ended the nightly run, return the code of that error. While runs
     are left, return the code of the signal that interrupted the nightly run.
 
-    Runs left out for lack of time do not affect the code. It is UNKNOWN if none had enough time.
+    Findings of exploring affect the code, known or new. A failed exploration does not. Runs left out for lack of time do
+    not affect the code. It is UNKNOWN if none had enough time.
     """
     if state.failed is not None:
         return state.failed
+    found = [one.report.exit_code for one in state.explored if one.report is not None]
+    if any(one.report.ended == "interrupted" for one in state.explored if one.report is not None):
+        return ExitCode(128 + interruption())
     if not state.outcomes and state.out_of_time:
         return ExitCode.UNKNOWN
     if left and not state.out_of_time:
         return ExitCode(128 + interruption())
-    return worst([outcome.code for outcome in state.outcomes.values()])
+    return worst([*(outcome.code for outcome in state.outcomes.values()), *found])
 
 
 def unsteady(state: NightlyState, matrix: Matrix) -> dict[str, Counter[str]]:
@@ -80,6 +84,7 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
     text = [
         f"Nightly run {state.head.name} of {state.head.lab}: {runs}; exit code {code}",
         f"  {said}",
+        *([f"  exploring: {exploring(state)}"] if state.explored else []),
     ]
     for outcome in outcomes:
         name = word(outcome)
@@ -93,6 +98,7 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
             text.append(f"  First attempt: {printable(outcome.runs[0], 1000)}")
         if outcome.runs:
             text.append(f"  Reproduce: {invocation('repro', Path(outcome.runs[-1]))}")
+    text += _found(state)
     if flaky := unsteady(state, matrix):
         text += ["", "Different results of one point:"]
         text += [
@@ -108,6 +114,45 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
         text += ["", f"{left} runs are left; the same command continues with them."]
     return text
 
+
+def exploring(state: NightlyState) -> str:
+    """Return in one line what exploring found: the new findings by their names, and how often known ones came again."""
+    reports = [one.report for one in state.explored if one.report is not None]
+    new = [finding.signature for report in reports for finding in report.findings]
+    known = [times for report in reports for times in report.known.values()]
+    parts = [f"{sum(report.plans for report in reports)} plans"]
+    parts += [
+        f"new {len(new)}: {', '.join(printable(one, 80) for one in new[:MOST_FOUND])}"
+        if new
+        else "nothing new"
+    ]
+    parts += [f"and {len(new) - MOST_FOUND} more"] if len(new) > MOST_FOUND else []
+    parts += [f"known {len(known)} ({sum(known)} times)"] if known else []
+    failed = [f"{one.name}: {printable(one.error, 80)}" for one in state.explored if one.error]
+    parts += (
+        [f"not explored: {failed[0]}" if len(failed) == 1 else f"{len(failed)} guests not explored"]
+        if failed
+        else []
+    )
+    return "; ".join(parts)
+
+
+def _found(state: NightlyState) -> list[str]:
+    """Return the new findings of exploring, each with how to get at it."""
+    text: list[str] = []
+    for one in state.explored:
+        for finding in one.report.findings if one.report is not None else ():
+            text += ["", f"{one.name}, explored: {printable(finding.signature, LONGEST_REASON)}"]
+            text.append(f"  {printable(finding.reason, LONGEST_REASON)}")
+            if finding.test:
+                text.append(f"  Test: {printable(finding.test, 1000)}")
+            if finding.run:
+                text.append(f"  Reproduce: {invocation('repro', Path(finding.run))}")
+    return text
+
+
+MOST_FOUND = 3
+"""New findings that are named in one line."""
 
 VERSION = 1
 """The version of the JSON document: that of all documents that commands print (docs/cli.md, JSON)."""
@@ -132,6 +177,7 @@ def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
         "exit_code": exit_code(state, left=left),
         "counts": {name: sum(word(outcome) == name for outcome in outcomes) for name in WORDS},
         "unsteady": unsteady(state, matrix),
+        "explored": [msgspec.to_builtins(one) for one in state.explored],
         "runs": [{**msgspec.to_builtins(outcome), "word": word(outcome)} for outcome in outcomes],
     }
 

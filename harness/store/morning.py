@@ -62,10 +62,13 @@ class Morning(msgspec.Struct, frozen=True):
         )
 
 
-def morning(found: NightlyComparison, known: Sequence[KnownRow] = (), *, left_out: str = "") -> Morning:
+def morning(
+    found: NightlyComparison, known: Sequence[KnownRow] = (), *, left_out: str = "", explored: str = ""
+) -> Morning:
     """Return a nightly run in ten lines. A known issue is shown with its URL.
 
-    ``left_out`` says why runs were left out, "" if none was left out for lack of time.
+    ``left_out`` says why runs were left out, "" if none was left out for lack of time. ``explored`` says what exploring
+    found, "" if nothing was explored.
     """
     night = found.night
     counts = ", ".join(f"{word} {count}" for word, count in night.counts.items()) or "nothing yet"
@@ -88,6 +91,8 @@ def morning(found: NightlyComparison, known: Sequence[KnownRow] = (), *, left_ou
             more = len(incidents) - shown
             rest = f"; and {more} more" if number == shown and more > 0 else ""
             lines.append(MorningLine(about, f"{_said(one, known)}{rest}"))
+    if explored:
+        lines.append(MorningLine("exploring", explored))
     if found.new:
         lines.append(MorningLine("reproduce", invocation("repro", found.new[0].run)))
     return Morning(lines[:MOST_LINES])

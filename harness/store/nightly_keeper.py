@@ -9,11 +9,13 @@ by ``harness store load``. The run directories and the nightly run's state keep 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, MissingPart
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.store.address import StoreAddress
+from harness.store.recorded_run import is_run
 from harness.store.source import RunSource, cell_sources, night_sources
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class NightlyKeeper:
 
     def finish(self) -> HarnessError | None:
         """Load the cells that are not loaded yet, and close the store. Return the error if that fails."""
-        if self._waiting or self._all:
+        if self._waiting or self._all or self._found():
             self._try(0)
         self.close()
         return self.failure
@@ -85,9 +87,16 @@ class NightlyKeeper:
     def _sources(self) -> list[RunSource]:
         state = self._state
         if self._all:
-            return list(night_sources(state.directory))
-        return [
+            return [*night_sources(state.directory), *self._found()]
+        cells = [
             source
             for outcome in self._waiting
             for source in cell_sources(state.directory, state.head, outcome)
         ]
+        return [*cells, *self._found()]
+
+    def _found(self) -> list[RunSource]:
+        """Return the runs of what exploring found; they are not runs of the nightly run's cells."""
+        reports = [one.report for one in self._state.explored if one.report is not None]
+        runs = [Path(finding.run) for report in reports for finding in report.findings if finding.run]
+        return [RunSource(path=run) for run in runs if is_run(run)]

@@ -15,7 +15,7 @@ from harness.lab.nightly_state import STATE, CellOutcome, NightlyHeader, read_st
 from harness.lab.summary import word
 from harness.store.recorded_run import is_run
 
-DEEPEST = 4
+DEEPEST = 5
 """The depth of directories searched below a path."""
 
 LARGEST_STATE = 1 << 30

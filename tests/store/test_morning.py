@@ -52,6 +52,14 @@ def test_a_hundred_incidents_are_ten_lines() -> None:
     )  # fmt: skip
 
 
+def test_exploring_has_a_line() -> None:
+    """One line, also beside a hundred incidents."""
+    many = [incident(f"R{number}") for number in range(100)]
+    found = morning(nightly(**dict.fromkeys(SORTS, many)), explored="9 plans; nothing new")
+    assert [one.said for one in found.lines if one.about == "exploring"] == ["9 plans; nothing new"]
+    assert len(found.lines) == MOST_LINES
+
+
 @pytest.mark.parametrize(
     ("row", "known"),
     [

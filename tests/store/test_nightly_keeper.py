@@ -15,8 +15,11 @@ from small_disk import small_disk
 from sqlalchemy import select
 from store.made_runs import make_run, outcome
 
+from harness.contract.verdict import Verdict
+from harness.explore.exploration import ExplorationReport
+from harness.explore.finding import ExploredFinding
 from harness.lab.matrix import decode_matrix
-from harness.lab.nightly_state import NightlyState, open_nightly_run
+from harness.lab.nightly_state import ExploredGuest, NightlyState, open_nightly_run
 from harness.store import database, nightly_keeper
 from harness.store.address import StoreAddress, read_address
 from harness.store.database import Database
@@ -57,6 +60,22 @@ def test_each_cell_is_there_when_it_has_ended(state: NightlyState, address: Stor
         assert keeper.note(state.outcomes[f"host.process.default.veto.{number}"]) is None
         seen.append(stored(address))
     assert [["run-1"], ["run-1", "run-2"], None] == [*seen, keeper.finish()]
+
+
+def test_what_exploring_found_is_there(state: NightlyState, address: StoreAddress) -> None:
+    """Its run is in the store under its own name, and is not one of the nightly run's cells."""
+    run = make_run(state.directory.parent / "exploration", "run-of-a-finding", verdict=Verdict.VIOLATED)
+    gone = ExploredFinding(signature="gone", run=str(run.with_name("gone")))
+    report = ExplorationReport(
+        directory="d", guest="host", seed=0, findings=[ExploredFinding(signature="x", run=str(run)), gone]
+    )
+    end_cell(state, 1)
+    keeper = NightlyKeeper(address, state)
+    keeper.note(state.outcomes["host.process.default.veto.1"])
+    state.explored.append(ExploredGuest(name="host.process", report=report))
+    assert (keeper.finish(), stored(address)) == (None, ["run-1"])
+    with Database.open(address) as store, store.reading() as connection:
+        assert sorted(connection.scalars(select(StoredRun.name))) == ["run-1", "run-of-a-finding"]
 
 
 def test_a_nightly_run_that_goes_on_loads_what_was_over_before(
