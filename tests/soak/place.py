@@ -81,8 +81,12 @@ class Place:
         module: str = "harness",
         streams: Streams = "file",
         user: bool = False,
+        script: Path = Path(os.devnull),
     ) -> subprocess.Popen[bytes]:
-        """Start the command itself as a process of its own; ``user`` as another user, who reads what this one reads."""
+        """Start the command itself as a process of its own; ``user`` as another user, who reads what this one reads.
+
+        ``script`` is its standard input.
+        """
         command = [sys.executable, "-m", module, *arguments]
         environment = self.environment
         if streams == "closed":
@@ -96,10 +100,10 @@ class Place:
                 "setpriv", f"--reuid={other.uid}", f"--regid={other.gid}", "--clear-groups", f"--inh-caps={rights}",
                 f"--ambient-caps={rights}", "--", *command,
             ]  # fmt: skip
-        with log.open("wb") as output:
+        with log.open("wb") as output, script.open("rb") as lines:
             return subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=lines,
                 stdout=subprocess.PIPE if streams == "pipe" else output,
                 stderr=subprocess.STDOUT,
                 env=environment,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One way to end, whatever command is told to: nightly run, repro and its session, on each kind of guest, at drawn moments.
+"""One way to end, whatever command is told to: nightly run, repro and its sessions, on each kind of guest, at drawn moments.
 
 ``HOTPLUG_HARNESS_SIGNALS=SEED`` draws the same signals and moments again.
 """
@@ -29,6 +29,8 @@ LONGEST = 300.0
 RECORDS = 90
 """About as many records as a run of the plan writes: where the moments are drawn from."""
 HELD = '"name":"held"'
+SCRIPT = "step\nsnapshot here\nrecords\nstep\ncheck\nrestore here\nadd-cpu\ncontinue\n"
+"""A session of two runs."""
 
 
 pytestmark = pytest.mark.timeout(900)
@@ -72,6 +74,9 @@ class Commands:
             return ["repro", self.recorded(kind), "--runs", str(folder)]
         if command == "session":
             return ["repro", self.recorded(kind), "--step", "1", "--runs", str(folder)]
+        if command == "script":
+            folder.with_suffix(".script").write_text(SCRIPT)
+            return ["repro", self.recorded(kind), "--interactive", "--runs", str(folder)]
         qemu = ""
         if kind == "libvirt":
             assert self.place.libvirtd is not None
@@ -94,7 +99,8 @@ class Commands:
         words, log = self.words(command, kind, folder), folder.with_suffix(".log")
         before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
         try:
-            process = self.place.start(*words, log=log)
+            script = folder.with_suffix(".script") if command == "script" else Path(os.devnull)
+            process = self.place.start(*words, log=log, script=script)
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -162,7 +168,7 @@ def on_machines() -> Iterator[Commands]:
 
 @pytest.mark.host
 @pytest.mark.parametrize("number", ENDING)
-@pytest.mark.parametrize("command", ["nightly", "repro"])
+@pytest.mark.parametrize("command", ["nightly", "repro", "script"])
 def test_a_command_on_a_process(on_processes: Commands, command: str, number: signal.Signals) -> None:
     """Each signal at a drawn moment of a run."""
     records = drawn(command, number.name).randrange(1, RECORDS)
@@ -189,7 +195,7 @@ def test_where_ctrl_c_is_ignored(on_processes: Commands, command: str) -> None:
 @pytest.mark.qemu
 @pytest.mark.libvirt
 @pytest.mark.parametrize("kind", ["qemu", "libvirt"])
-@pytest.mark.parametrize("command", ["nightly", "repro", "session"])
+@pytest.mark.parametrize("command", ["nightly", "repro", "session", "script"])
 def test_a_command_on_a_machine(on_machines: Commands, command: str, kind: str) -> None:
     """A drawn signal at a drawn moment."""
     dice = drawn(command, kind)
