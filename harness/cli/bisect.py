@@ -47,9 +47,10 @@ def bisect(
 ) -> int:
     """Find the first bad build of a recorded failure, also of a flaky one, by repeating the run with different
     builds."""
-    from harness.cli.output import say, say_json
+    from harness.cli.output import complain, say, say_json
     from harness.cli.run_set import run_named
     from harness.history.run_directory import lasting
+    from harness.interrupts import interrupted_by, interruption
     from harness.report.escape import printable
     from harness.report.stage_view import StageView
     from harness.repro.build_bisection import bisect_builds
@@ -90,6 +91,9 @@ def bisect(
         say_json(found)
     else:
         say(_lines(found))
+    if found.interrupted:
+        complain(interrupted_by(interruption()))
+        return 128 + interruption()
     return ExitCode.HOLDS if found.decided else ExitCode.UNKNOWN
 
 
@@ -107,4 +111,4 @@ def _lines(found: BuildBisection) -> Iterator[str]:
     elif found.decided:
         yield f"no build is bad ({count})"
     else:
-        yield f"undecided after {count}"
+        yield f"{'interrupted' if found.interrupted else 'undecided'} after {count}"

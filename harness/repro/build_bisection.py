@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.interrupts import uninterrupted
 from harness.repro.bisection import Bisection
 from harness.repro.recorded_run import Signature
 from harness.repro.repetition import Repetition, repeat
@@ -33,7 +35,8 @@ class BuildBisection(msgspec.Struct, kw_only=True):
     """The result. ``first_bad`` is the first bad build. It is None if no build is bad (``decided``), or if it is
     undecided.
 
-    ``none_probability`` is the probability that no build is bad. ``runs`` are all runs, in order.
+    ``none_probability`` is the probability that no build is bad. ``runs`` are all runs, in order. ``interrupted`` is
+    whether an interrupt ended the bisection.
     """
 
     signature: Signature
@@ -42,6 +45,7 @@ class BuildBisection(msgspec.Struct, kw_only=True):
     decided: bool
     first_bad: str | None = None
     runs: list[Repetition] = []
+    interrupted: bool = False
 
 
 def bisect_builds(
@@ -56,27 +60,39 @@ def bisect_builds(
 ) -> BuildBisection:
     """Repeat ``harness WORDS``, a ``repro`` with ``--json``, with different builds, until decided or ``most`` runs.
 
-    ``at_once`` runs of the chosen build are concurrent. ``done`` is called with each build and its run. Raises
-    KeyboardInterrupt after all runs have ended, and InfrastructureError for a build whose runs have no result.
+    ``at_once`` runs of the chosen build are concurrent. ``done`` is called with each build and its run. After
+    KeyboardInterrupt the runs under way are ended, and the result is that of the others. Raises InfrastructureError for
+    a build whose runs have no result.
     """
     bisection = Bisection(len(builds))
     runs: list[Repetition] = []
     failures = 0
+    interrupted = False
+
+    def note(at: int, one: Repetition) -> None:
+        # At once, so that an interrupt loses none.
+        with uninterrupted():
+            runs.append(one)
+            if one.counts:
+                bisection.note(at, shown=one.same)
+            done(builds[at], one)
+
     while bisection.answer is None and len(runs) < most:
         at = bisection.next_build()
         count = min(at_once, most - len(runs))
-        found = repeat(
-            [*words, f"--{option}", builds[at]],
-            signature,
-            count=count,
-            at_once=count,
-            done=lambda one, at=at: done(builds[at], one),  # type: ignore[misc]
-        )
-        runs += found.runs
+        try:
+            found = repeat(
+                [*words, f"--{option}", builds[at]],
+                signature,
+                count=count,
+                at_once=count,
+                done=partial(note, at),
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+            break
         for one in found.runs:
             failures = 0 if one.counts else failures + 1
-            if one.counts:
-                bisection.note(at, shown=one.same)
         if failures >= MOST_FAILURES:
             raise InfrastructureError(
                 f"{failures} runs in a row had no result, the last one with {builds[at]}: {runs[-1].reason}",
@@ -94,4 +110,5 @@ def bisect_builds(
         decided=answer is not None,
         first_bad=builds[answer] if answer is not None and answer < len(builds) else None,
         runs=[msgspec.structs.replace(one, number=number) for number, one in enumerate(runs, 1)],
+        interrupted=interrupted,
     )

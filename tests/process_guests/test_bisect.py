@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from process_guests.conftest import Perform
 
+from harness.deadline import Deadline
 from harness.driver.source import driver_folder
 from harness.errors import ExitCode
 
@@ -63,6 +65,36 @@ def test_first_bad_build(perform_on: Perform, tmp_path: Path) -> None:
     assert len(said["runs"]) == sum(one["shown"] + one["clean"] for one in said["builds"])
     few = bisect(failed.directory, "--driver", *builds, "--max-runs", "1", "--runs", tmp_path / "again")
     assert (few.returncode, few.stdout.splitlines()[-1]) == (ExitCode.UNKNOWN, "undecided after 1 run")
+
+
+def test_ctrl_c_keeps_what_is_known(perform_on: Perform, tmp_path: Path) -> None:
+    """The runs that are over are counted and listed, and the exit code is the signal's."""
+    builds = [built(tmp_path / str(number), bad=number == 2) for number in range(3)]
+    failed = perform_on("cpu-and-dimm", "host", driver=str(builds[2]))
+    words = [
+        "bisect",
+        str(failed.directory),
+        "--driver",
+        *map(str, builds[:2]),
+        "--json",
+        "--runs",
+        str(tmp_path / "again"),
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        over = tmp_path / "again"
+        Deadline(120, "two runs").poll(lambda: len([*over.glob("*/verdict.json")]) > 1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    said = json.loads(out)
+    assert (process.returncode, said["interrupted"], said["decided"]) == (
+        ExitCode.INTERRUPTED,
+        True,
+        False,
+    ), err
+    assert len(said["runs"]) >= 1
+    assert sum(one["clean"] for one in said["builds"]) == len([one for one in said["runs"] if one["counts"]])
 
 
 def test_what_cannot_be_bisected(perform_on: Perform, tmp_path: Path) -> None:
