@@ -105,7 +105,8 @@ class FindingFolder:
         files = [self.path / PLAN, self.path / f"{stem}.py", self.path / f"{stem}.toml"]
         for file in (*files, self.path / ".keep"):
             file.unlink(missing_ok=True)
-        finding.plan = str(save_plan(plan, files[0]))
+        origin = f"an exploration, which found: {finding.signature}"
+        finding.plan = str(save_plan(plan, files[0], origin=origin))
         if trial.directory:
             run = self.path / "run"
             shutil.rmtree(run, ignore_errors=True)
@@ -115,7 +116,6 @@ class FindingFolder:
                 raise InfrastructureError(f"cannot move {trial.directory} to {run}: {error}") from error
             finding.run = str(run)
         if trial.verdict is not None:
-            origin = f"an exploration, which found: {finding.signature}"
             finding.test = str(save_test(plan, files[1], request, trial.verdict, origin=origin)[-1])
         if trial.defect:
             self._write("traceback.txt", trial.defect.encode())

@@ -24,10 +24,16 @@ LONGEST = 100
 """The most columns of a line of a written test, where its values permit."""
 
 
-def save_plan(plan: Plan, file: Path) -> Path:
-    """Write ``plan`` to a new file, named after it. Raises UsageError if the file exists or cannot be written."""
+def save_plan(plan: Plan, file: Path, *, origin: str) -> Path:
+    """Write ``plan`` to a new file, named after it. Raises UsageError if the file exists or cannot be written.
+
+    Its summary says ``origin``, which completes the sentence "saved from". The plan's own summary may describe other
+    operations.
+    """
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", file.stem).strip("-")[:100] or "session"
-    _write(file, plan_text(msgspec.structs.replace(plan, name=name, shows="")))
+    _write(
+        file, plan_text(msgspec.structs.replace(plan, name=name, shows="", summary=f"saved from {origin}"))
+    )
     return file
 
 
@@ -38,7 +44,7 @@ def save_test(plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, 
     not load its driver at the start cannot begin a test. Such a plan is written beside the test.
     """
     beside = not plan.driver or plan.pnp or plan.machine.started != "running"
-    written = [save_plan(plan, file.with_suffix(".toml"))] if beside else []
+    written = [save_plan(plan, file.with_suffix(".toml"), origin=origin)] if beside else []
     _write(file, _test_text(plan, file, request, verdict, origin, beside=beside))
     return [*written, file]
 

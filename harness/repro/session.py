@@ -490,7 +490,7 @@ class Session:
     def _snapshot(self, name: str) -> None:
         self._named_places()[name] = [*self.done]
         self._note(f"place {name} after {len(self.done)} operations")
-        self._say(f"{name}: after {len(self.done)} operations")
+        self._say(f"{name}: after {len(self.done)} operations, which restore {name} repeats on a fresh guest")
 
     def _restore(self, name: str) -> None:
         places = self._named_places()
@@ -524,12 +524,12 @@ class Session:
     def _save(self, name: str) -> None:
         file = Path(name)
         plan = self.did()
+        facts, request = self.run.facts, self.run.request
+        of = f", which repeated run {facts.repro_of}" if facts.repro_of else f" with plan {request.plan.name}"
+        origin = f"the session {facts.run}{of}"
         if file.suffix == ".toml":
-            written = [saved_session.save_plan(plan, file)]
+            written = [saved_session.save_plan(plan, file, origin=origin)]
         elif file.suffix == ".py" and file.name.startswith("test_"):
-            facts, request = self.run.facts, self.run.request
-            of = f"run {facts.repro_of}" if facts.repro_of else f"plan {request.plan.name}"
-            origin = f"the session {facts.run}, which repeated {of}"
             written = saved_session.save_test(plan, file, request, self.run.judge_so_far(), origin=origin)
         else:
             raise UsageError(

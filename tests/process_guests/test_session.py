@@ -106,7 +106,10 @@ def test_a_violation_is_told_explained_and_saved(hold: Hold, tmp_path: Path) -> 
     assert f"VIOLATED so far: {BROKEN}   (explain {BROKEN})" in said
     assert "a contradiction!" in said
     assert "the history has no end" not in said
-    assert ["AddCpu"] == [type(one).__name__ for one in find_plan(str(plan)).do]
+    saved = find_plan(str(plan))
+    assert ["AddCpu"] == [type(one).__name__ for one in saved.do]
+    session = done.results[-1].directory.name
+    assert saved.summary == f"saved from the session {session} with plan cpu-and-dimm"
     for fault, word in ((True, "1 failed"), (False, "1 passed")):
         text = test.read_text()
         if not fault:
@@ -155,6 +158,7 @@ def test_back_to_a_place_is_another_run(hold: Hold) -> None:
     assert ["add-cpu", "add-dimm"] == operations(second.directory)
     assert (Verdict.HOLDS, Verdict.HOLDS) == (first.verdict.verdict, second.verdict.verdict)
     assert f"{first.directory}: holds" in said
+    assert "here: after 1 operations, which restore here repeats on a fresh guest" in said
 
 
 @pytest.mark.parametrize(
