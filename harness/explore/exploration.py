@@ -145,7 +145,8 @@ class Exploration:
         self._held = held
         self._tick = tick
         self._say = say
-        qemu = "" if is_process(options.guest) else find_qemu(options.qemu).version
+        own = options.backend == "qemu" and not is_process(options.guest)
+        qemu = find_qemu(options.qemu).version if own else ""
         self._legality = Legality(options, qemu=qemu)
         self._begun = time.monotonic()
         self._in_a_row = 0

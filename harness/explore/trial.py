@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -51,13 +51,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.rules | self.orders
 
 
-def run_trial(operations: OperationSequence, request: RunRequest) -> Trial:
-    """Execute a request's plan, which consists of ``operations``. Return the trial.
+def run_trial(operations: OperationSequence, request: Callable[[], RunRequest]) -> Trial:
+    """Execute the plan of ``request()``, which consists of ``operations``. Return the trial.
 
     Raises only RunInterrupted, after the guest has ended. Any error that is not one of the harness's own is a finding.
     """
     try:
-        result = perform(request)
+        result = perform(request())
     except HarnessError as error:
         return _of_error(operations, error)
     except Exception as error:  # noqa: BLE001 - a defect of the harness is what exploring looks for, too

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Self
@@ -183,22 +184,26 @@ def _work(connection: Connection, setting: TrialSetting) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end-trials-with-parent", daemon=True).start()
-    legality = Legality(setting.options)
     options = dataclasses.replace(setting.options, runs=setting.runs)
     try:
         with interruptible():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             while True:
                 operations, seed = connection.recv()
-                request = RunRequest(
-                    **{**vars(options), "seed": seed},
-                    plan=legality.plan(operations),
-                    cache=setting.cache,
-                    argv=["harness", "explore"],
-                )
-                connection.send(run_trial(operations, request))
+                connection.send(run_trial(operations, partial(_request, setting, options, operations, seed)))
     except (EOFError, OSError, KeyboardInterrupt):
         return
+
+
+def _request(
+    setting: TrialSetting, options: RunOptions, operations: OperationSequence, seed: int
+) -> RunRequest:
+    return RunRequest(
+        **{**vars(options), "seed": seed},
+        plan=Legality(setting.options).plan(operations),
+        cache=setting.cache,
+        argv=["harness", "explore"],
+    )
 
 
 def _end_with_parent() -> None:

@@ -36,7 +36,7 @@ EVERYWHERE: Mapping[type[op.Operation], Choices] = {
     op.Settle: {},
     op.DelayStart: {"milliseconds": (1, 5, 20), "driver": DRIVERS},
 }
-"""What every guest can show. A driver with ``pnp`` has devices, which are rebalanced."""
+"""What guests can show in general. A driver with ``pnp`` has devices, which are rebalanced."""
 
 WITH_QEMU: Mapping[type[op.Operation], Choices] = {
     op.DropMonitor: {},
@@ -60,6 +60,9 @@ def vocabulary(guest: str) -> dict[type[op.Operation], Choices]:
         found |= WITH_QEMU
     if guest == "twin":
         found |= ON_THE_TWIN
+    if guest.startswith("windows"):
+        # Each would boot anew: a ready snapshot has no such device (harness.run.request).
+        found[op.LoadDriver] = {"driver": DRIVERS, "add_existing": BOOLS}
     return found
 
 

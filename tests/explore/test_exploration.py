@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,32 +15,31 @@ import msgspec
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.explore.exploration import Exploration, ExplorationReport
+from harness.explore.finding import ExploredFinding, FindingFolder
 from harness.run.options import RunOptions
 from harness.setup.cache import cache_directory
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.host
 
 MINIMAL = {
-    "second-start-after-memory": ("SYNC-EXACTLY-TWO", ["add-dimm", "add-cpu"], 150),
-    "no-complete-after-memory": ("SYNC-START-CLOSED", ["add-cpu", "add-dimm", "add-cpu"], 600),
+    "second-start-after-memory": ("SYNC-EXACTLY-TWO", ["add-dimm", "add-cpu"], 150, 0),
+    "no-complete-after-memory": ("SYNC-START-CLOSED", ["add-cpu", "add-dimm", "add-cpu"], 600, 3),
     "swapped-after-refusal": (
-        "SYNC-START-BEFORE-COMPLETE",
-        ["veto-next", "add-cpu", "add-dimm", "add-cpu"],
-        1500,
+        "SYNC-START-BEFORE-COMPLETE", ["veto-next", "add-cpu", "add-dimm", "add-cpu"], 1500, 1,
     ),
-}
-"""The rule that each fault breaks, the operations that it needs, and how many plans it may take to find it."""
+}  # fmt: skip
+"""The rule that each fault breaks, the operations that it needs, how many plans it may take to find it, and a seed that is quick."""
 
 
 def explored(
-    into: Path, *, guest: str = "host", most: int, fault: str = "", seed: int = 0
+    into: Path, *, most: int, fault: str = "", seed: int = 0, going_on: bool = False
 ) -> ExplorationReport:
-    """Explore a guest, and return the report."""
-    options = RunOptions(guest=guest, inject_fault=fault, seed=seed)
+    """Explore the guest host, and return the report."""
+    options = RunOptions(guest="host", inject_fault=fault, seed=seed)
     exploration = Exploration(
-        options, into, cache=cache_directory(os.environ), seconds=1200, most=most, jobs=16
+        options, into, cache=cache_directory(os.environ), seconds=150, most=most, jobs=16, going_on=going_on
     )
     return exploration.perform()
 
@@ -47,9 +47,9 @@ def explored(
 @pytest.mark.parametrize("fault", MINIMAL)
 def test_fault_is_found_and_shrunk(fault: str, tmp_path: Path) -> None:
     """The operations that the fault needs are left, every time they break the rule, and the files are there."""
-    rule, kinds, most = MINIMAL[fault]
-    report = explored(tmp_path, most=most, fault=fault)
-    (finding,) = report.findings
+    rule, kinds, most, seed = MINIMAL[fault]
+    report = explored(tmp_path, most=most, fault=fault, seed=seed)
+    finding = report.findings[0]
     assert (finding.signature, finding.shrunk, report.ended) == (f"violated: {rule}", True, "found")
     assert [operation["op"] for operation in finding.operations] == kinds
     assert finding.reproduced is not None
@@ -59,17 +59,40 @@ def test_fault_is_found_and_shrunk(fault: str, tmp_path: Path) -> None:
 
 
 def test_known_finding_is_counted(tmp_path: Path) -> None:
-    """The next exploration in the folder counts it and goes on; its corpus begins with the earlier one's."""
+    """The exploration goes on and counts it, and so does the next one in the folder; its corpus begins with the earlier one's."""
     fault = "second-start-after-memory"
-    first = explored(tmp_path, most=150, fault=fault)
+    first = explored(tmp_path, most=60, fault=fault, going_on=True)
+    assert (first.ended, first.plans) == ("plans", 60)
+    assert (first.findings[0].shrunk, first.findings[0].times > 1) == (True, True)
     corpus = (tmp_path / "corpus.jsonl").read_bytes()
     second = explored(tmp_path, most=150, fault=fault, seed=1)
     signature = first.findings[0].signature
     assert (second.findings, second.ended, second.known[signature] > 0) == ([], "plans", True)
     assert (tmp_path / "corpus.jsonl").read_bytes().startswith(corpus)
     written = json.loads((Path(first.findings[0].directory) / "finding.json").read_bytes())
-    assert written["times"] == 1 + second.known[signature]
+    assert written["times"] == first.findings[0].times + second.known[signature]
     assert not [one for one in tmp_path.iterdir() if one.name.startswith("hotplug-explore-")]
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    """A second exploration in the same folder is refused while the first has it."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(UsageError, match=f"another exploration uses {tmp_path}"):
+            explored(tmp_path, most=1)
+    finally:
+        os.close(descriptor)
+    assert explored(tmp_path, most=1).plans == 1
+
+
+def test_a_finding_whose_shrinking_did_not_end(tmp_path: Path) -> None:
+    """It is new when it comes again, and its earlier plans still count."""
+    report = ExploredFinding(signature="violated: SYNC-EXACTLY-TWO", times=4)
+    FindingFolder(tmp_path, report).write()
+    found = explored(tmp_path, most=150, fault="second-start-after-memory")
+    assert found.known == {}
+    assert [(one.shrunk, one.times >= 5) for one in found.findings[:1]] == [(True, True)]
 
 
 def test_nothing_is_found_without_a_fault(tmp_path: Path) -> None:

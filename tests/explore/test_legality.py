@@ -150,3 +150,4 @@ def test_operations_by_guest(guest: str) -> None:
     said = repr(single_operations(guest))
     with_qemu = [kind in said for kind in ("DropMonitor", "Reset", "Migrate", "Unplug")]
     assert (with_qemu, "AnswerUnplugs" in said) == ([guest != "host"] * 4, guest == "twin")
+    assert ("opt_out" in said) is not guest.startswith("windows")
