@@ -111,7 +111,7 @@ def nightly(
     from harness.cli.output import complain, say, say_json, say_schema
     from harness.cli.retention import retain_after
     from harness.explore.generation import load_hypothesis
-    from harness.host.end_time import read_end_time
+    from harness.host.end_time import read_end_time, shown
     from harness.lab import cell_choice, summary
     from harness.lab.live_nightly import NightlyWatch
     from harness.lab.matrix import UNTIL, lab_schema, read_matrix
@@ -131,8 +131,8 @@ def nightly(
             hint=f"To start it every night, use cron or a systemd timer: {invocation('nightly', '--once')}",
         )
     matrix = read_matrix(lab)
-    explore = matrix.document.explore if not (only or rerun_failed or dry_run) else ""
-    if explore:
+    explore = matrix.document.explore if not (only or rerun_failed) else ""
+    if explore and not dry_run:
         load_hypothesis()
     if rerun_failed:
         matrix = cell_choice.failed(
@@ -151,6 +151,8 @@ def nightly(
         cells = matrix.cells if ends is None else ordered(matrix, address, lab.parent)
         rest = None if ends is None else ends - now
         say_plan(matrix, cells, costs(address), parallel=parallel, seconds=rest, json=json)
+        if explore and not json:
+            say(f"then exploring until {shown(explore_ends)}: {', '.join(matrix.explored)}")
         return ExitCode.HOLDS
     command = notification(notify, notify_as)
     fleet = fleet_settings(matrix.document.fleet, scheduler, lab.parent, into)

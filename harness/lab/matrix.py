@@ -164,7 +164,7 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     timeout: NightlySeconds = 7200.0
     until: Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,2}:[0-9]{2}|([0-9]{1,4}[dhm])+)?$")] = ""
-    explore: Annotated[str, msgspec.Meta(pattern=r"^(until ([0-9]{1,2}:[0-9]{2}|([0-9]{1,4}[dhm])+))?$")] = ""
+    explore: Annotated[str, msgspec.Meta(max_length=100)] = ""
     guest: list[GuestRow] = msgspec.field(default_factory=lambda: [GuestRow(name="twin")])
     qemu: list[QemuRow] = msgspec.field(default_factory=lambda: [QemuRow(name="default")])
     topology: list[TopologyRow] = msgspec.field(default_factory=lambda: [TopologyRow(name="default")])
@@ -193,6 +193,7 @@ def lab_schema() -> dict[str, Any]:
         "GuestRow.name": {"enum": guest["enum"]},
         "QemuRow.backend": {"enum": backend["enum"]},
         "PlanRow.plan": {"examples": [*built_in_plans()]},
+        "LabDocument.explore": {"pattern": "^(until .+)?$", "examples": [EXAMPLE]},
     }
     return toml_schema(
         document_kind(),
@@ -257,6 +258,7 @@ KNOWN_BY = ("rule", "failure_class", "signature", "guest", "qemu", "topology", "
 
 OPTIONS = {option.field: option for option in options_of(RunOptions)}
 
+EXAMPLE = "until 06:00"
 UNTIL = "until "
 """How the value of ``explore`` begins."""
 
@@ -489,6 +491,11 @@ class _Check:
             with self.at("until"):
                 read_end_time(document.until, what="until", now=time.time())
         if document.explore:
+            if not document.explore.startswith(UNTIL):
+                raise BadDocument(
+                    f"{self._at('explore')}: explore = {document.explore!r} does not say until when",
+                    hint=f'explore = "{EXAMPLE}"',
+                )
             with self.at("explore"):
                 read_end_time(document.explore.removeprefix(UNTIL), what="explore", now=time.time())
 

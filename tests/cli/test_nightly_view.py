@@ -23,7 +23,7 @@ from report.test_stage_view import screen
 
 from harness.cli import nightly_view
 from harness.cli.main import main
-from harness.cli.nightly_view import ENDING, NightlyView, block
+from harness.cli.nightly_view import ENDING, NightlyView, block, still
 from harness.deadline import Deadline
 from harness.lab.live_nightly import LiveNightly, LiveRun, read_now
 from harness.lab.nightly_state import CellOutcome
@@ -51,6 +51,20 @@ def changed(**changes: object) -> LiveNightly:
 def run(**changes: object) -> LiveRun:
     """The run, changed."""
     return msgspec.structs.replace(RUN, **changes)
+
+
+@pytest.mark.parametrize("held", ["", "reserved"])
+def test_exploring(held: str) -> None:
+    """Once the runs are over, the block and the line say what is explored, and why no plan begins."""
+    live = changed(
+        running=[], next=[], over=8, left=None, exploring="host.process: 90 plans, 1 new finding", held=held
+    )
+    lines = block(live, width=79, height=22)
+    assert lines[2:] == [
+        "exploring host.process: 90 plans, 1 new finding",
+        *(["no plan starts: this host is reserved"] if held else []),
+    ]
+    assert "; exploring host.process: 90 plans, 1 new finding" in still(live)
 
 
 def test_the_block_says_what_runs_and_what_is_left() -> None:

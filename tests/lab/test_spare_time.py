@@ -155,10 +155,20 @@ def test_in_the_matrix(tmp_path: Path) -> None:
     assert (without.explored, [*found.explored], found.digest) == ({}, ["host.process"], without.digest)
 
 
-@pytest.mark.parametrize("value", ["06:00", "until", "until 25:00", "until noon", "until 0m"])
-def test_mistakes(value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("06:00", "explore = '06:00' does not say until when"),
+        ("until", "explore = 'until' does not say until when"),
+        ("until 25:00", "explore: '25:00' is not an end time"),
+        ("until noon", "explore: 'noon' is not an end time"),
+        ("until 0m", "explore: '0m' is over already"),
+        ("until " + "1" * 100, "explore: "),
+    ],
+)
+def test_mistakes(value: str, said: str, tmp_path: Path) -> None:
     """A value that is not such a time is refused by its line."""
-    with pytest.raises(BadDocument, match=r"lab.toml:1: "):
+    with pytest.raises(BadDocument, match=rf"lab.toml:1: {said}"):
         decode_matrix(f'explore = "{value}"\n{LAB}', name="lab.toml", base=tmp_path)
 
 
