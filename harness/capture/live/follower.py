@@ -27,6 +27,7 @@ from inotify_simple import INotify, flags
 from harness import locks
 from harness.capture.live.budget import ChannelBudget
 from harness.history.reserve import check_room
+from harness.interrupts import uninterrupted
 
 CHUNK = 1 << 16
 
@@ -94,7 +95,9 @@ class Follower:
 
     def start(self) -> None:
         """Begin to follow."""
-        self._thread.start()
+        # A signal in the midst of it would leave a thread that close() does not know to run.
+        with uninterrupted():
+            self._thread.start()
 
     def check(self) -> None:
         """Raise the error that stopped the following, if any."""

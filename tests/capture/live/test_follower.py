@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 from harness.capture.live.follower import Follower
+from harness.interrupts import interruptible
 
 
 def test_appended_bytes_arrive_in_order(tmp_path: Path) -> None:
@@ -79,3 +81,20 @@ def test_close_lets_go_of_its_descriptors(tmp_path: Path) -> None:
     follower.start()
     follower.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal takes effect once the thread is known, so that it is ended before its descriptors are closed."""
+    follower = Follower()
+    start = follower._thread.start
+
+    def struck() -> None:
+        signal.raise_signal(signal.SIGINT)
+        start()
+
+    monkeypatch.setattr(follower._thread, "start", struck)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        follower.start()
+    assert follower._thread.is_alive()
+    follower.close()
+    assert (follower._thread.is_alive(), follower.error) == (False, None)
