@@ -16,6 +16,8 @@ from harness.run import operation as op
 PROCESSOR_CALLBACKS = frozenset({"sync", "sync2"})
 AT_LOAD = frozenset({"sync", "processors", "memory"})
 """The registrations that a driver makes when it is loaded."""
+AT_BOOT = 2
+"""Processors that every machine has from its boot on."""
 
 
 class IllegalOperation(Exception):
@@ -105,17 +107,18 @@ class DriverState:
 
     @_step.register
     def _(self, operation: op.LoadDriver) -> op.Operation:
-        refused = operation.veto or operation.expect != "loaded" or (operation.opt_out and not operation.pnp)
         # The devices are those of one driver.
-        if (
-            refused
-            or operation.driver in self.registered
-            or (operation.pnp and operation.driver != "hpnotify")
-        ):
+        devices = operation.pnp and operation.driver != "hpnotify"
+        if operation.driver in self.registered or devices or (operation.opt_out and not operation.pnp):
             raise IllegalOperation
+        if operation.veto:
+            # A driver that vetoes an existing processor while it registers cannot be loaded.
+            if operation.veto > AT_BOOT or operation.pnp or not operation.add_existing:
+                raise IllegalOperation
+            return msgspec.structs.replace(operation, expect="refused")
         self.registered[operation.driver] = set(AT_LOAD)
         self.with_devices = self.with_devices or operation.pnp
-        return operation
+        return msgspec.structs.replace(operation, expect="loaded")
 
     @_step.register
     def _(self, operation: op.UnloadDriver) -> op.Operation:

@@ -30,7 +30,13 @@ EVERYWHERE: Mapping[type[op.Operation], Choices] = {
     op.Register: {"which": REGISTRATIONS, "existing": BOOLS, "driver": DRIVERS},
     op.Deregister: {"which": REGISTRATIONS, "driver": DRIVERS},
     op.UnloadDriver: {"driver": DRIVERS},
-    op.LoadDriver: {"driver": DRIVERS, "add_existing": BOOLS, "pnp": BOOLS, "opt_out": BOOLS},
+    op.LoadDriver: {
+        "driver": DRIVERS,
+        "add_existing": BOOLS,
+        "pnp": BOOLS,
+        "opt_out": BOOLS,
+        "veto": (0, 1, 2),
+    },
     op.Pause: {},
     op.Resume: {},
     op.Settle: {},
@@ -62,7 +68,8 @@ def vocabulary(guest: str) -> dict[type[op.Operation], Choices]:
         found |= ON_THE_TWIN
     if guest.startswith("windows"):
         # Each would boot anew: a ready snapshot has no such device (harness.run.request).
-        found[op.LoadDriver] = {"driver": DRIVERS, "add_existing": BOOLS}
+        choices = EVERYWHERE[op.LoadDriver]
+        found[op.LoadDriver] = {key: choices[key] for key in choices if key not in ("pnp", "opt_out")}
     return found
 
 

@@ -51,6 +51,21 @@ def test_rebalances() -> None:
         assert HOST.completed(loaded) == loaded
 
 
+def test_a_driver_that_vetoes_while_it_is_loaded() -> None:
+    """It is not there afterwards; a processor that does not exist, or is not asked about, is not vetoed."""
+    operations = [op.UnloadDriver(), op.LoadDriver(veto=2), op.LoadDriver(), op.AddCpu()]
+    assert HOST.completed(operations) == (
+        op.UnloadDriver(), op.LoadDriver(veto=2, expect="refused"), op.LoadDriver(), op.AddCpu(),
+    )  # fmt: skip
+    assert HOST.completed([op.UnloadDriver(), op.LoadDriver(veto=2), op.VetoNext(), op.AddCpu()]) is None
+    for wrong in (
+        op.LoadDriver(veto=3),
+        op.LoadDriver(veto=1, add_existing=False),
+        op.LoadDriver(veto=1, pnp=True),
+    ):
+        assert HOST.completed([op.UnloadDriver(), wrong]) is None
+
+
 ON_THE_TWIN = {
     "a reset needs the driver again": ([op.Reset(add_cpus=1), op.VetoNext()], None),
     "loaded after a reset": (
