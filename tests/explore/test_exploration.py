@@ -27,7 +27,7 @@ MINIMAL = {
     "second-start-after-memory": ("SYNC-EXACTLY-TWO", ["add-dimm", "add-cpu"], 150, 0),
     "no-complete-after-memory": ("SYNC-START-CLOSED", ["add-cpu", "add-dimm", "add-cpu"], 600, 3),
     "swapped-after-refusal": (
-        "SYNC-START-BEFORE-COMPLETE", ["veto-next", "add-cpu", "add-dimm", "add-cpu"], 1500, 1,
+        "SYNC-START-BEFORE-COMPLETE", ["veto-next", "add-cpu", "add-dimm", "add-cpu"], 1500, 6,
     ),
 }  # fmt: skip
 """The rule that each fault breaks, the operations that it needs, how many plans it may take to find it, and a seed that is quick."""
