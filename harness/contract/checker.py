@@ -160,7 +160,9 @@ class RuleTally:
                 continue
             if own:
                 self.broken -= 1
-                self._unclear(Unclear(f"{broken.reason}, but {doubt}", broken.shown, broken.attempt))
+                self._unclear(
+                    Unclear(f"not certain, because {doubt}: {broken.reason}", broken.shown, broken.attempt)
+                )
             else:
                 self.warned -= 1
         self.pending = believed

@@ -216,7 +216,9 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         plan="veto-existing",
     ),
     "thread-before-complete": _violates(
-        "OB-THREAD-AFTER-COMPLETE", "makes the driver bind a thread to a processor in Start"
+        "OB-THREAD-AFTER-COMPLETE",
+        "delivers Start three times, and makes the driver bind a thread in the second",
+        also=("ADDEX-ONE-START-EACH",),
     ),
     "requests-lost": _violates(
         "OB-ASYNC-UNREG-BEFORE-UNLOAD", "unloads a driver that was not told to unregister first"

@@ -59,6 +59,11 @@ CLASS_NAMES = {
 """Device interface classes by GUID (poclass.h)."""
 
 
+def interface_name(link: str) -> str:
+    """Return a symbolic link without the parts that are the same for all of a class: ``ACPI#ACPI0007#2``."""
+    return link.removeprefix("\\??\\").partition("#{")[0][:100]
+
+
 def class_name(cls: str) -> str:
     """Return the name of the device interface class ``cls``, or ``cls`` itself if it is not a known GUID."""
     return CLASS_NAMES.get(cls.strip("{}").lower(), cls)

@@ -29,7 +29,13 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     # A call that should not have been, for a processor that is active or is not.
     "FAIL-NOT-COUNTED": ("SYNC-TERMINAL-EXCLUSIVE", "SYNC-AGREE"),
     "COMPLETE-COUNTED": ("VETO-NO-COMPLETE",),
-    "SYNC-TERMINAL-EXCLUSIVE": ("SYNC-STATE-VALID",),
+    "SYNC-TERMINAL-EXCLUSIVE": ("SYNC-STATE-VALID", "SYNC-START-BEFORE-FAILURE"),
+    # A count that fell, because it had risen too early.
+    "COUNT-MONOTONIC": ("FAIL-NOT-COUNTED",),
+    # A driver that takes a second Start for Complete.
+    "OB-THREAD-AFTER-COMPLETE": ("ADDEX-ONE-START-EACH",),
+    # Failures for Starts that should not have been.
+    "ADDEX-VETO-FAILURES": ("ADDEX-VETO-STOPS",),
     # A number that was wrong before.
     "NUM-INDEX-AGREES": ("SYNC-SAME-IDENTITY", "COMPLETE-COUNTED", "VETO-NO-COMPLETE"),
     "NUM-RANGE": ("NUM-GROUP0",),

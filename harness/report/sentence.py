@@ -13,21 +13,12 @@ from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import Absent
 from harness.history.bug_check import PANICKED, bug_check_of
+from harness.history.nt_status import status_name
 from harness.report.escape import printable
 
 LONGEST_SENTENCE = 400
 
 LANES = ("host", "QEMU", "firmware", "driver", "guest")
-
-STATUS_NAMES = {
-    0x00000000: "success",
-    0xC0000001: "STATUS_UNSUCCESSFUL",
-    0xC000000D: "STATUS_INVALID_PARAMETER",
-    0xC0000017: "STATUS_NO_MEMORY",
-    0xC000009A: "STATUS_INSUFFICIENT_RESOURCES",
-    0xC00000BB: "STATUS_NOT_SUPPORTED",
-}
-"""NTSTATUS values that a report names; others are shown as numbers."""
 
 OST_SOURCES = {0: "bus check", 1: "device check", 3: "eject request", 0x103: "ejection", 0x200: "insertion"}
 """Source events of ``_OST``, ACPI 6.5 section 6.3.5."""
@@ -46,6 +37,9 @@ EJECTION_STATUSES = {
 """Status codes of ``_OST`` for an ejection alone, ACPI 6.5 section 6.3.5."""
 
 CALLS = d.CALL_NAMES
+
+CLASSES = {"cpu": "processor interfaces", "memory": "memory interfaces"}
+"""The classes that records abbreviate."""
 
 
 def lane(record: r.Record) -> str:
@@ -72,11 +66,6 @@ def sentence(record: r.Record, *, answers: str = "") -> str:
         describe = _SENTENCES.get(type(record))
         text = describe(record) if describe else type(record).__name__
     return printable(text, LONGEST_SENTENCE)
-
-
-def status_name(status: int) -> str:
-    """Return an NTSTATUS in words: ``success``, ``STATUS_INSUFFICIENT_RESOURCES``, or ``0xC0000022``."""
-    return STATUS_NAMES.get(status, f"0x{status:08X}")
 
 
 def size(count: int) -> str:
@@ -169,10 +158,11 @@ def _removal(e: r.Removal) -> str:
 
 def _ost(e: r.Ost) -> str:
     device = f" ({e.device})" if e.device else ""
-    return f"_OST {e.slot_type} slot {e.slot}{device}: {_ost_answer(e.source, e.status)}"
+    return f"_OST {e.slot_type} slot {e.slot}{device}: {ost_answer(e.source, e.status)}"
 
 
-def _ost_answer(source: int, status: int) -> str:
+def ost_answer(source: int, status: int) -> str:
+    """Return an answer of ``_OST`` in words: ``eject request, not supported``."""
     of = EJECTION_STATUSES if source in EJECTIONS else {}
     said = of.get(status) or OST_STATUSES.get(status, f"status {status:#x}")
     return f"{OST_SOURCES.get(source, f'source {source:#x}')}, {said}"
@@ -187,7 +177,7 @@ _UNSHOWN = {"qemu": "QEMU", "ost": "_OST"}
 
 
 def _agreement(e: r.Agreement) -> str:
-    answers = "; ".join(_ost_answer(*answer) for answer in e.ost[:4]) or "none"
+    answers = "; ".join(ost_answer(*answer) for answer in e.ost[:4]) or "none"
     head = "agreed" if e.agreed else "NOT agreed"
     detail = f"; {e.detail}" if e.detail else ""
     if e.unshown:
@@ -280,7 +270,7 @@ def _async_enter(e: d.AsyncEnter) -> str:
 
 
 def _call_enter(e: d.CallEnter) -> str:
-    cls = f" for {e.cls}" if e.cls else ""
+    cls = f" for {CLASSES.get(e.cls, e.cls)}" if e.cls else ""
     flags = f", flags {e.flags:#x}" if e.flags else ""
     if e.call == "reg_sync" and e.flags & d.ADD_EXISTING:
         flags = ", ADD_EXISTING"
@@ -343,6 +333,6 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     d.Grow: lambda e: f"buffer grew from {size(e.before)} to {size(e.after)}",
     d.PnpEnter: lambda e: f"{e.minor} for {e.device}",
     d.PnpExit: lambda e: f"{e.minor} for {e.device} returns {status_name(e.ret)}",
-    d.Mark: lambda e: f"mark {e.nonce}",
+    d.Mark: lambda e: f"reports mark {e.nonce}, which the host had requested",
     d.Overrun: lambda e: f"ring overwrote {e.count} records nobody had read",
 }

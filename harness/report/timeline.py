@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import ReadableRecords
-from harness.report.sentence import call_result, lane, sentence, status_name
+from harness.history.nt_status import status_name
+from harness.report.sentence import call_result, lane, sentence
 from harness.report.style import Style
 
 HEADING = f"{'ms':>9} {'who':<8} what"

@@ -7,7 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from harness.contract.rules.rule import some
 from harness.history.record import Agreement
+from harness.report.sentence import ost_answer, size
 from harness.run.operation import ExpectedOutcome
 
 OST_SUCCESS = ((1, 0), (0x200, 0))
@@ -55,10 +57,10 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         if not listed and "qemu" not in unshown:
             apart.append("QEMU does not list the device")
         if not any(answer in OST_SUCCESS for answer in ost) and "ost" not in unshown:
-            apart.append(f"no _OST reports success (seen: {ost or 'none'})")
+            apart.append(f"no _OST reports success (seen: {answers_seen(ost)})")
         if not counted(self.what, self.before, now, growth):
-            unit = "processors" if self.what == "cpu" else "bytes of memory"
-            apart.append(f"the guest counts {now} {unit}, expected {self.before} + {growth}")
+            wanted = amount(self.what, self.before + growth)
+            apart.append(f"the guest counts {amount(self.what, now)}, expected {wanted}")
         return Agreement(
             attempt=self.name,
             expected=self.expected,
@@ -83,12 +85,13 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         if not listed:
             apart.append("QEMU does not list the device")
         if any(answer in OST_SUCCESS for answer in ost):
-            apart.append(f"_OST answers for it as for a hot-add (seen: {ost})")
+            apart.append(f"_OST answers for it as for a hot-add (seen: {answers_seen(ost)})")
         if self.what == "cpu" and now != self.before + len(all_found):
-            apart.append(f"the guest counts {now} processors, expected {self.before} + {len(all_found)}")
+            wanted = amount("cpu", self.before + len(all_found))
+            apart.append(f"the guest counts {amount('cpu', now)}, expected {wanted}")
         if self.what == "dimm" and now <= self.before + sum(all_found) - min(all_found):
             apart.append(
-                f"the guest counts {now} bytes of memory, of {self.before} and {sum(all_found)} found"
+                f"the guest counts {amount('dimm', now)}, of {size(self.before)} and {size(sum(all_found))} found"
             )
         return Agreement(
             attempt=self.name,
@@ -100,6 +103,16 @@ class PendingAdd(msgspec.Struct, kw_only=True):
             counted_after=now,
             detail="; ".join(apart),
         )
+
+
+def amount(what: str, count: int) -> str:
+    """Return a count in words: ``3 processors``, or ``658.4 MiB of memory`` for one of bytes."""
+    return some(count, "processor") if what == "cpu" else f"{size(count)} of memory"
+
+
+def answers_seen(ost: list[tuple[int, int]]) -> str:
+    """Return the answers of ``_OST`` in words, ``none`` if there is none."""
+    return "; ".join(ost_answer(*answer) for answer in ost[:4]) or "none"
 
 
 def counted(what: str, before: int, now: int, growth: int) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.history.record import Agreement
 from harness.run.operation import ExpectedUnplug, RefusalReason
-from harness.run.pending_add import SMALLEST_SHARE, counted
+from harness.run.pending_add import SMALLEST_SHARE, amount, answers_seen, counted
 
 EJECTION_SOURCES = (3, 0x103)
 """Sources of ``_OST`` that answer an eject request: the request, and ejection processing (ACPI 6.5,
@@ -29,6 +29,8 @@ REASONS: dict[int, RefusalReason] = {
     0x83: "dependency",
 }
 """Statuses of ``_OST`` that refuse an ejection (ACPI 6.5, 6.3.5)."""
+
+NO_ANSWER = "no answer came in time, so the guest ignores the request or is slow"
 
 ActualOutcome = Literal["", "gone", "refused", "ignored"]
 
@@ -60,10 +62,10 @@ class Ejection(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """The answers as text for human readers."""
         if self.reasons:
-            return f"the guest refused: {self.reasons[-1]}"
+            return f"the guest refused it as {self.reasons[-1]}"
         if self.given_back or self.deleted:
             return "the guest gave it back"
-        return "the guest began and did not finish" if self.ost else "nothing came"
+        return "the guest began and did not finish" if self.ost else NO_ANSWER
 
 
 class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,11 +119,11 @@ class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
         if listed:
             apart.append(f"QEMU still lists the device, and {heard.words}")
         if not heard.given_back:
-            apart.append(f"no _OST reports that it was ejected (seen: {heard.ost or 'none'})")
+            apart.append(f"no _OST reports that it was ejected (seen: {answers_seen(heard.ost)})")
         if not heard.deleted:
             apart.append("QEMU did not report its removal (DEVICE_DELETED)")
         if not self.smaller(now):
-            apart.append(self._counts(now, f"{self.before} - {1 if self.what == 'cpu' else self.size}"))
+            apart.append(self._counts(now, self.before - (1 if self.what == "cpu" else self.size)))
         return apart
 
     def _kept(self, heard: Ejection, listed: bool, now: int) -> list[str]:
@@ -131,15 +133,14 @@ class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
         elif heard.ost and not heard.reasons:
             apart.append(heard.words)
         elif self.expected == "refused" and not heard.reasons:
-            apart.append("no _OST refuses it: nothing came")
+            apart.append(f"no _OST refuses it: {NO_ANSWER}")
         elif self.expected == "ignored" and heard.decided:
             apart.append(heard.words)
         if self.reason is not None and heard.reasons and self.reason not in heard.reasons:
             apart.append(f"the guest refused it as {heard.reasons[-1]}, expected as {self.reason}")
         if abs(now - self.before) > (0 if self.what == "cpu" else self.size * (1 - SMALLEST_SHARE)):
-            apart.append(self._counts(now, str(self.before)))
+            apart.append(self._counts(now, self.before))
         return apart
 
-    def _counts(self, now: int, wanted: str) -> str:
-        unit = "processors" if self.what == "cpu" else "bytes of memory"
-        return f"the guest counts {now} {unit}, expected {wanted}"
+    def _counts(self, now: int, wanted: int) -> str:
+        return f"the guest counts {amount(self.what, now)}, expected {amount(self.what, wanted)}"

@@ -40,7 +40,7 @@ def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
         "    E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
         "Not the clock: the order rests on program order, no two times were compared.",
         "The same cause also breaks:",
-        "  - SYNC-BARRIER: registration 1 of driver a got Complete before registration 1 of driver a returned from Start",
+        "  - SYNC-BARRIER: registration 1 of driver a got Complete for processor 2 before Start had begun in registration 1 of driver a",
         "Reproduce:  harness demo --inject-fault x",
     ] == heads
 
@@ -57,7 +57,7 @@ def test_an_order_between_drivers_rests_on_the_counter_and_says_so() -> None:
 def test_a_registration_is_named_in_words() -> None:
     """Each registration is one of a driver, and one processor is not "1 processors"."""
     assert [
-        "registration 1 of driver a got Complete before registration 1 of driver b returned from Start",
+        "registration 1 of driver a got Complete for processor 2 before Start had begun in registration 1 of driver b",
         "1 processor was added while registration 2 of driver a was in force, and no arrival came for 1 until the history ended",
     ] == [
         finding(text, rule).reason

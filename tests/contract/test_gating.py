@@ -220,7 +220,10 @@ def test_an_expectation_that_is_not_met_is_a_violation() -> None:
     records = trace("S2 C2 V")
     expect = Expectation(index=3, demanded="processors = 4", seen="processors = 3", met=False)
     verdict = judge([*records[:-1], expect, records[-1]])
-    assert (Verdict.VIOLATED, ["EXPECT: operation 3 demanded processors = 4 and saw processors = 3"]) == (
+    assert (
+        Verdict.VIOLATED,
+        ["EXPECT: operation 3 of the plan expected processors = 4 and saw processors = 3"],
+    ) == (
         verdict.verdict,
         verdict.reasons,
     )

@@ -171,7 +171,7 @@ def test_a_driver_s_file_is_refused(perform_on: Perform, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ("veto = 1", "the driver answered 'start' with 0xc000009a"),
+        ("veto = 1", "the driver answered the request 'start' with STATUS_INSUFFICIENT_RESOURCES"),
         ('expect = "refused"', "expects it to be refused"),
     ],
 )

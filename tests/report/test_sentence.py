@@ -4,7 +4,8 @@
 import pytest
 
 from harness.history import record as r
-from harness.report.sentence import sentence, size, status_name
+from harness.history.nt_status import status_name
+from harness.report.sentence import sentence, size
 
 
 @pytest.mark.parametrize(

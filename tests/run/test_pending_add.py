@@ -26,9 +26,9 @@ def test_all_three_agree() -> None:
     [
         (False, [(1, 0)], 3, "QEMU does not list"),
         (True, [], 3, "no _OST reports success (seen: none)"),
-        (True, [(1, 1)], 3, "no _OST reports success (seen: [(1, 1)])"),
-        (True, [(1, 0)], 2, "the guest counts 2 processors, expected 2 + 1"),
-        (True, [(1, 0)], 4, "the guest counts 4 processors, expected 2 + 1"),
+        (True, [(1, 1)], 3, "no _OST reports success (seen: device check, failure)"),
+        (True, [(1, 0)], 2, "the guest counts 2 processors, expected 3 processors"),
+        (True, [(1, 0)], 4, "the guest counts 4 processors, expected 3 processors"),
     ],
 )
 def test_one_of_three_differs(listed: bool, ost: list[tuple[int, int]], now: int, detail: str) -> None:

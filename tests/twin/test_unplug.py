@@ -80,9 +80,9 @@ def test_the_reason_of_a_refusal_is_the_firmware_s(perform_restored: Perform) ->
 @pytest.mark.parametrize(
     ("name", "outcome", "words"),
     [
-        ("unplug-refused", "refused", "the guest refused: not-supported"),
-        ("unplug-ignored", "ignored", "nothing came"),
-        ("unplug-slow", "ignored", "nothing came"),
+        ("unplug-refused", "refused", "the guest refused it as not-supported"),
+        ("unplug-ignored", "ignored", "no answer came in time"),
+        ("unplug-slow", "ignored", "no answer came in time"),
     ],
 )
 def test_a_fault_is_caught(perform_restored: Perform, name: str, outcome: str, words: str) -> None:

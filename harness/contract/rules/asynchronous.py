@@ -24,7 +24,8 @@ from harness.contract.rules.sync import MOST_WAITING, QUIET_BETWEEN, UNEXPLAINED
 from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import PnpEnter, class_name
+from harness.history.driver import PnpEnter, class_name, interface_name
+from harness.history.nt_status import status_name
 
 SECTION = Section("R.6", "Asynchronous")
 rule = SECTION.rule
@@ -40,20 +41,30 @@ PROCESSING = "WD:kernel/processing-an-asynchronous-driver-notification.md"
 CALLBACK = "asynchronous callback"
 ARRIVAL = "processor arrival"
 
+GUIDS = {"cpu": "GUID_DEVICE_PROCESSOR", "memory": "GUID_DEVICE_MEMORY"}
+"""Microsoft's names for the classes that records abbreviate."""
+
 BLOCKED_MS = 100
 """Policy: a notification callback that takes longer is reported."""
 
 
+def _class(cls: str) -> str:
+    return {"cpu": "processor", "memory": "memory"}.get(cls) or class_name(cls)[:64]
+
+
 @rule(
     "ASYNC-IRQL-PASSIVE", Level.ERROR, kind.ASYNC_ENTER, clauses="B3", source=GUIDELINES,
-    says="the callback runs at PASSIVE_LEVEL", needs=CALLBACK,
+    says="a Plug and Play notification callback runs at PASSIVE_LEVEL", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2 V{irql=1}",
 )  # fmt: skip
 def irql_passive(arrival: Arrival, model: Model) -> RuleOutcome:
     """The callback is paged code."""
     if arrival.enter.irql == 0:
         return HOLDS
-    said = f"the callback for the {arrival.enter.event[:64]} of a {class_name(arrival.enter.cls)[:64]} interface ran at IRQL {arrival.enter.irql}"
+    said = (
+        f"the Plug and Play notification callback for the {arrival.enter.event[:64]} of a {_class(arrival.enter.cls)} "
+        f"interface ran at IRQL {arrival.enter.irql}"
+    )
     return Broken(said, (arrival.enter,))
 
 
@@ -66,7 +77,7 @@ def structure(arrival: Arrival, model: Model) -> RuleOutcome:
     """DEVICE_INTERFACE_CHANGE_NOTIFICATION."""
     enter = arrival.enter
     if enter.version != 1:
-        said = f"the Version of DEVICE_INTERFACE_CHANGE_NOTIFICATION is {enter.version}"
+        said = f"the Version of DEVICE_INTERFACE_CHANGE_NOTIFICATION is {enter.version}, and 1 was due"
         return Broken(said, (enter,))
     if enter.event not in ("arrival", "removal"):
         return Broken(f"the event is {enter.event[:64]}", (enter,))
@@ -86,7 +97,10 @@ def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
         return None
     if arrival.enter.cls == span.enter.cls:
         return HOLDS
-    said = f"{arrival.registration} is for class {span.enter.cls[:64]} and got class {class_name(arrival.enter.cls)[:64]}"
+    said = (
+        f"{arrival.registration} is for {_class(span.enter.cls)} interfaces and got InterfaceClassGuid "
+        f"{GUIDS.get(arrival.enter.cls) or class_name(arrival.enter.cls)[:64]}"
+    )
     return Broken(said, (span.enter, arrival.enter))
 
 
@@ -116,7 +130,7 @@ def _uncounted(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome
     if not window.succeeded or window.failures:
         return Exempt("the arrival came with an add that failed, which is no more than a sign of presence")
     said = (
-        f"a new processor link arrived when {arrival.enter.active} processors were active; "
+        f"a new processor interface arrived when {arrival.enter.active} processors were active; "
         f"{window.base} were active before the add"
     )
     quiet = (model.quiesced,) if model.quiesced is not None and model.quiesced.n < arrival.enter.n else ()
@@ -234,7 +248,8 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
     if arrival.times <= 2:
         return HOLDS
     return Broken(
-        f"an existing interface was reported {arrival.times} times, and at most 2 are allowed",
+        f"an arrival of the existing interface {interface_name(arrival.enter.link)} was reported {arrival.times} times, and at most 2 are "
+        "allowed",
         (*arrival.registration.made, arrival.enter),
         absent=(arrival.registration.driver, 0, model.at),
     )  # fmt: skip
@@ -354,7 +369,7 @@ def returns_success(arrival: Arrival | None, model: Model) -> RuleOutcome:
         return None
     if arrival.exit.ret == 0:
         return HOLDS
-    return Broken(f"the callback returned {arrival.exit.ret:#x}", (arrival.enter, arrival.exit))
+    return Broken(f"the callback returned {status_name(arrival.exit.ret)}", (arrival.enter, arrival.exit))
 
 
 @rule(

@@ -123,7 +123,7 @@ def epoch(subject: Boot | Stale | Attempt, model: Model) -> RuleOutcome:
         return Unclear(f"guest reset or bug check during the add of {subject.name}", shown, subject.name)
     if isinstance(subject, Stale):
         return Unclear(
-            f"record #{subject.seq} of driver {subject.driver} has no place: {subject.why}", (subject,)
+            f"record #{subject.seq} of driver {subject.driver} cannot be judged: {subject.why}", (subject,)
         )
     return HOLDS
 

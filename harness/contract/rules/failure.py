@@ -33,6 +33,7 @@ from harness.history.driver import (
     Free,
     nt_success,
 )
+from harness.history.nt_status import status_name
 
 SECTION = Section("R.3", "Synchronous, failure and veto")
 rule = SECTION.rule
@@ -66,8 +67,15 @@ def failure_status(call: Callback, model: Model) -> RuleOutcome:
     if not nt_success(enter.status):
         return HOLDS
     name, level = (call.attempt.name, None) if call.attempt is not None else ("", Level.WARN)
-    said = f"Failure of processor {enter.nt} has status {enter.status:#x}, which is not an error"
+    said = f"Failure of processor {enter.nt} has Status {status_name(enter.status)}, which is not an error{_veto(call)}"
     return Broken(said, (enter,), (), name, level)
+
+
+def _veto(call: Callback) -> str:
+    """Return the error with which the processor was vetoed, "" if it was not."""
+    events = call.attempt.events if call.attempt is not None else call.registration.existing
+    veto = next((one.exit for one in events if one.refused and one.exit is not None), None)
+    return f"; the processor had been vetoed with {status_name(veto.op)}" if veto is not None else ""
 
 
 @rule(
@@ -84,7 +92,10 @@ def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
         return None
     for enter in failures:
         if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
-            said = f"at Failure of {attempt.name} bit {enter.number} of the mask {enter.mask:#x} was set"
+            said = (
+                f"{attempt.name} was active at its Failure: bit {enter.number} of its group's affinity mask {enter.mask:#x} "
+                "was set"
+            )
             return Broken(said, (enter,), (), attempt.name)
     grown = [enter for enter in failures if enter.active > attempt.active_before]
     if grown and attempt.active_before and not attempt.overlapped:
@@ -112,7 +123,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
         return Exempt(CLEARED)
     veto = next(call for call in attempt.events if call.refused)
     shown = (veto.last, completes[0].enter)
-    said = f"{attempt.name} was vetoed by {veto.registration} and yet completed"
+    said = f"{attempt.name} was vetoed by {veto.registration}, and Complete came all the same"
     lost = model.touched(attempt)
     if lost:
         return Unclear(f"{said}, but {lost}", shown, attempt.name)
@@ -148,7 +159,8 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
         reason = model.touched(attempt)
         if not reason and not failures and not attempt.quiet:
             reason = "the guest was not seen to be alive and quiet after it"
-        said = f"{registration} got {some(len(failures), 'Failure')} for the vetoed {attempt.name}"
+        count = some(len(failures), "Failure") if failures else "no Failure"
+        said = f"{registration} got {count} for the vetoed {attempt.name}"
         if reason:
             judged = Unclear(f"{said}, but {reason}", (start.enter,), attempt.name)
             continue
@@ -265,7 +277,8 @@ def operation_status(call: Callback | None, model: Model) -> RuleOutcome:
         return HOLDS
     name = STATE_NAMES.get(enter.state, str(enter.state))
     return Broken(
-        f"the driver changed the operation status from {enter.op:#x} to {leave.op:#x} in {name}",
+        f"driver {enter.driver} changed *OperationStatus from {status_name(enter.op)} to {status_name(leave.op)} in {name} "
+        f"for processor {enter.nt}",
         (enter, leave),
     )
 
@@ -282,7 +295,8 @@ def no_overwrite(call: Callback | None, model: Model) -> RuleOutcome:
     if call.exit.op == call.enter.op:
         return HOLDS
     return Broken(
-        f"the operation status was {call.enter.op:#x} and the driver made it {call.exit.op:#x}",
+        f"driver {call.enter.driver} replaced {status_name(call.enter.op)} in *OperationStatus by "
+        f"{status_name(call.exit.op)} in Start for processor {call.enter.nt}",
         (call.enter, call.exit),
     )
 
@@ -311,8 +325,12 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
     for name in CONTEXT:
         before, after = getattr(enter, name), getattr(leave, name)
         if before != after:
-            form = "#x" if name == "status" else "d"
-            said = f"the context's {FIELDS[name]} was {before:{form}} at entry and {after:{form}} at exit"
+            was, became = (status_name(one) if name == "status" else str(one) for one in (before, after))
+            state = STATE_NAMES.get(enter.state, f"state {enter.state}")
+            said = (
+                f"driver {enter.driver} changed {FIELDS[name]} in the context of {state} for processor {enter.nt}: "
+                f"{was} at entry, {became} at return"
+            )
             return Broken(said, (enter, leave))
     return HOLDS
 
@@ -349,13 +367,19 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOut
     mine = [one.record for one in held if one.call is start]
     wrong = ""
     if enter.state == FAILURE and mine:
-        wrong = f"Failure of processor {enter.nt} left {some(len(mine), 'object')} of its Start"
+        wrong = (
+            f"driver {enter.driver} did not free {some(len(mine), 'object')} in Failure of processor {enter.nt}, allocated "
+            "in its Start"
+        )
     elif not sample or subject.registration.leave is not None:
         pass
     elif enter.state == COMPLETE and not mine:
-        wrong = f"no object for processor {enter.nt} was left at Complete"
+        wrong = f"driver {enter.driver} had no object left at Complete of processor {enter.nt}, and its Start allocates one"
     elif enter.state == START and nt_success(leave.op) and len(mine) != 1:
-        wrong = f"Start of processor {enter.nt} left {some(len(mine), 'object')}, one was expected"
+        held_now = some(len(mine), "object") if mine else "no object"
+        wrong = (
+            f"driver {enter.driver} allocated {held_now} in Start of processor {enter.nt}, and one was due"
+        )
     if not wrong:
         return HOLDS
     return Broken(wrong, (enter, leave), absent=(stream.driver, start.at, model.at))
@@ -366,7 +390,7 @@ def _freed(free: Free, model: Model) -> RuleOutcome:
     if model.freed is None:
         if stream.crowded or stream.headless:
             return None
-        said = f"the driver freed object {free.object:#x} of processor {free.nt}, which it did not hold"
+        said = f"driver {free.driver} freed object {free.object:#x} of processor {free.nt}, which it did not hold"
         return Broken(said, (free,), absent=(stream.driver, model.epoch_at, model.at))
     if stream.promises != SAMPLE:
         return HOLDS
@@ -381,7 +405,7 @@ def _freed(free: Free, model: Model) -> RuleOutcome:
 
 def _outside(record: Alloc | Free, what: str, model: Model) -> Broken:
     where = "Start" if what == "allocated" else "Start or Failure"
-    said = f"the driver {what} an object for processor {record.nt} outside {where}"
+    said = f"driver {record.driver} {what} an object for processor {record.nt} outside {where}"
     return Broken(said, (record,), absent=(record.driver, model.epoch_at, model.at))
 
 
@@ -418,5 +442,6 @@ def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
     started = [call.enter for call in told if call.registration.stream is stream]
     if not mine or not (started or telling):
         return None
-    said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete and before any arrival"
+    what = "DPC" if bind.what == "dpc" else bind.what
+    said = f"driver {bind.driver} bound a {what} to processor {bind.nt} before its Complete and before any arrival"
     return Broken(said, (*started[:1], bind), absent=(stream.driver, model.epoch_at, model.at))

@@ -280,7 +280,7 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
     if expect.met != (expect.demanded == expect.seen):
         said = "met" if expect.met else "not met"
         return Unclear(
-            f"operation {expect.index} was {said}: it demanded {expect.demanded} and saw {expect.seen}",
+            f"operation {expect.index} of the plan was {said}: it expected {expect.demanded} and saw {expect.seen}",
             (expect,),
         )
     if expect.met:
@@ -288,12 +288,12 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
     late = next((host.begin for host in model.adds.values() if _unfinished(host)), None)
     if late is not None:
         return Unclear(
-            f"operation {expect.index} demanded {expect.demanded} and saw {expect.seen}, "
+            f"operation {expect.index} of the plan expected {expect.demanded} and saw {expect.seen}, "
             f"and the result of {late.attempt} was not established before",
             (late, expect),
         )
     return Broken(
-        f"operation {expect.index} demanded {_apart(expect.demanded, expect.seen)} and saw "
+        f"operation {expect.index} of the plan expected {_apart(expect.demanded, expect.seen)} and saw "
         f"{_apart(expect.seen, expect.demanded)}",
         (expect,),
         absent=("", 0, model.at) if _too_few(expect) else None,

@@ -12,6 +12,7 @@ from harness.contract.state.evidence import FOREVER
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import COMPLETE, START, STATE_NAMES, DriverRecord, SyncEnter, nt_success
+from harness.history.nt_status import status_name
 
 SECTION = Section("R.5", "Processor identity and counts")
 rule = SECTION.rule
@@ -26,7 +27,7 @@ GROUPS = "DDI:wdm/nf-wdm-kequeryactivegroupcount.md"
 
 def _disagreement(enter: SyncEnter) -> str:
     if not nt_success(enter.idx_status):
-        return f"KeGetProcessorNumberFromIndex({enter.nt}) failed with {enter.idx_status:#x}"
+        return f"KeGetProcessorNumberFromIndex({enter.nt}) failed with {status_name(enter.idx_status)}"
     if (enter.idx_group, enter.idx_number) != (enter.group, enter.number):
         return (
             f"index {enter.nt} is group {enter.idx_group} number {enter.idx_number}, "
@@ -72,7 +73,9 @@ def number_range(call: Callback, model: Model) -> RuleOutcome:
     enter = call.enter
     limit = min(64, enter.max_in_group)
     if not 0 <= enter.number < limit:
-        said = f"group {enter.group} holds at most {limit} processors, and number {enter.number} was named"
+        name = STATE_NAMES.get(enter.state, f"state {enter.state}")
+        holds = f"holds numbers 0 to {limit - 1}" if limit > 0 else "holds no processor"
+        said = f"{name} names processor {enter.nt} as group {enter.group} number {enter.number}, and that group {holds}"
         return Broken(said, (enter,))
     if not 0 <= enter.nt < enter.maximum:
         return Broken(f"index {enter.nt} is not below the maximum of {enter.maximum}", (enter,))
@@ -139,8 +142,7 @@ def unique(call: Callback, model: Model) -> RuleOutcome:
     other = model.processors.elsewhere(enter)
     if other is not None:
         return Broken(
-            f"processor {enter.nt} is group {enter.group} number {enter.number}, and processor {other.nt} is group "
-            f"{other.group} number {other.number}",
+            f"processor {enter.nt} was named group {enter.group} number {enter.number}, which is processor {other.nt}",
             (other, enter), (), name, cause=("place", enter.nt),
         )  # fmt: skip
     known = model.processors.known(enter.nt)
@@ -200,8 +202,10 @@ def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
     sized = model.processors.sized
     if sized is not None and record.maximum != sized.maximum:
         return Broken(
-            f"the maximum is {record.maximum} and was {sized.maximum}", (sized, record), cause="maximum"
-        )
+            f"KeQueryMaximumProcessorCountEx(ALL) returned {record.maximum} and had returned {sized.maximum}; "
+            "it must not change",
+            (sized, record), cause="maximum",
+        )  # fmt: skip
     return HOLDS
 
 
@@ -226,7 +230,8 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleO
     if subject.active_g0 == subject.active_g0_ex:
         return HOLDS
     return Broken(
-        f"KeQueryActiveProcessorCount says {subject.active_g0}, KeQueryActiveProcessorCountEx(0) {subject.active_g0_ex}",
+        f"KeQueryActiveProcessorCount returned {subject.active_g0}, and group 0 has {subject.active_g0_ex} active processors by "
+        "KeQueryActiveProcessorCountEx(0)",
         (subject,),
     )  # fmt: skip
 
@@ -244,5 +249,6 @@ def groups_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
     if grouped is None or not _earlier(grouped, record, model):
         return HOLDS
     return Broken(
-        f"the number of active groups fell from {grouped.groups} to {record.groups}", (grouped, record)
+        f"the number of active groups, by KeQueryActiveGroupCount, fell from {grouped.groups} to {record.groups}",
+        (grouped, record),
     )

@@ -11,7 +11,8 @@ from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Se
 from harness.contract.state.entities import AddWindow, Arrival, Attempt, Callback, CallSpan, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import START, PnpEnter, PnpExit, nt_success
+from harness.history.driver import START, PnpEnter, PnpExit, interface_name, nt_success
+from harness.history.nt_status import status_name
 
 SECTION = Section("R.7", "Memory and rebalance")
 rule = SECTION.rule
@@ -96,7 +97,7 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
     if subject.seen_at < window.at or not subject.registration.include_existing:
         # A device that existed and was disabled may be enabled at any time.
         return None
-    said = "a new processor link arrived while only a DIMM was being added"
+    said = f"a new processor interface ({interface_name(subject.enter.link)}) arrived while only a DIMM was being added"
     return Broken(said, (window.begin, subject.enter), (), window.begin.attempt, absent=("", 0, model.at))
 
 
@@ -169,7 +170,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
         if last is None or last.minor != "QUERY_STOP":
             said = "STOP came without QUERY_STOP before it"
         elif isinstance(last, PnpExit) and not nt_success(last.ret):
-            said = f"STOP came although QUERY_STOP had failed with {last.ret:#x}"
+            said = f"STOP came although QUERY_STOP had failed with {status_name(last.ret)}"
     elif last is not None and last.minor not in ("STOP", *GONE):
         said = f"START came after {last.minor}"
     if not said:
@@ -239,7 +240,9 @@ def rebalance_opt_out(subject: PnpEnter | AddWindow, model: Model) -> RuleOutcom
     if not said:
         return None
     return Broken(
-        f"the device opted out ({said[:64]}) and got QUERY_STOP", (subject,), absent=("", 0, model.at)
+        f"the device opted out ({said[:64]}) and got QUERY_STOP all the same",
+        (subject,),
+        absent=("", 0, model.at),
     )
 
 
@@ -265,7 +268,8 @@ def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
     """A refusal takes the device out of the rebalance."""
     if leave.minor != "QUERY_STOP":
         return None
-    return HOLDS if nt_success(leave.ret) else Broken(f"QUERY_STOP was refused with {leave.ret:#x}", (leave,))
+    said = f"driver {leave.driver} refused QUERY_STOP with {status_name(leave.ret)}"
+    return HOLDS if nt_success(leave.ret) else Broken(said, (leave,))
 
 
 @rule(

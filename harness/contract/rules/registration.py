@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from harness.contract.order import contradiction
 from harness.contract.rules import subject_kind as kind
@@ -17,6 +18,7 @@ from harness.history.driver import (
     COMPLETE,
     FAILURE,
     START,
+    STATE_NAMES,
     nt_success,
 )
 from harness.history.record import Record
@@ -65,8 +67,16 @@ def _within(registration: Registration, model: Model) -> Stretch:
     return registration.driver, registration.span.at if registration.span is not None else 0, model.at
 
 
+def _processors(numbers: Iterable[int]) -> str:
+    """Return ``no processor``, ``processor 0`` or ``processors 0 and 1``."""
+    *some, last = [str(number) for number in numbers][:MOST_NUMBERS] or [""]
+    if not some:
+        return f"processor {last}" if last else "no processor"
+    return f"processors {', '.join(some)} and {last}"
+
+
 def _numbers(calls: list[Callback]) -> str:
-    return ", ".join(str(call.enter.nt) for call in calls[:MOST_NUMBERS]) or "none"
+    return _processors(call.enter.nt for call in calls)
 
 
 def _judge(registration: Registration, model: Model, said: str, shown: tuple[Record, ...]) -> RuleOutcome:
@@ -90,9 +100,10 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
     registration = subject.registration
     if subject.attempt is None or subject.enter.nt not in registration.existing_processors:
         return None
+    again = any(call.enter.nt == subject.enter.nt for call in registration.existing)
     return Broken(
-        f"processor {subject.enter.nt} existed at registration and {registration} was called for it after "
-        "the registration had returned", (*registration.returned, subject.enter), (), subject.attempt.name,
+        f"{registration} was called for processor {subject.enter.nt} after the registration had returned; the processor "
+        f"{'had been reported already' if again else 'existed'} during the registration", (*registration.returned, subject.enter), (), subject.attempt.name,
         absent=(registration.driver, 0, model.at), cause=("hot", registration, subject.enter.nt),
     )  # fmt: skip
 
@@ -127,7 +138,7 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
         return HOLDS if not _gate(registration) else Unclear(_gate(registration), shown)
     started = {call.enter.nt for call in starts}
     left = [number for number in range(min(active, MOST_NUMBERS)) if number not in started]
-    none = f"; none came for {', '.join(map(str, left))}" if left else ""
+    none = f"; the one for {_processors(left)} is missing" if left else ""
     said = f"{active} processors were active and Start came for {_numbers(starts)}{none}"
     return _judge(registration, model, said, shown)
 
@@ -150,8 +161,9 @@ def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
     if last.last.seq < completes[0].enter.seq:
         return HOLDS
     done = last.last
+    begun = "had begun" if completes[0].enter.seq < last.enter.seq else "had returned"
     return Broken(
-        f"Complete of processor {completes[0].enter.nt} came before Start of processor {last.enter.nt} was done",
+        f"Complete of processor {completes[0].enter.nt} came before Start of processor {last.enter.nt} {begun}",
         (completes[0].enter, last.enter, done), contradiction(done, completes[0].enter, (last.enter,)),
     )  # fmt: skip
 
@@ -179,7 +191,7 @@ def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
         return Unclear(gate, (span.enter, span.exit)) if gate else HOLDS
     ended = {call.enter.nt for call in completes}
     left = [call for call in starts if call.enter.nt not in ended]
-    none = f"; none came for {_numbers(left)}" if left else ""
+    none = f"; the Complete for {_numbers(left)} is missing" if left else ""
     said = f"Start came for {_numbers(starts)} and Complete for {_numbers(completes)}{none}"
     return _judge(registration, model, said, (span.enter, span.exit))
 
@@ -199,8 +211,8 @@ def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
     for call in registration.existing:
         if call.at > veto.at and call.enter.state in (START, COMPLETE):
             return Broken(
-                f"Start of processor {veto.enter.nt} reported an error and a call for processor "
-                f"{call.enter.nt} followed", (veto.last, call.enter), cause=("existing", registration),
+                f"Start of processor {veto.enter.nt} reported an error, and {STATE_NAMES.get(call.enter.state)} of processor "
+                f"{call.enter.nt} followed all the same", (veto.last, call.enter), cause=("existing", registration),
             )  # fmt: skip
     completes = _state(registration, COMPLETE)
     if completes:
@@ -234,8 +246,8 @@ def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
     if Counter(call.enter.nt for call in failures) == expected:
         return HOLDS if not _gate(registration) else Unclear(_gate(registration))
     said = (
-        f"after the error of processor {veto.enter.nt} Failure came for {_numbers(failures)}, "
-        f"expected for {', '.join(map(str, sorted(expected))) or 'none'}"
+        f"Start of processor {veto.enter.nt} reported an error, and then Failure came for {_numbers(failures)}; it was due "
+        f"for {_processors(sorted(expected))}"
     )
     return _judge(registration, model, said, (veto.last, *(call.enter for call in failures[:3])))
 
@@ -272,7 +284,8 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
     registration = subject.registration
     if registration.handle or registration.open or registration.span is None:
         return None
-    return Broken(f"{registration} had returned NULL and was called", (*registration.returned, subject.enter))
+    said = f"KeRegisterProcessorChangeCallback had returned NULL for {registration}, and it was called all the same"
+    return Broken(said, (*registration.returned, subject.enter))
 
 
 @rule(
@@ -291,7 +304,7 @@ def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
         if not registration.sync or registration.handle or call is None or call.at < span.at:
             continue
         if nt_success(span.exit.result):
-            said = f"{registration} returned NULL and DriverEntry succeeded"
+            said = f"KeRegisterProcessorChangeCallback returned NULL for {registration}, and DriverEntry succeeded"
             return Broken(said, (*registration.returned, span.exit))
         return HOLDS
     return None
@@ -318,7 +331,7 @@ def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
     held = [one.record for one in objects.values() if one.call is call]
     if not held:
         return HOLDS
-    said = f"Start of processor {call.enter.nt} reported an error and left {some(len(held), 'object')}"
+    said = f"Start of processor {call.enter.nt} reported an error and did not free {some(len(held), 'object')} that it had allocated"
     return Broken(said, (*held[:2], call.exit), absent=(model.stream.driver, call.at, model.at))
 
 
@@ -487,7 +500,10 @@ def _deregisters(span: CallSpan) -> RuleOutcome:
         return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
     made = registration.span
     if made is not None and made.exit is not None and not registration.handle:
-        return Broken(f"{registration} had returned NULL and was deregistered", (made.exit, span.enter))
+        said = (
+            f"KeRegisterProcessorChangeCallback had returned NULL for {registration}, and it was deregistered"
+        )
+        return Broken(said, (made.exit, span.enter))
     return None
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 
 from harness.contract.order import contradiction, edge
@@ -35,7 +36,8 @@ from harness.contract.state.entities import (
 )
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import CALL_NAMES, COMPLETE, FAILURE, START, STATE_NAMES
+from harness.history.absent import Absent
+from harness.history.driver import CALL_NAMES, COMPLETE, FAILURE, START, STATE_NAMES, nt_success
 
 SECTION = Section("R.2", "Synchronous, hot add")
 rule = SECTION.rule
@@ -57,6 +59,27 @@ HOT_ADD = "hot-add of a processor"
 CALLBACK = "synchronous callback"
 
 
+def _state(call: Callback) -> str:
+    return STATE_NAMES.get(call.enter.state, f"state {call.enter.state}")
+
+
+def _outcome(attempt: Attempt) -> str:
+    """Return which of Complete and Failure was due, and why, "" if neither a veto nor the active count shows it."""
+    veto = next((call for call in attempt.events if call.refused), None)
+    if veto is not None:
+        return f"Failure was due, because {veto.registration} had vetoed the processor"
+    before, after = attempt.active_before, attempt.active_after
+    if not before or not after:
+        return ""
+    if after > before:
+        return f"Complete was due, because the processor became active ({before} before, {after} after)"
+    return f"Failure was due, because the processor did not become active ({after} before and after)"
+
+
+def _with(said: str, due: str) -> str:
+    return f"{said}; {due}" if due else said
+
+
 @rule(
     "SYNC-STATE-VALID", Level.ERROR, kind.SYNC_ENTER, clauses="A1", source=REGISTER,
     says="the state is Start, Complete or Failure", needs=CALLBACK,
@@ -67,7 +90,8 @@ def state_valid(call: Callback, model: Model) -> RuleOutcome:
     if call.enter.state in STATE_NAMES:
         return HOLDS
     return Broken(
-        f"the callback was called for processor {call.enter.nt} with state {call.enter.state}", (call.enter,)
+        f"the callback was called for processor {call.enter.nt} with State {call.enter.state}, which does not exist",
+        (call.enter,),
     )
 
 
@@ -85,7 +109,8 @@ def context_identity(call: Callback, model: Model) -> RuleOutcome:
     if call.enter.ctx == span.enter.ctx:
         return HOLDS
     return Broken(
-        f"the context is {call.enter.ctx:#x}, not the registered {span.enter.ctx:#x}",
+        f"{_state(call)} for processor {call.enter.nt} got CallbackContext {call.enter.ctx:#x}, and "
+        f"{call.registration} was made with {span.enter.ctx:#x}",
         (span.enter, call.enter),
     )
 
@@ -102,8 +127,7 @@ def irql_passive(call: Callback, model: Model) -> RuleOutcome:
     span = call.registration.span
     if call.attempt is None and span is not None and 0 < call.enter.irql <= span.enter.irql:
         return Exempt("the driver registered at that IRQL, which REG-IRQL-PASSIVE judges")
-    name = STATE_NAMES.get(call.enter.state, f"state {call.enter.state}")
-    said = f"{name} for processor {call.enter.nt} ran at IRQL {call.enter.irql}"
+    said = f"{_state(call)} for processor {call.enter.nt} ran at IRQL {call.enter.irql}"
     return Broken(said, (call.enter,))
 
 
@@ -217,8 +241,7 @@ def _missing_terminal(
         )
     quiet = (attempt.proof,) if attempt.proof is not None else ()
     return Broken(
-        f"Start of {attempt.name} was never followed by {_due(registration, attempt)}, "
-        "and the guest then proved itself alive and quiet",
+        f"{registration} got Start for {attempt.name} and never {_due(registration, attempt)}; the guest still answered later",
         (start.enter, *quiet), (), attempt.name, absent=attempt.stretch, cause=("end", registration, attempt),
     )  # fmt: skip
 
@@ -261,14 +284,24 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
             judged = judged or HOLDS
             continue
         first, second = view.terminals[:2]
-        names = " and then ".join(
-            STATE_NAMES.get(call.enter.state, f"state {call.enter.state}") for call in (first, second)
-        )
+        names = [_state(call) for call in (first, second)]
+        told = f"{names[0]} twice" if names[0] == names[1] else " and then ".join(names)
         return Broken(
-            f"{registration} got {names} for {attempt.name}", (first.enter, second.enter), (), attempt.name,
+            _with(f"{registration} got {told} for {attempt.name}", _outcome(attempt)),
+            (first.enter, second.enter), (), attempt.name,
             absent=("", attempt.since, second.at), cause=("extra", registration, attempt),
         )  # fmt: skip
     return judged
+
+
+def _counted(view: RegistrationView) -> str:
+    """Return what one registration got: ``2 Starts and 1 Complete``."""
+    counts = Counter(_state(call) for call in (*view.starts, *view.terminals))
+    told = [
+        some(count, name) if name in STATE_NAMES.values() else f"{some(count, 'call')} with {name}"
+        for name, count in counts.items()
+    ]
+    return " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
 
 
 @rule(
@@ -286,8 +319,7 @@ def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
         extra = view.starts[1:2] or view.terminals[1:2]
         if extra:
             return Broken(
-                f"{registration} got {some(len(view.starts), 'Start')} and {len(view.terminals)} Complete or Failure "
-                f"for {attempt.name}",
+                f"{registration} got {_counted(view)} for {attempt.name}; one Start and then one Complete or Failure were due",
                 tuple(call.enter for call in (view.starts + view.terminals)[:4]), (), attempt.name,
                 absent=("", attempt.since, extra[0].at), cause=("extra", registration, attempt),
             )  # fmt: skip
@@ -334,15 +366,17 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
         if not reason and not attempt.quiet:
             reason = "the guest was not seen to be alive and quiet after it"
         what = "Start" if view is None or not view.starts else "Complete or Failure"
+        ended = view is not None and bool(view.terminals)
+        said = f"{registration} got no {what} for {attempt.name}"
+        if what == "Start" and not ended:
+            said = f"{registration} was never called for {attempt.name}; Start and then Complete or Failure were due"
         shown = tuple(call.enter for call in attempt.events[:2])
         if reason:
-            judged = Unclear(
-                f"{registration} got no {what} for {attempt.name}, but {reason}", shown, attempt.name
-            )
+            judged = Unclear(f"{said}, but {reason}", shown, attempt.name)
             continue
         begin = min(attempt.since, registration.done_at)
         return Broken(
-            f"{registration} got no {what} for {attempt.name}", (*registration.made, *shown), (), attempt.name,
+            said, (*registration.made, *shown), (), attempt.name,
             absent=("", begin, attempt.over), cause=("end" if what != "Start" else "start", registration, attempt),
         )  # fmt: skip
     return judged
@@ -389,8 +423,10 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
         if other.registration is not first.registration:
             shown = (first.enter, other.enter)
             return Broken(
-                f"{first.registration} got {STATE_NAMES.get(first.enter.state)} and {other.registration} "
-                f"{STATE_NAMES.get(other.enter.state)} of {attempt.name}",
+                _with(
+                    f"for {attempt.name}, {first.registration} got {_state(first)} and {other.registration} got {_state(other)}",
+                    _outcome(attempt),
+                ),
                 shown, (), attempt.name, absent=attempt.stretch,
             )  # fmt: skip
     return HOLDS
@@ -418,8 +454,10 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
                 continue
             chain = contradiction(last, complete.enter, (start.enter,), clock=clock)
             if chain:
+                begun = edge(complete.enter, start.enter, clock=clock) is None
                 return Broken(
-                    f"{complete.registration} got Complete before {start.registration} returned from Start",
+                    f"{complete.registration} got Complete for {attempt.name} before Start "
+                    f"{'had returned' if begun else 'had begun'} in {start.registration}",
                     (complete.enter, start.enter, last) if last is not start.enter else (complete.enter, last),
                     chain, attempt.name, cause=("early", attempt),
                 )  # fmt: skip
@@ -428,6 +466,20 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
                 f"{complete.registration} began", (last, complete.enter), attempt.name,
             )  # fmt: skip
     return judged
+
+
+def _index_says(attempt: Attempt) -> str:
+    """Return which group and number Windows had for the processor's index at Complete, "" if no record says it."""
+    for call in attempt.completes:
+        enter = call.enter
+        if any(isinstance(one, Absent) for one in (enter.idx_status, enter.idx_group, enter.idx_number)):
+            continue
+        if nt_success(enter.idx_status):
+            return (
+                f"; KeGetProcessorNumberFromIndex({enter.nt}) then returned group {enter.idx_group} "
+                f"number {enter.idx_number}"
+            )
+    return ""
 
 
 @rule(
@@ -442,9 +494,8 @@ def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
     for call in attempt.events[1:]:
         if (call.enter.group, call.enter.number) != (first.group, first.number):
             return Broken(
-                f"{attempt.name} is group {first.group} number {first.number} at {STATE_NAMES.get(first.state, f'state {first.state}')} and "
-                f"group {call.enter.group} number {call.enter.number} at "
-                f"{STATE_NAMES.get(call.enter.state, f'state {call.enter.state}')}",
+                f"{attempt.name} is group {first.group} number {first.number} at {_state(attempt.events[0])} and "
+                f"group {call.enter.group} number {call.enter.number} at {_state(call)}{_index_says(attempt)}",
                 (first, call.enter), (), attempt.name, absent=("", attempt.since, call.at),
             )  # fmt: skip
     return HOLDS if len(attempt.events) > 1 else None
@@ -538,7 +589,10 @@ def complete_counted(call: Callback, model: Model) -> RuleOutcome:
     attempt = call.attempt.name if call.attempt is not None else ""
     if enter.nt >= enter.active:
         return Broken(
-            f"at Complete of processor {enter.nt} only {enter.active} were active", (enter,), (), attempt
+            f"at Complete of processor {enter.nt} only {enter.active} processors were active, so it was not active yet",
+            (enter,),
+            (),
+            attempt,
         )
     if not 0 <= enter.number < 64 or not enter.mask >> enter.number & 1:
         return Broken(
@@ -639,7 +693,7 @@ def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutco
         return Exempt(
             "the arrival came with an add that failed, or whose calls its driver could no longer get"
         )
-    said = f"a new processor link arrived before driver {stream.driver} had seen the Start of the added processor"
+    said = f"a new processor interface arrived before driver {stream.driver} had got Start for the added processor"
     shown = (arrival.enter, start.enter) if start is not None else (arrival.enter,)
     doubt = other_explanation(arrival, window)
     if not doubt and start is not None and arrival.quiet:

@@ -6,6 +6,7 @@ It starts in milliseconds and needs only a C compiler. Nothing it shows is evide
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
 from harness.guest.process.guest import ProcessType
 from harness.guest.process.machine import ProcessMachine
+from harness.history.nt_status import status_name
 from harness.program import run_program
 from harness.setup.cache import Cache
 
@@ -79,7 +81,8 @@ class HostService:
     def _ask(self, line: str, deadline: Deadline) -> None:
         word = self._machine.ask(line, deadline).split(" ")[0]
         if set(word) != {"0"}:
-            raise GuestRefused(f"the driver answered {line.split(' ')[0]!r} with 0x{word}")
+            status = status_name(int(word, 16)) if re.fullmatch("[0-9a-f]{1,8}", word) else f"0x{word}"
+            raise GuestRefused(f"the driver answered the request {line.split(' ')[0]!r} with {status}")
 
 
 def _sources(folder: Path) -> Path:

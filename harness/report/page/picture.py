@@ -9,9 +9,10 @@ import msgspec
 
 from harness.history import driver as d
 from harness.history import record as r
+from harness.history.nt_status import status_name
 from harness.report.escape import printable
 from harness.report.page import lanes
-from harness.report.sentence import CALLS, call_result, status_name
+from harness.report.sentence import CALLS, call_result
 
 MOST_OPEN = 100_000
 """Entries whose return is awaited at once, at most; a forged history may have any number."""

@@ -8,8 +8,8 @@ from typing import Any
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import Absent
+from harness.history.nt_status import STATUS_NAMES
 from harness.report.escape import printable
-from harness.report.sentence import STATUS_NAMES
 
 LONGEST = 120
 

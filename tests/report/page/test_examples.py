@@ -33,8 +33,8 @@ SHOWN = """(height) => {
 ENDED_EARLY = {"reset-mid-attempt"}
 """Faults that end the run. Their first card is the stage that failed, and the rule's card is the next one."""
 
-SHARED = {"missing-failure": "SYNC-START-CLOSED"}
-"""Faults whose first violation is one of another rule: this one loses Complete, before it loses Failure."""
+SHARED = {"missing-failure": "SYNC-START-CLOSED", "thread-before-complete": "ADDEX-ONE-START-EACH"}
+"""Faults whose first violation is one of another rule: one loses Complete before Failure, one repeats Start for the driver."""
 
 
 def first_screen(opened: Open, name: str, fault: InjectedFault, runs: Path) -> dict[str, object]:
