@@ -25,6 +25,7 @@ from harness.report.escape import printable
 from harness.report.operations import Operations
 from harness.report.page import lanes
 from harness.report.page.beside import BesideRecords
+from harness.report.page.counted import CountedRecords
 from harness.report.page.fault import at_fault
 from harness.report.page.kept import LIMIT, KeptRecords
 from harness.report.page.made_of import digests, environment, facts_of
@@ -53,6 +54,13 @@ BUG_CHECK = "bug check"
 
 LARGEST = (1 << 53) - 1
 """The largest whole number that a script counts with."""
+
+GUESTS = {
+    "twin": "a Linux guest under QEMU that runs the driver's source in its kernel",
+    "host": "a Linux process that runs the driver's source",
+    "wine": "Wine, which runs the driver as a Windows binary",
+}
+"""What the guests are that are not Windows."""
 
 MOST_CRASH = 5
 """Records of a crash that a report leads with."""
@@ -87,6 +95,7 @@ class _Builder:
         self._failure: r.RunFailure | None = None
         self._crash: list[r.Record] = []
         self._beside = BesideRecords()
+        self._count = CountedRecords((), {})
         self._outcome = ""
         self._follow: set[str] = set()
         self._zero = -1
@@ -97,13 +106,14 @@ class _Builder:
             self._placement.learn(record)
             self._kept.count(record)
             self._look(record)
+        findings = _shown(self._verdict.findings[: MOST_FINDINGS * 5])[:MOST_FINDINGS]
+        self._count = CountedRecords(findings, self._records)
         self._fill()
         verdict, facts = self._verdict, facts_of(self._history)
         directory = lasting(self._history.path.parent)
         failure = self._failure
         told = None if failure is None else Failure(failure.failure_class, failure.stage, failure.message)
         interrupted = self._outcome == "interrupted"
-        findings = _shown(verdict.findings[: MOST_FINDINGS * 5])[:MOST_FINDINGS]
         self._follow = following([one for one in findings if _weight(one) == _weight(findings[0])])
         return {
             "version": VERSION,
@@ -112,6 +122,7 @@ class _Builder:
             "run": printable(verdict.run),
             "guest": printable(verdict.guest, 60),
             "worth": _worth(verdict.guest),
+            "guest_is": GUESTS.get(verdict.guest, ""),
             "verdict": verdict.verdict.value,
             "sentence": verdict_sentence(verdict, failure=told, interrupted=interrupted),
             "failure_class": self._class(verdict.failure_class),
@@ -183,6 +194,7 @@ class _Builder:
             before = record if shown else before
             if not self._kept.keeps(record):
                 continue
+            self._count.take(record)
             if record.n in self._named:
                 self._replies[record.n] = answers
             self._table.add(
@@ -235,7 +247,9 @@ class _Builder:
         missing = [record for record, text in found if text.startswith(MISSING)]
         shown = [record for record, text in found if not text.startswith(MISSING)]
         step = self._step(finding) if finding.witnesses else 0
-        other = [line for line in finding.consequences if not line.startswith(f"{finding.rule}:")]
+        own = f"{finding.rule}: "
+        other = [line for line in finding.consequences if not line.startswith(own)]
+        again = [line.removeprefix(own) for line in finding.consequences if line.startswith(own)]
         return {
             "rule": printable(finding.rule, 60),
             "level": finding.level.value,
@@ -251,8 +265,31 @@ class _Builder:
             "chain": [printable(line, LONG) for line in finding.chain],
             "clock": printable(finding.clock, LONG),
             "consequences": [printable(line, LONG) for line in other[:20]],
-            "again": len(finding.consequences) - len(other),
+            "again": [printable(line, LONG) for line in dict.fromkeys(again)][:20],
+            "times": len(again),
+            "counted": self._counted(finding),
             "follows": finding.rule in self._follow,
+        }
+
+    def _counted(self, finding: Finding) -> dict[str, Any] | None:
+        """Return the records that the finding's rule counts, None if its own records show them."""
+        counted = self._count.of(finding)
+        if counted is None:
+            return None
+        return {
+            "title": counted.title,
+            "more": counted.more,
+            "witnesses": [
+                {
+                    "name": "",
+                    "record": one.n,
+                    "who": _who(one),
+                    "text": sentence(one),
+                    "telling": [],
+                    "values": "",
+                }
+                for one in counted.records
+            ],
         }
 
     def _witness(self, rule: str, witness: Witness) -> dict[str, Any]:
@@ -278,7 +315,7 @@ class _Builder:
 
     def _failed(self, failure: r.RunFailure) -> dict[str, Any]:
         told = [*(record for record in self._crash if record.n != failure.n), failure]
-        labels = ("last call before it: ", "last record before it: ")
+        labels = ("the driver's last call: ", "the driver's last record: ")
         silent = failure.failure_class in SILENT
         last = list(zip(labels, self._beside.last(), strict=False)) if silent else []
         return {
@@ -290,7 +327,7 @@ class _Builder:
                     "name": "", "record": one.n, "who": _who(one), "text": f"{label}{_told(one)}", "telling": [],
                     "values": "",
                 }
-                for label, one in [*last, *(("", one) for one in told)]
+                for label, one in sorted([*last, *(("", one) for one in told)], key=lambda row: row[1].n)
             ],
         }  # fmt: skip
 

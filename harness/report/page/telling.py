@@ -97,10 +97,15 @@ def telling(rule: str, record: r.Record) -> list[str]:
     """Return each value of ``record`` that ``rule`` compares, as ``Name = value``. A field that is absent is left out."""
     values = ((name, getattr(record, name, None)) for name in FIELDS.get(rule, ()))
     return [
-        printable(f"{NAMES[name]} = {_value(name, value)}", LONGEST)
+        printable(f"{NAMES[name]} = {_value(name, value)}{_owner(name, record)}", LONGEST)
         for name, value in values
         if value not in (None, "") and not isinstance(value, Absent)
     ]
+
+
+def _owner(name: str, record: r.Record) -> str:
+    """Return whose registration it is: drivers number theirs alone."""
+    return f" of {record.driver}" if name == "reg" and isinstance(record, d.DriverRecord) else ""
 
 
 def _value(name: str, value: Any) -> str:

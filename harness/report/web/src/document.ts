@@ -11,6 +11,12 @@ export interface Witness {
   values: string;
 }
 
+export interface CountedList {
+  title: string;
+  more: number;
+  witnesses: Witness[];
+}
+
 export interface Finding {
   rule: string;
   level: string;
@@ -26,8 +32,11 @@ export interface Finding {
   chain: string[];
   clock: string;
   consequences: string[];
-  /** How often more the same cause breaks the same rule. */
-  again: number;
+  /** How the same cause breaks the same rule again, each way once, and how many times. */
+  again: string[];
+  times: number;
+  /** The records that the rule counts; null where the witnesses show them. */
+  counted: CountedList | null;
   /** Whether it may be broken only because of another one. */
   follows: boolean;
 }
@@ -75,6 +84,8 @@ export interface RunDocument {
   run: string;
   guest: string;
   worth: string;
+  /** What the guest is, "" for Windows. */
+  guest_is: string;
   verdict: string;
   sentence: string;
   failure_class: string;

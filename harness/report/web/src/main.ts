@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Reads the document from the page and shows it: the report of a run, of two side by side, or of many. */
 
+import { broke, warnings } from "./broke";
 import { columns, type Columns } from "./columns";
 import { at, renamed, type Records, type RunDocument, type Span } from "./document";
 import { showComparison, type ComparisonDocument } from "./comparison";
@@ -58,13 +59,13 @@ function show(page: HTMLElement, data: RunDocument, select: sections.Select): Sh
   document.title = `${data.verdict.toUpperCase()}: ${data.run} on ${data.guest}`;
   const shell = { timeline: sections.section("timeline", "Timeline"), records: sections.section("records", "Records") };
   const parts = [
-    sections.broke(data, select),
+    broke(data, select),
     shell.timeline,
     sections.lost(data, select),
     sections.operations(data, select),
     sections.again(data),
     shell.records,
-    sections.warnings(data, select),
+    warnings(data, select),
     sections.observations(data),
     sections.rules(data, (rule) => {
       const record = data.findings.find((one) => one.rule === rule)?.witnesses[0]?.record;
@@ -97,7 +98,10 @@ function fill(data: RunDocument, shell: Shell, drawn: Columns): sections.Select 
   const witnesses = (deciding.some((one) => one.verdict === "violated") ? deciding.filter((one) => one.verdict === "violated") : deciding)
     .slice(0, 6)
     .flatMap((one) => one.witnesses.map((witness) => witness.record));
-  const first = acted(spans, all);
+  // Also what the first finding shows, which may be long before the first add.
+  const cause = around(deciding[0]?.witnesses.map((one) => one.record) ?? [], records, all);
+  const added = acted(spans, all);
+  const first = cause ? { from: Math.min(added.from, cause.from), to: Math.max(added.to, cause.to) } : added;
   const usual: View = {
     ...first, record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
   };
@@ -137,7 +141,7 @@ function fill(data: RunDocument, shell: Shell, drawn: Columns): sections.Select 
   const gap = data.gaps[0];
   const jumps: [string, () => void][] = [
     ["Whole run", jump(all)],
-    ["Operations", jump(first)],
+    ["Operations", jump(added)],
     ...(broken ? [[data.verdict === "violated" ? "What broke" : "What is not known", jump(broken)] satisfies [string, () => void]] : []),
     ...(gap ? [["First gap", () => timeline.go(gap[0] - 1e7, gap[1] + 1e7)] satisfies [string, () => void]] : []),
   ];

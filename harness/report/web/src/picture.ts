@@ -121,13 +121,19 @@ function spans(
 ): void {
   const [first, last] = spansBetween(lane, from, to);
   const painted: number[] = [];
-  const waiting: ({ label: string; x: number } | undefined)[] = [];
+  const taken: number[] = [];
+  const waiting: ({ label: string; from: number; x: number; free: number } | undefined)[] = [];
   const beside = (row: number, until: number): void => {
     const label = waiting[row];
     waiting[row] = undefined;
-    if (label === undefined || until - label.x < 24 || canvas.measureText(label.label).width + 8 > until - label.x) return;
+    if (label === undefined) return;
+    const needed = canvas.measureText(label.label).width + 8;
+    const right = until - label.x >= Math.max(24, needed);
+    // At the edge of the picture, or close to the next bar, there may be room on the left.
+    if (!right && label.from - label.free < needed) return;
+    if (right) taken[row] = label.x + needed;
     canvas.fillStyle = colours.ink;
-    canvas.fillText(label.label, label.x + 4, lane.top + PAD + row * ROW + (ROW - 3) / 2 + 0.5);
+    canvas.fillText(label.label, right ? label.x + 4 : label.from - needed + 4, lane.top + PAD + row * ROW + (ROW - 3) / 2 + 0.5);
   };
   for (let place = first; place < last; place++) {
     const span = at(lane.spans, place);
@@ -139,13 +145,15 @@ function spans(
     const length = Math.max(2, end - x);
     painted[span.row] = x + length;
     beside(span.row, x);
+    const free = taken[span.row] ?? 0;
+    taken[span.row] = x + length;
     const y = lane.top + PAD + span.row * ROW;
     canvas.fillStyle = colour(colours, span.look);
     canvas.fillRect(x, y, length, ROW - 3);
     if (span.look === "bad" || span.look === "failure") cross(canvas, x, y, length, colours);
     const inside = length > 26 && canvas.measureText(span.label).width + 8 <= length;
     if (!inside && length < 60) {
-      waiting[span.row] = { label: span.label, x: x + length };
+      waiting[span.row] = { label: span.label, from: x, x: x + length, free };
     } else {
       canvas.save();
       canvas.beginPath();

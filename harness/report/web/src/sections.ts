@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
-/** The parts of the page that are text: the verdict, what broke, what was seen, how the run was made, how to go on. */
+/** The parts of the page that are text: the verdict, what was seen, how the run was made, how to go on. */
 
-import { command, el, source } from "./dom";
-import type { Finding, RunDocument, Witness } from "./document";
+import { command, el } from "./dom";
+import type { RunDocument } from "./document";
 import { bytes, counted } from "./format";
-
-const MOST_CARDS = 6;
 
 export const MARKS: Record<string, string> = { holds: "✓", violated: "✗", unknown: "?", "not applicable": "–" };
 
@@ -25,6 +23,7 @@ export function header(data: RunDocument): HTMLElement {
     ["Length", fact("Length")],
     ["Failure class", data.verdict === "holds" ? "" : data.failure_class],
     ["Injected fault", fact("Injected fault")],
+    ["Guest", data.guest_is],
     ["Run", data.run],
   ];
   return el(
@@ -46,130 +45,6 @@ export function header(data: RunDocument): HTMLElement {
     ),
     el("p", { class: "quiet coverage" }, data.coverage),
   );
-}
-
-function witnesses(list: readonly Witness[], select: Select, rule = ""): HTMLElement {
-  const items = list.map((one) =>
-    el(
-      "li",
-      {},
-      el(
-        "button",
-        { type: "button", class: "witness", click: () => select(one.record, rule), title: one.values || undefined },
-        one.name ? el("span", { class: "name" }, one.name) : null,
-        el("span", { class: "number" }, `record ${one.record}`),
-        el("span", { class: "who" }, one.who),
-        el("span", { class: "text" }, one.text, ...one.telling.flatMap((value) => [" ", el("strong", { class: "telling" }, value)])),
-      ),
-    ),
-  );
-  return el("ol", { class: "witnesses" }, ...items);
-}
-
-function card(finding: Finding, select: Select, others: readonly Finding[] = []): HTMLElement {
-  const attempt = [finding.attempt, finding.step ? `step ${finding.step} of the plan` : ""].filter(Boolean).join(", ");
-  const word = finding.verdict === "violated" ? (finding.minor ? "warning" : "violated") : finding.verdict === "holds" ? "found" : finding.verdict;
-  const more = [...finding.chain, finding.clock].filter(Boolean);
-  const times = others.length + finding.again;
-  const kind = finding.minor ? "minor" : finding.verdict;
-  const head = el("h3", {}, el("code", {}, finding.rule), " ", el("span", { class: `chip ${kind}` }, word));
-  const body = [
-    finding.says ? el("p", { class: "says" }, el("strong", {}, "The rule: "), sentence(finding.says)) : null,
-    el("p", { class: "reason" }, el("strong", {}, finding.verdict === "violated" ? "Instead: " : "Here: "), sentence(finding.reason)),
-    el("p", { class: "fault" }, el("strong", {}, "At fault: "), finding.fault, attempt ? el("span", { class: "quiet" }, ` (${attempt})`) : null),
-    finding.witnesses.length ? witnesses(finding.witnesses, select, finding.rule) : null,
-    more.length
-      ? el("details", {}, el("summary", {}, "Why these records show it"), el("ul", {}, ...more.map((line) => el("li", {}, line))))
-      : null,
-    times && !others.length ? el("p", { class: "quiet" }, `The same rule, ${counted(times, "more time")}.`) : null,
-    others.length
-      ? el(
-          "details",
-          {},
-          el("summary", {}, `The same rule, ${counted(times, "more time")}`),
-          ...others.flatMap((other) => [el("p", { class: "reason" }, sentence(other.reason)), witnesses(other.witnesses, select, other.rule)]),
-        )
-      : null,
-    finding.consequences.length
-      ? el("details", {}, el("summary", {}, sameCause(finding.consequences)), el("ul", {}, ...finding.consequences.map((line) => el("li", {}, line))))
-      : null,
-    finding.pages.length ? el("p", { class: "sources" }, "Documented in ", ...joined(finding.pages.map(source))) : null,
-  ];
-  if (!finding.follows) return el("article", { class: `card ${kind}` }, head, ...body);
-  const summary = el("summary", {}, head, el("span", { class: "quiet" }, sentence(finding.reason)));
-  return el("article", { class: `card follows ${kind}` }, el("details", {}, summary, ...body));
-}
-
-/** Return how many more rules a cause breaks, with their names. */
-function sameCause(consequences: readonly string[]): string {
-  const names = [...new Set(consequences.map((line) => line.split(":")[0] ?? ""))];
-  return `The same cause breaks ${counted(names.length, "more rule")}: ${names.join(", ")}`;
-}
-
-/** Return what decided the verdict, first of all on the page; null if nothing did. */
-export function broke(data: RunDocument, select: Select): HTMLElement | null {
-  const deciding = data.findings.filter((finding) => !finding.minor && finding.verdict !== "holds");
-  const broken = deciding.filter((finding) => finding.verdict === "violated");
-  const message = data.failure?.message[0] ?? "";
-  // What ended the run is told once, with the first rule that says so.
-  const again = (finding: Finding): boolean => message !== "" && finding.reason.includes(message);
-  const all = broken.length ? broken : deciding;
-  const shown = all.filter((finding) => !again(finding) || finding === all.find(again));
-  const told = new Set(shown.flatMap((one) => [one.rule, ...one.consequences.map((line) => line.split(":")[0])]));
-  const reasons = data.reasons.filter((reason) => !told.has(reason.split(":")[0] ?? "") && reason !== data.sentence);
-  const children: Node[] = [];
-  const failed = data.failure ? failureCard(data, data.failure, select) : null;
-  if (failed && !broken.length) children.push(failed);
-  const byRule = new Map<string, Finding[]>();
-  for (const finding of shown) byRule.set(finding.rule, [...(byRule.get(finding.rule) ?? []), finding]);
-  // Also those that the same cause breaks, which have no card of their own.
-  const minor = new Set(data.findings.filter((finding) => finding.minor).map((finding) => finding.rule));
-  const violated = data.rules.filter((rule) => rule.verdict === "violated" && !minor.has(rule.rule)).map((rule) => rule.rule);
-  const among = violated.filter((rule) => !byRule.has(rule) && causeOf(rule, broken) !== undefined);
-  const names = broken.length ? [...byRule.keys(), ...among] : [...byRule.keys()];
-  if (names.length > 1) {
-    const chips = names.map((rule) =>
-      el("button", { type: "button", class: "link", click: () => {
-        const cause = causeOf(rule, shown);
-        const record = cause?.witnesses[0]?.record;
-        if (cause && record !== undefined) select(record, cause.rule);
-      } }, rule),
-    );
-    children.push(el("p", { class: "broken" }, `${counted(names.length, "rule")}: `, ...joined(chips)));
-  }
-  const cards = [...byRule.values()].slice(0, MOST_CARDS);
-  let followed = false;
-  for (const [first, ...others] of cards) {
-    if (!first) continue;
-    if (first.follows && !followed) children.push(el("p", { class: "quiet after" }, broken.length ? "What may follow from it:" : "What is therefore not known:"));
-    followed ||= first.follows;
-    children.push(card(first, select, others.slice(0, 20)));
-  }
-  if (failed && broken.length) children.push(failed);
-  const more = byRule.size - MOST_CARDS + data.more_findings;
-  if (more > 0) children.push(el("p", { class: "quiet" }, `And ${counted(more, "more")}: the table of rules has them all.`));
-  if (data.verdict !== "holds" && reasons.length) {
-    children.push(el("ul", { class: "reasons" }, ...reasons.map((reason) => el("li", {}, reason))));
-  }
-  if (children.length === 0) return null;
-  return section("broke", data.verdict === "violated" ? "What broke" : "Why it is not known", ...children);
-}
-
-/** Return what ended the run early: the stage, the message, and what was last recorded before it. */
-function failureCard(data: RunDocument, failure: NonNullable<RunDocument["failure"]>, select: Select): HTMLElement {
-  return el(
-    "article",
-    { class: "card unknown" },
-    el("h3", {}, "Stage ", el("code", {}, failure.stage), " failed ", el("span", { class: "chip unknown" }, data.failure_class || failure.class)),
-    el("pre", { class: "message", tabindex: 0 }, failure.message.join("\n")),
-    witnesses(failure.witnesses, select),
-  );
-}
-
-/** Return the finding that says why a rule is broken: its own, or the one that has it among its consequences. */
-function causeOf(rule: string, findings: readonly Finding[]): Finding | undefined {
-  const consequence = (finding: Finding): boolean => finding.consequences.some((line) => line.split(":")[0] === rule);
-  return findings.find((finding) => finding.rule === rule) ?? findings.find(consequence);
 }
 
 export function lost(data: RunDocument, select: Select): HTMLElement | null {
@@ -233,12 +108,6 @@ export function rules(data: RunDocument, follow: (rule: string) => void): HTMLEl
   return section("rules", "Rules", box);
 }
 
-export function warnings(data: RunDocument, select: Select): HTMLElement | null {
-  const minor = data.findings.filter((finding) => finding.minor && finding.verdict !== "unknown");
-  if (minor.length === 0) return null;
-  return section("warnings", "Warnings and remarks", ...minor.slice(0, 20).map((finding) => card(finding, select)));
-}
-
 export function observations(data: RunDocument): HTMLElement | null {
   if (data.observations.length === 0) return null;
   const rows = data.observations.map((one) =>
@@ -276,14 +145,4 @@ export function made(data: RunDocument): HTMLElement {
 
 export function again(data: RunDocument): HTMLElement {
   return section("again", "Do it again", ...data.commands.map(([what, text]) => el("div", { class: "again" }, el("p", {}, what), command(text))));
-}
-
-function sentence(text: string): string {
-  // A name that a sentence begins with stays as it is.
-  const first = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
-  return /[.!?]$/.test(first) ? first : `${first}.`;
-}
-
-function joined(nodes: readonly Node[]): (Node | string)[] {
-  return nodes.flatMap((node, place) => (place ? [", ", node] : [node]));
 }

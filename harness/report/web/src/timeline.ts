@@ -6,7 +6,7 @@ import { brushX, type D3BrushEvent } from "d3-brush";
 import { scaleLinear } from "d3-scale";
 import { select } from "d3-selection";
 import { zoom, zoomIdentity, type D3ZoomEvent } from "d3-zoom";
-import { at, type Records, type RunDocument, type Span } from "./document";
+import { at, type Finding, type Records, type RunDocument, type Span } from "./document";
 import { el } from "./dom";
 import { duration, tickFormat } from "./format";
 import { layout, nearest, ROW, stacked, PAD, type LaneLayout } from "./layout";
@@ -342,10 +342,11 @@ export class Timeline {
   }
 }
 
-/** Return the names of the records that findings show, those of one rule if it is given. */
+/** Return the names of the records that findings show: all of one rule if it is given, else of each rule the first finding. */
 export function namedRecords(data: RunDocument, rule: string): Map<number, string> {
   const named = new Map<number, string>();
-  const told = data.findings.filter((finding) => (rule ? finding.rule === rule : !finding.minor)).slice(0, 20);
+  const first = (finding: Finding, place: number): boolean => data.findings.findIndex((one) => one.rule === finding.rule) === place;
+  const told = data.findings.filter((finding, place) => (rule ? finding.rule === rule : !finding.minor && first(finding, place))).slice(0, 20);
   for (const finding of told) {
     for (const witness of finding.witnesses) {
       if (!named.has(witness.record)) named.set(witness.record, witness.name);

@@ -6,7 +6,7 @@ import { made } from "./made/records";
 
 const finding = (names: string[], chain: string[]): Finding => ({
   rule: "R", level: "error", verdict: "violated", minor: false, says: "", pages: [], reason: "", attempt: "", step: 0,
-  fault: "", clock: "", consequences: [], chain, again: 0, follows: false,
+  fault: "", clock: "", consequences: [], chain, again: [], times: 0, counted: null, follows: false,
   witnesses: names.map((name, place) => ({ name, record: place + 1, who: "", text: "", telling: [], values: "" })),
 });
 
