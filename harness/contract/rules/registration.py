@@ -125,7 +125,9 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
     twice = [number for number, times in Counter(call.enter.nt for call in starts).items() if times > 1]
     if twice:
         repeats = tuple(call.enter for call in starts if call.enter.nt == twice[0])
-        return _judge(registration, model, f"Start came more than once for processor {twice[0]}", repeats[:3])
+        return _judge(
+            registration, model, f"Start came {len(repeats)} times for processor {twice[0]}", repeats[:3]
+        )
     counts = {call.enter.active for call in registration.existing} | {
         span.enter.active,
         span.exit.active,

@@ -104,7 +104,8 @@ def _list_of(rule: str, shown: list[r.Record]) -> CountedList | None:
     if rule == "REBAL-OPTOUT":
         return CountedList(
             title="The opt-out, as the guest reported it", kinds=(r.GuestEvent,),
-            wanted=lambda one: isinstance(one, r.GuestEvent) and one.event == "rebalance-opt-out" and one.n < last.n,
+            wanted=lambda one: isinstance(one, r.GuestEvent) and one.event == "rebalance-opt-out" and one.n < last.n
+            and (not isinstance(last, d.PnpEnter) or _hardware(last.device) in one.detail),
         )  # fmt: skip
     if (
         rule == "HOST-AGREED"
@@ -165,6 +166,11 @@ def _for_processor(first: d.SyncEnter) -> CountedList | None:
         wanted=lambda one: isinstance(one, d.SyncEnter)
         and one.boot == first.boot and one.n >= first.n and _number(one) == number,
     )  # fmt: skip
+
+
+def _hardware(device: str) -> str:
+    """Return a device's hardware id, without the ``#2`` that tells devices of one id apart."""
+    return device.rpartition("#")[0] or device
 
 
 def _same(one: d.DriverRecord, other: r.Record) -> bool:

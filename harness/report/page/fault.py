@@ -157,7 +157,7 @@ def _lacking(finding: Finding, shown: Sequence[r.Record]) -> str:
         # An end that should not have come.
         return _part(calls[-1])
     if rule == "ADDEX-VETO-FAILURES" and calls:
-        return f"{CHANGE}, Failure: for which processors it came"
+        return "the Failure callbacks during the registration"
     name = MISSING_CALLS.get(rule, "")
     if not name:
         return ""

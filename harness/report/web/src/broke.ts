@@ -44,14 +44,16 @@ function countedList(list: CountedList, select: Select): HTMLElement {
 }
 
 function card(finding: Finding, select: Select, others: readonly Finding[] = []): HTMLElement {
-  const attempt = [finding.attempt, finding.step ? `step ${finding.step} of the plan` : ""].filter(Boolean).join(", ");
+  const attempt = [finding.attempt, finding.step && !finding.fault.endsWith("of the plan") ? `step ${finding.step} of the plan` : ""].filter(Boolean).join(", ");
   const word = finding.verdict === "violated" ? (finding.minor ? "warning" : "violated") : finding.verdict === "holds" ? "found" : finding.verdict;
   const more = [...finding.chain, finding.clock].filter(Boolean);
   const kind = finding.minor ? "minor" : finding.verdict;
   const head = el("h3", {}, el("code", {}, finding.rule), " ", el("span", { class: `chip ${kind}` }, word));
+  // Of one that follows the summary says what was seen.
+  const reason = finding.follows ? null : el("p", { class: "reason" }, el("strong", {}, finding.verdict === "violated" ? "Instead: " : "Here: "), sentence(finding.reason));
   const body = [
     finding.says ? el("p", { class: "says" }, el("strong", {}, "The rule: "), sentence(finding.says)) : null,
-    el("p", { class: "reason" }, el("strong", {}, finding.verdict === "violated" ? "Instead: " : "Here: "), sentence(finding.reason)),
+    reason,
     el("p", { class: "fault" }, el("strong", {}, "At fault: "), finding.fault, attempt ? el("span", { class: "quiet" }, ` (${attempt})`) : null),
     finding.witnesses.length ? witnesses(finding.witnesses, select, finding.rule) : null,
     finding.counted ? countedList(finding.counted, select) : null,
@@ -71,12 +73,20 @@ function again(finding: Finding, others: readonly Finding[], select: Select): HT
   const times = others.length + finding.times;
   if (!times) return null;
   const left = finding.times - finding.again.length;
+  // What is the same each time stands there once: the words, and the record that all are compared with.
+  const shown = new Set(finding.witnesses.map((one) => one.record));
+  const byReason = new Map<string, Finding[]>();
+  for (const other of others) byReason.set(other.reason, [...(byReason.get(other.reason) ?? []), other]);
+  const apart = (other: Finding): Witness[] => {
+    const own = other.witnesses.filter((one) => !shown.has(one.record));
+    return own.length ? own : other.witnesses;
+  };
   return el("details", {},
     el("summary", {}, `The same rule, ${counted(times, "more time")}`),
     finding.again.length
       ? el("ul", {}, ...finding.again.map((line) => el("li", {}, sentence(line))), left > 0 ? el("li", { class: "quiet" }, `The same again, ${counted(left, "time")}.`) : null)
       : null,
-    ...others.flatMap((other) => [el("p", { class: "reason" }, sentence(other.reason)), witnesses(other.witnesses, select, other.rule)]));
+    ...[...byReason].flatMap(([words, same]) => [el("p", { class: "reason" }, sentence(words)), witnesses(same.flatMap(apart), select, finding.rule)]));
 }
 
 /** A line of something that follows: the rule, its verdict, and what it says. */
@@ -101,10 +111,12 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   for (const finding of shown) byRule.set(finding.rule, [...(byRule.get(finding.rule) ?? []), finding]);
   // Also those that the same cause breaks, which have no card of their own: each rule once.
   const lines = new Map<string, string>();
-  for (const [rule, [first]] of byRule) {
-    const other = first?.follows ? [...byRule.values()].find(([one]) => one !== first && one?.reason === first.reason) : undefined;
-    if (!other?.[0] || lines.has(other[0].rule)) continue;
-    lines.set(rule, `${rule}: the same as ${other[0].rule}`);
+  const said = new Map<string, string>();
+  for (const [rule, [first]] of [...byRule]) {
+    const other = first?.follows ? said.get(first.reason) : undefined;
+    if (first && other === undefined) said.set(first.reason, rule);
+    if (other === undefined) continue;
+    lines.set(rule, `${rule}: the same as ${other}`);
     byRule.delete(rule);
   }
   for (const text of shown.flatMap((one) => one.consequences)) {
@@ -118,7 +130,7 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   const cards = [...byRule.values()].slice(0, MOST_CARDS).flatMap(([first, ...others]) => (first ? [{ first, made: card(first, select, others.slice(0, 20)) }] : []));
   children.push(...cards.filter(({ first }) => !first.follows).map(({ made }) => made));
   const follow = cards.filter(({ first }) => first.follows);
-  const told = new Set(names);
+  const told = new Set([...names, ...lines.keys()]);
   const reasons = data.verdict === "holds" ? [] : data.reasons.filter((reason) => !told.has(nameOf(reason)) && reason !== data.sentence && !(failed && message !== "" && reason.includes(message)));
   const after = [
     ...follow.map(({ made }) => made),
