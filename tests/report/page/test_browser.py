@@ -317,6 +317,40 @@ def test_axe_finds_nothing(opened: Open, report: Path, project: Path, scheme: st
     assert [] == found
 
 
+def test_all_that_follows_stands_in_one_place(opened: Open, tmp_path: Path) -> None:
+    """Each line has its rule and verdict, the block folds, repetitions unfold, and what was counted is listed."""
+    history = History(NEWEST / "twin-violated")
+    told = report_document(ReportInput(history=history, verdict=judge_history(history)))
+    first = told["findings"][0]
+    first |= {
+        "again": ["the first way"], "times": 19, "consequences": ["SYNC-AGREE: they differ"],
+        "counted": {"title": "Calls that came", "more": 2, "witnesses": first["witnesses"][:1]},
+    }  # fmt: skip
+    told["reasons"] += ["ASYNC-EVENTUALLY: no arrival came"]
+    report = tmp_path / "report.html"
+    report.write_bytes(page(told))
+    shown = opened(report)
+    after = shown.locator("#broke details.after")
+    lines = after.locator(".reasons li").all_inner_texts()
+    assert [1, True, True] == [
+        after.count(), lines[0].startswith("SYNC-AGREE "), lines[-1].startswith("ASYNC-EVENTUALLY "),
+    ]  # fmt: skip
+    assert after.locator(".chip").count() >= len(lines)
+    after.locator("summary").first.click()
+    assert not after.locator(".reasons").first.is_visible()
+    card = shown.locator("#broke .card").first
+    card.get_by_text("The same rule, 19 more times").click()
+    assert [True, True] == [
+        card.get_by_text("The first way.").is_visible(), card.get_by_text("The same again, 18 times.").is_visible(),
+    ]  # fmt: skip
+    card.locator(".counted button").click()
+    assert "And 2 more." in card.locator(".counted").inner_text()
+    assert first["witnesses"][0]["record"] == selected(shown)
+    terms = shown.locator("#broke details.terms")
+    terms.locator("summary").click()
+    assert terms.get_by_text("registration 1 of driver D").is_visible()
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (800, 450), (512, 384)])
 def test_nothing_is_cut_off_on_a_small_screen(opened: Open, report: Path, width: int, height: int) -> None:
     """A telephone, and 200 % zoom of a small laptop: the page scrolls down and never sideways."""

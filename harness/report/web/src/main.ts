@@ -3,7 +3,7 @@
 
 import { broke, warnings } from "./broke";
 import { columns, type Columns } from "./columns";
-import { at, renamed, type Records, type RunDocument, type Span } from "./document";
+import { renamed, type RunDocument } from "./document";
 import { showComparison, type ComparisonDocument } from "./comparison";
 import { Detail } from "./detail";
 import { el } from "./dom";
@@ -13,40 +13,11 @@ import { Neighbours } from "./order";
 import { Pieces, piecesOfPage } from "./pieces";
 import * as sections from "./sections";
 import { showSet, type SetDocument } from "./set";
+import { acted, around, firstView, whole, type Stretch } from "./stretches";
 import { RecordTable } from "./table";
-import { Timeline, type Stretch } from "./timeline";
+import { Timeline } from "./timeline";
 import { Toolbar } from "./toolbar";
 import { fragment, fromFragment, passing, Store, type View } from "./view";
-
-function whole(records: Records, spans: readonly Span[]): Stretch {
-  let [from, to] = [Infinity, -Infinity];
-  for (const time of records.time) {
-    from = Math.min(from, time);
-    to = Math.max(to, time);
-  }
-  for (const span of spans) to = Math.max(to, span.end);
-  if (from > to) [from, to] = [0, 1e6];
-  const margin = Math.max(1e4, (to - from) * 0.01);
-  return { from: from - margin, to: to + margin };
-}
-
-/** Return the stretch from the first add to the last thing that came of one; all, if nothing was added. */
-function acted(spans: readonly Span[], all: Stretch): Stretch {
-  const adds = spans.filter((span) => span.look === "add" || (span.look === "operation" && span.begin >= 0));
-  if (adds.length === 0) return all;
-  const [first, last] = [Math.min(...adds.slice(0, 5000).map((one) => one.begin)), Math.max(...adds.slice(-5000).map((one) => one.end))];
-  const margin = Math.max(2e5, (last - first) * 0.06);
-  return { from: Math.max(all.from, first - margin), to: Math.min(all.to, last + margin) };
-}
-
-/** Return the stretch in which records are, with as much around it. */
-function around(numbers: readonly number[], records: Records, all: Stretch): Stretch | null {
-  const times = numbers.map((number) => records.row(number)).filter((row) => row >= 0).map((row) => at(records.time, row));
-  if (times.length === 0) return null;
-  const [first, last] = [Math.min(...times), Math.max(...times)];
-  const margin = Math.max(1e6, (last - first) * 0.4);
-  return { from: Math.max(all.from, first - margin), to: Math.min(all.to, last + margin) };
-}
 
 /** The parts of the page that are filled when the columns have been read. */
 interface Shell {
@@ -98,12 +69,9 @@ function fill(data: RunDocument, shell: Shell, drawn: Columns): sections.Select 
   const witnesses = (deciding.some((one) => one.verdict === "violated") ? deciding.filter((one) => one.verdict === "violated") : deciding)
     .slice(0, 6)
     .flatMap((one) => one.witnesses.map((witness) => witness.record));
-  // Also what the first finding shows, which may be long before the first add.
-  const cause = around(deciding[0]?.witnesses.map((one) => one.record) ?? [], records, all);
   const added = acted(spans, all);
-  const first = cause ? { from: Math.min(added.from, cause.from), to: Math.max(added.to, cause.to) } : added;
   const usual: View = {
-    ...first, record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
+    ...firstView(deciding[0], added, records, all), record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
   };
   // A link may be of another run's report.
   const linked = (): View => {

@@ -12,6 +12,7 @@ import { duration, tickFormat } from "./format";
 import { layout, nearest, ROW, stacked, PAD, type LaneLayout } from "./layout";
 import type { Neighbours } from "./order";
 import { draw, placeOf, type Arrow, type Scene } from "./picture";
+import type { Stretch } from "./stretches";
 import { theme, type Theme } from "./theme";
 import { within, type Store, type View } from "./view";
 
@@ -31,11 +32,6 @@ const SHAPES: Record<string, string> = {
   end: "triangle",
   channel: "circle",
 };
-
-export interface Stretch {
-  from: number;
-  to: number;
-}
 
 export class Timeline {
   readonly element: HTMLElement;
