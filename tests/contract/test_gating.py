@@ -194,12 +194,14 @@ def test_a_command_without_agreement_is_not_green() -> None:
     assert {"HOST-AGREED"} == rules(judge(records), Verdict.UNKNOWN)
 
 
-@pytest.mark.parametrize("outcome", ["failed", "interrupted"])
-def test_a_run_that_did_not_complete_is_not_green(outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "words"), [("failed", "the run failed"), ("interrupted", "the run was interrupted")]
+)
+def test_a_run_that_did_not_complete_is_not_green(outcome: str, words: str) -> None:
     """How the run ended is in its last record."""
     records = trace("S2 C2 V")
     verdict = judge([*records[:-1], End(outcome=outcome)])  # type: ignore[arg-type]
-    assert (Verdict.UNKNOWN, [f"RUN-COMPLETE: the run was {outcome}"]) == (verdict.verdict, verdict.reasons)
+    assert (Verdict.UNKNOWN, [f"RUN-COMPLETE: {words}"]) == (verdict.verdict, verdict.reasons)
 
 
 def test_a_failed_operation_is_not_green() -> None:

@@ -329,9 +329,10 @@ def run_complete(subject: OperationProgress | RunFailure | End | Epoch, model: M
     if isinstance(subject, RunFailure):
         return Unclear(f"{subject.failure_class} at stage {subject.stage}: {subject.message}", (subject,))
     if isinstance(subject, End):
-        return (
-            HOLDS if subject.outcome == "completed" else Unclear(f"the run was {subject.outcome}", (subject,))
-        )
+        if subject.outcome == "completed":
+            return HOLDS
+        said = "the run failed" if subject.outcome == "failed" else f"the run was {subject.outcome}"
+        return Unclear(said, (subject,))
     if not subject.last:
         return None
     for operation in model.operations.values():
