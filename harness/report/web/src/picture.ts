@@ -6,6 +6,9 @@ import { at, lowerBound, type GapRow, type Records, type Span } from "./document
 import { PAD, POINTS, ROW, spansBetween, type LaneLayout } from "./layout";
 import { colour, type Theme } from "./theme";
 
+/** Pixels that the tag of a record takes. */
+const TAG = 28;
+
 export interface Arrow {
   before: number;
   after: number;
@@ -60,7 +63,7 @@ export function draw(
   }
   for (const gap of scene.gaps) hatch(canvas, scale, gap, width, height, colours);
   for (const lane of scene.lanes) {
-    spans(canvas, lane, scale, from, to, width, colours);
+    spans(canvas, lane, scale, from, to, width, colours, scene.named);
     points(canvas, scene, lane, scale, from, to, colours);
   }
   for (const arrow of scene.arrows) arrowBetween(canvas, scene, scale, arrow, width, colours);
@@ -118,6 +121,7 @@ function spans(
   to: number,
   width: number,
   colours: Theme,
+  named: ReadonlyMap<number, string>,
 ): void {
   const [first, last] = spansBetween(lane, from, to);
   const painted: number[] = [];
@@ -129,11 +133,13 @@ function spans(
     if (label === undefined) return;
     const needed = canvas.measureText(label.label).width + 8;
     const right = until - label.x >= Math.max(24, needed);
-    // At the edge of the picture, or close to the next bar, there may be room on the left.
-    if (!right && label.from - label.free < needed) return;
-    if (right) taken[row] = label.x + needed;
+    // At the edge of the picture, or close to the next bar, there may be room on the left, or for an operation's number.
+    const left = !right && label.from - label.free >= needed;
+    const number = /^\d+\./.exec(label.label)?.[0] ?? "";
+    if (!right && !left && (!number || until - label.x < 24)) return;
+    if (!left) taken[row] = label.x + (right ? needed : 24);
     canvas.fillStyle = colours.ink;
-    canvas.fillText(label.label, right ? label.x + 4 : label.from - needed + 4, lane.top + PAD + row * ROW + (ROW - 3) / 2 + 0.5);
+    canvas.fillText(right || left ? label.label : number, left ? label.from - needed + 4 : label.x + 4, lane.top + PAD + row * ROW + (ROW - 3) / 2 + 0.5);
   };
   for (let place = first; place < last; place++) {
     const span = at(lane.spans, place);
@@ -153,7 +159,9 @@ function spans(
     if (span.look === "bad" || span.look === "failure") cross(canvas, x, y, length, colours);
     const inside = length > 26 && canvas.measureText(span.label).width + 8 <= length;
     if (!inside && length < 60) {
-      waiting[span.row] = { label: span.label, from: x, x: x + length, free };
+      // A record's tag stands to the left of its bar.
+      const tag = named.has(span.first) || named.has(span.last) ? TAG : 0;
+      waiting[span.row] = { label: span.label, from: x - tag, x: x + length, free };
     } else {
       canvas.save();
       canvas.beginPath();
