@@ -102,7 +102,7 @@ def _lines(document: FleetDocument) -> list[str]:
             ),
         ]
         if silent > SILENT_S:
-            lines.append(f"  said nothing for {silent / 60:.0f} minutes: it may have been killed")
+            lines.append(f"  no report for {silent / 60:.0f} minutes: it may have been killed")
         lines += [f"  {printable(one.host, 24):<24} {printable(one.cell, 200)}" for one in nightly.under_way]
         lines += [
             f"  waits: {printable(one.cell, 200)}  {printable(one.why, 200)}" for one in nightly.waiting

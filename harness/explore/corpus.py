@@ -77,7 +77,7 @@ class Corpus:
         entry = _Entry(
             do=[to_plain(one) for one in trial.operations], rules=sorted(rules), orders=sorted(orders)
         )
-        # What is counted is in the file, whenever Ctrl-C comes.
+        # Ctrl-C waits until the file and the counts agree.
         with uninterrupted():
             self._append(msgspec.json.encode(entry) + b"\n")
             self.rules |= rules
@@ -88,7 +88,7 @@ class Corpus:
     def _append(self, line: bytes) -> None:
         try:
             with self._file.open("ab") as file:
-                # A killed process may have cut its last line, which must not run into this one.
+                # A killed process may have left an incomplete last line.
                 file.write((b"\n" if self._is_cut() else b"") + line)
         except OSError as error:
             raise InfrastructureError(

@@ -159,7 +159,7 @@ class DriverState:
         if self.with_devices:
             raise IllegalOperation
         self.registered.clear()
-        # They are there from the boot on, and are not removed.
+        # They are present from the boot on, and are not removed.
         self.devices = {"cpu": [], "dimm": []}
         return operation
 
@@ -181,7 +181,7 @@ class DriverState:
         there = self.devices.get(operation.device.partition("-")[0], [])
         if not there:
             raise IllegalOperation
-        # The one that it named may not have been added any more, in a plan that was made smaller.
+        # Shrinking may have removed the add of the named device.
         device = operation.device if operation.device in there else there[-1]
         if self.guest != "twin":
             return msgspec.structs.replace(operation, device=device, expect="kept")

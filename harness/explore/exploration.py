@@ -44,7 +44,7 @@ MOST_FAILURES = 5
 """The number of consecutive trials whose infrastructure may fail."""
 
 PROCESSES, MOST_PROCESSES = 16, 64
-"""Guests that are processes at once: of each processor, and in all."""
+"""The number of concurrent process guests: for each processor, and in all."""
 
 PROGRESS = "progress.jsonl"
 SUMMARY = "exploration.json"

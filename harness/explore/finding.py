@@ -32,9 +32,9 @@ FOLDER = "findings"
 FILE = "finding.json"
 PLAN = "plan.toml"
 LARGEST = 1 << 20
-"""Bytes of a finding that are read."""
+"""The most bytes of a finding that are read."""
 MOST = 10_000
-"""Findings that are read."""
+"""The most findings that are read."""
 
 
 class ExploredFinding(msgspec.Struct, kw_only=True):

@@ -21,7 +21,7 @@ MACHINE = MachineWishes(max_processors=6)
 """The machine of every explored plan, so that all begin from one ready snapshot."""
 
 LONGEST = 16
-"""Operations of an explored plan at most: generated ones and those that its end needs."""
+"""The most operations of an explored plan: generated ones and those that its end needs."""
 
 OperationSequence = tuple[Operation, ...]
 

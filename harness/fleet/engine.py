@@ -34,7 +34,7 @@ EXAMPLE = "tls://lab1.example.org:8786"
 CONNECT_S = 10.0
 """Seconds for one attempt to reach a scheduler."""
 CALL_S = 30.0
-"""Seconds for a scheduler to answer; one that is stopped takes connections and says nothing."""
+"""Seconds for a scheduler to answer. A stopped scheduler accepts connections and does not answer."""
 ASK_S = 20.0
 """Seconds for a host to answer what it can run."""
 MOST_OFFERS = 200
@@ -260,7 +260,7 @@ class Engine:
         answers = {}
         with self._reaching():
             futures = {
-                # A name of its own: two nightly runs, or the same one again, must not get each other's answer.
+                # A unique name: two nightly runs, or the same one again, must not get each other's answer.
                 host.address: self._submit(f"question-{secrets.token_hex(8)}", text, host.address, {})
                 for host in hosts
             }
@@ -375,7 +375,7 @@ def _ended(attempt: str, future: Any) -> EndedOrder:
 
 
 def _offers(about: dict[str, Any]) -> dict[str, float]:
-    """Return what a worker offers, as far as it can be what ``harness worker`` says."""
+    """Return what a worker offers, without values that ``harness worker`` cannot have sent."""
     offers = about.get("resources")
     pairs = itertools.islice(offers.items(), MOST_OFFERS) if isinstance(offers, dict) else ()
     return {

@@ -104,7 +104,7 @@ class FleetAttempt:
         self._seconds = seconds + SPARE_S
 
     def begin(self) -> None:
-        """Count its time from now on: its host has begun it. Before, it may wait there for orders of another nightly run."""
+        """Count its time from now on: its host has started it. Before, it may wait there for orders of another nightly run."""
         self.began = time.monotonic()
         self.ends = self.began + self._seconds
 

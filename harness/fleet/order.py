@@ -27,10 +27,10 @@ LARGEST = 16 << 20
 """The most bytes of an order or an answer that are read."""
 
 LONGEST_REASON = 1000
-"""Characters of a reason that are recorded."""
+"""The most characters of a reason that are recorded."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-"""What attempts, nightly runs and run directories are called in a fleet."""
+"""The names of attempts, nightly runs and run directories in a fleet."""
 
 
 class MachineNeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,11 +132,11 @@ class NightlyNote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SILENT_S = 60.0
-"""Seconds after which a nightly run that says nothing may not be there any more."""
+"""Seconds without a note after which a nightly run may have ended."""
 
 Order = HostQuestion | CellOrder
 MOST_RUNS = 8
-"""Run directories of one attempt that a host names."""
+"""The most run directories of one attempt that a host names."""
 
 
 def check_report(report: AttemptReport, attempt: str, cell: Cell) -> None:
@@ -168,7 +168,7 @@ def check_report(report: AttemptReport, attempt: str, cell: Cell) -> None:
             and NAME.fullmatch(boot.run) is not None
         )
     if not fit:
-        raise InfrastructureError(f"the report about {attempt} says what no run says")
+        raise InfrastructureError(f"the report about {attempt} has values that no run has")
 
 
 def encode(message: msgspec.Struct) -> str:

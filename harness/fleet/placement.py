@@ -26,7 +26,7 @@ from harness.run.resource_request import request_of
 STRIKES = 3
 HOLD_S = 15.0
 SILENT_S = 60.0
-"""Seconds after which a host that gave no answer is asked again: each question that hangs keeps a thread of it."""
+"""Seconds after which a host that gave no answer is asked again. Each question that hangs occupies one of its threads."""
 CLOCKS_S = 5.0
 """The seconds by which a host's clock can differ before a message says so."""
 
@@ -186,7 +186,7 @@ class CellPlacement:
             answer = answers.get(host.address)
             if answer is None:
                 self._say(
-                    f"host {host.name} does not say what it can run",
+                    f"host {host.name} did not answer what it can run",
                     f"It gets no runs, and is asked again in {SILENT_S:g} s. Can it reach [fleet] results?",
                 )
                 self._silent[key] = time.monotonic() + SILENT_S

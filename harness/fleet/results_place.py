@@ -38,14 +38,14 @@ LARGEST = 64 << 30
 """The most bytes of one attempt's run directories."""
 LARGEST_NOTE = 16 << 20
 LARGEST_HEADER = 1 << 20
-"""Bytes of one header of an archive: names are short."""
+"""The most bytes of one header of an archive."""
 MOST_FILES = 100_000
-"""Files and folders of one attempt."""
+"""The most files and folders of one attempt."""
 NOTE = "note.json"
 
 
 class DamagedAttempt(InfrastructureError):
-    """What was sent of one attempt cannot be used, and never will be."""
+    """The records of an attempt in the exchange are damaged. Another try cannot mend them."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -217,7 +217,7 @@ class ResultsPlace:
                 os.fsync(file.fileno())
                 file.seek(0)
                 fresh = into / f"{attempt}.new"
-                # One that was cut by the end of its process.
+                # Left by a process that was killed.
                 shutil.rmtree(fresh, ignore_errors=True)
                 try:
                     unpack(file, fresh, limit=sum(piece.size for piece in note.pieces))
@@ -311,7 +311,7 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 class _Headers(io.RawIOBase):
-    """A file for tarfile, which reads a header as a whole, of whatever size it says to have."""
+    """A file for tarfile with a limit on the size of a read. tarfile reads a header in one piece, of the size that it states."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -319,7 +319,7 @@ class _Headers(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return bytes. Raises DamagedAttempt for more than a header has."""
         if not 0 <= size <= LARGEST_HEADER:
-            raise DamagedAttempt("the archive has a header that is larger than it may be")
+            raise DamagedAttempt("the archive has a header that is too large")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -353,7 +353,7 @@ def unpack(file: IO[bytes], folder: Path, *, limit: int) -> None:
                 else:
                     raise DamagedAttempt(f"{member.name[:200]!r} is neither a file nor a folder")
     except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        # Python's tarfile lets through the errors of what it converts; a name may be there twice.
+        # Python's tarfile passes on the errors of its conversions. A name may occur twice.
         raise DamagedAttempt(f"the archive is damaged: {str(error)[:200]}") from error
 
 

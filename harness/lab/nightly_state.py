@@ -84,9 +84,10 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class ExploredGuest(msgspec.Struct, kw_only=True):
-    """A guest that was explored after the runs: its ``name``, a guest and a QEMU build, and why exploring failed, "" if it did not.
+    """A guest that was explored after the runs. ``name`` is the guest and a QEMU build. ``error`` says why exploring
+    failed, "" if it did not.
 
-    ``report`` is None if it never began.
+    ``report`` is None if it never started.
     """
 
     name: str

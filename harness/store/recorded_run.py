@@ -135,7 +135,7 @@ def _timings(file: Path, *, restored: bool) -> list[Timed]:
     """Return the times of stages, and of each add from its command to the firmware's first ``_OST`` for the device.
 
     Both times of a difference are the host's. A restored guest has no boot: ``restore`` lasts from QEMU's start with
-    the saved state until the guest answers.
+    the snapshot until the guest answers.
     """
     begun: dict[str, int] = {}
     adding: dict[str, tuple[str, int]] = {}

@@ -71,7 +71,7 @@ def test_an_order_begins_when_its_host_begins_it(fleet: Fleet) -> None:
         ended: list[EndedOrder] = []
         Deadline(PATIENCE, "the order").poll(lambda: ended.extend(engine.ended(0.1)) or bool(ended))
         assert [["now"], ["now"]] == [list(engine.begun()), [one.attempt for one in ended]]
-        assert "not a message of the fleet" in ended[0].why
+        assert "the scheduler sent an invalid message" in ended[0].why
         engine.cancel("never")
     attempt = FleetAttempt(MATRIX.cells[0], 1, [], host("a", ""), 10)
     assert attempt.ends == float("inf")
@@ -94,7 +94,7 @@ def test_a_host_that_gives_no_answer_is_said_and_left_alone_for_a_while(
         hosts = placement(said, harness=offered.version_of("harness"))
         stop(worker)
         assert [] == hosts.look(engine) == hosts.look(engine)
-        assert [{}, ["host a does not say what it can run"]] == [hosts.hosts, said]
+        assert [{}, ["host a did not answer what it can run"]] == [hosts.hosts, said]
 
 
 def test_of_two_hosts_with_one_name_one_that_can_is_enough() -> None:

@@ -411,11 +411,11 @@ def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:
     said = fleet.said("list")
     assert [1, 1, False] == [
         said.count("Nightly run"),
-        said.count("said nothing for 10 minutes"),
+        said.count("no report for 10 minutes"),
         "\x1b" in said,
     ]
     assert ["a c.1", "waits: c.2 busy", "set aside: b: broken"] == [
         " ".join(line.split()) for line in said.splitlines()[-3:]
     ]
     assert 64 == ended(fleet.start("wrong", "fleet", "--json", "drain", "a"))
-    assert "options of 'fleet drain' come behind that word" in fleet.said("wrong")
+    assert "options of 'fleet drain' must follow that word" in fleet.said("wrong")
