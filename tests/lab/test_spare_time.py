@@ -162,7 +162,7 @@ def test_in_the_matrix(tmp_path: Path) -> None:
         ("until", "explore = 'until' does not say until when"),
         ("until 25:00", "explore: '25:00' is not an end time"),
         ("until noon", "explore: 'noon' is not an end time"),
-        ("until 0m", "explore: '0m' is over already"),
+        ("until 0m", "explore: '0m' has already passed"),
         ("until " + "1" * 100, "explore: "),
     ],
 )

@@ -32,7 +32,7 @@ def test_ctrl_c_within_the_offer_is_the_answer(request_run: Callable[..., RunReq
     assert (result.error, result.verdict.reasons) == (None, [])
     held = [one for one in History(result.directory) if isinstance(one, r.Stage) and one.name == "held"]
     assert [("begin", ""), ("end", "taken back")] == [(one.phase, one.detail) for one in held]
-    assert "The guest is yours. Ctrl-C ends it, and judges the run." == said[-1]
+    assert "The guest is yours. Ctrl-C ends it and judges the run." == said[-1]
 
 
 def test_another_signal_within_the_offer_interrupts(request_run: Callable[..., RunRequest]) -> None:
