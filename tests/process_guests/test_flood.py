@@ -135,12 +135,12 @@ def test_records_have_a_limit(flooding: Perform) -> None:
     assert Verdict.UNKNOWN is result.verdict.verdict
 
 
-def test_the_kernel_ends_a_process_that_makes_too_large_a_file(flooding: Perform) -> None:
+def test_the_kernel_ends_a_process_that_makes_too_large_a_file(flooding: Perform, tmp_path: Path) -> None:
     """The last line is RLIMIT_FSIZE, for the files that no channel is."""
     limits = RunLimits(run_limit=Size("1 MiB"))
     result = flooding(
         "veto",
-        'dd if=/dev/zero of="$0.big" bs=1 count=1 seek=2G 2>/dev/null || kill -XFSZ $$;',
+        f'dd if=/dev/zero of="{tmp_path}/big" bs=1 count=1 seek=2G 2>/dev/null || kill -XFSZ $$;',
         limits=limits,
     )
     assert result.error is not None
