@@ -44,7 +44,10 @@ def perform_session(
     def say(line: str) -> None:
         # Looked up for each line, because an open prompt replaces the stream.
         stream = sys.stderr if json else sys.stdout
-        stream.writelines(f"{piece}\n" for piece in ([line] if f"{program()} " in line else style.fold(line)))
+        # One write: the stream of an open prompt has no writelines.
+        stream.write(
+            "".join(f"{piece}\n" for piece in ([line] if f"{program()} " in line else style.fold(line)))
+        )
         stream.flush()
 
     # A missing prompt package is reported before a guest boots.

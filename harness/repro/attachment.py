@@ -28,6 +28,7 @@ from harness.host.registry import MachineEntry, Registry
 from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.repro.say import Say
+from harness.run.options import is_process
 from harness.run.run import Run
 
 Place = Literal["monitor", "console", "gdb", "kd", "vnc"]
@@ -53,7 +54,8 @@ VIEWERS = {
 
 def how_to_attach(machine: Machine, run: Run) -> list[str]:
     """Return the ways to attach to the guest of a live run, one line each."""
-    lines, directory = [], run.directory.path
+    # The other terminal may be in another directory.
+    lines, directory = [], run.directory.path.absolute()
     if machine.human is not None:
         lines.append(f"monitor    {invocation('attach', directory, 'monitor')}")
         if open_stub(machine, machine.human.with_name("gdb")):
@@ -150,6 +152,11 @@ def attach(directory: Path, place: Place, say: Say) -> None:
 def _socket(path: Path, place: str, entry: MachineEntry) -> Path:
     if path.exists():
         return path
+    if is_process(RunDirectory(Path(entry.directory)).brief().guest):
+        raise UsageError(
+            f"the run has no {place}: its machine is a process, without QEMU",
+            hint="console shows what the process writes; the session itself executes operations.",
+        )
     if entry.uri:
         raise UsageError(
             f"the {place} of this run belongs to libvirt",

@@ -13,7 +13,7 @@ import msgspec
 from harness.config import to_plain
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import UsageError
-from harness.invocation import quoted
+from harness.invocation import invocation, quoted
 from harness.run.operation import AddCpu, AddDimm, Operation
 from harness.run.options import options_at
 from harness.run.plan import MachineWishes, Plan
@@ -49,6 +49,17 @@ def save_test(plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, 
     return [*written, file]
 
 
+def plan_command(file: Path, request: RunRequest) -> str:
+    """Return the command that runs the plan on a guest like the run's, the injected fault included."""
+    words = [
+        word
+        for one, value in request.values()
+        if not _of_no_plan(one.field) and value not in (None, one.default) and "run" not in one.absent
+        for word in one.arguments(value)
+    ]
+    return invocation("run", file, *words)
+
+
 def test_command(file: Path, request: RunRequest) -> str:
     """Return the command that executes the test on a guest like the run's."""
     return " ".join(["pytest", quoted(file), *_options(request)])
@@ -58,14 +69,17 @@ def _options(request: RunRequest) -> list[str]:
     """Return the plugin's options that give a test the run's guest, without those set by markers."""
     words = []
     for one in options_at("pytest"):
-        if one.field in ("guest", "runs", "restore", "report", "dump") or one.field.startswith(
-            ("budget", "limits")
-        ):
+        if one.field == "guest" or _of_no_plan(one.field):
             continue
         value = getattr(request, one.field, None)
         if value not in (None, one.default):
             words.append(f"--hotplug-{one.key('pytest').replace('_', '-')}={quoted(one.text(value))}")
     return words
+
+
+def _of_no_plan(field: str) -> bool:
+    """Return whether an option of a run is about its place, time or evidence, which a saved session need not keep."""
+    return field in ("runs", "restore", "report", "dump", "retry") or field.startswith(("budget", "limits"))
 
 
 def _write(file: Path, text: str) -> None:

@@ -300,7 +300,9 @@ class Session:
             self._say(f"Record {what} of the recorded run belongs to its operation {last}.")
         elif what in rules or what == "violated":
             wanted = rules if what == "violated" else {what}
-            if not self.advance(stop=lambda: bool(self.known_violated & wanted)):
+            if known := sorted(self.known_violated & wanted):
+                self._say(f"Nothing was executed. Already violated: {', '.join(known)}")
+            elif not self.advance(stop=lambda: bool(self.known_violated & wanted)):
                 self._say(f"until {what}: no violation so far.")
         elif what in RECORD_KINDS:
             self._seen.discard(what)
@@ -539,8 +541,8 @@ class Session:
         if self._by_hand:
             self._say(f"{self._by_hand} QMP commands are left out: a plan has no operation for them.")
         self._say_all(f"written: {one}" for one in written)
-        if file.suffix == ".py":
-            self._say(f"run it: {saved_session.test_command(file, self.run.request)}")
+        command = saved_session.test_command if file.suffix == ".py" else saved_session.plan_command
+        self._say(f"run it: {command(file, self.run.request)}")
 
     # -- help ---------------------------------------------------------------------------------------------------
 

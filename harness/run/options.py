@@ -147,7 +147,7 @@ class RunOptions:
         absent={"repro": "--step opens it", "accept": ALONE, "lab": ALONE, "pytest": "--pdb opens it"},
     )] = False  # fmt: skip
     vnc: Annotated[bool, Option(
-        "With --step: show the guest's screen by VNC, on a private socket.", machine=True, recorded=False,
+        "With --step or --interactive: show the guest's screen by VNC, on a private socket.", machine=True, recorded=False,
         absent={"run": INTERACTIVE, "demo": INTERACTIVE, "accept": ALONE, "lab": ALONE, "pytest": INTERACTIVE},
     )] = False  # fmt: skip
     restore: Annotated[bool | None, Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from process_guests.conftest import Perform
 
+from harness.cli.main import main
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, UsageError
 from harness.history.reader import History
@@ -93,6 +95,9 @@ def test_until_a_rule_a_record_and_a_number(hold: Hold, perform_on: Perform) -> 
         done, said = hold(f"until {what}\n", recorded=first, inject_fault=fault)
         assert (what, ["add-cpu"]) == (what, operations(done.results[-1].directory))
         assert "1 of 4 operations of the plan, 3 left" in said
+    done, said = hold(f"until {BROKEN}\nuntil {BROKEN}\nuntil violated\n", inject_fault=FAULT)
+    assert ["add-cpu"] == operations(done.results[-1].directory)
+    assert f"Nothing was executed. Already violated: {BROKEN}" in said
     done, said = hold("until memory-arrival\n")
     assert ["add-cpu", "add-dimm"] == operations(done.results[-1].directory)
     assert "No record" not in said
@@ -106,6 +111,10 @@ def test_a_violation_is_told_explained_and_saved(hold: Hold, tmp_path: Path) -> 
     assert f"VIOLATED so far: {BROKEN}   (explain {BROKEN})" in said
     assert "a contradiction!" in said
     assert "the history has no end" not in said
+    command = shlex.split(said.partition("run it: ")[2].partition("\n")[0])
+    assert command == ["harness", "run", str(plan), "--guest", "host", "--inject-fault", FAULT]
+    again = main([*command[1:], "--runs", str(tmp_path / "again")])
+    assert again == ExitCode.VIOLATED
     saved = find_plan(str(plan))
     assert ["AddCpu"] == [type(one).__name__ for one in saved.do]
     session = done.results[-1].directory.name

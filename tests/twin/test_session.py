@@ -202,6 +202,28 @@ def test_a_prompt(terminal: Callable[..., Terminal], recorded: dict[str, Any], t
     assert ["add-cpu"] == operations(closed(runs))
 
 
+def test_a_record_that_comes_while_the_prompt_waits(
+    terminal: Callable[..., Terminal], recorded: dict[str, Any], tmp_path: Path
+) -> None:
+    """Another terminal stops the guest: QEMU's events appear above the prompt, which takes the next line."""
+    runs = tmp_path / "held"
+    seat = terminal("repro", recorded["directory"], "--interactive", "--runs", str(runs))
+    seat.until("(repro)")
+    (held,) = [run for run in runs.iterdir() if not run.is_symlink()]
+    stopped = subprocess.run(
+        [sys.executable, CHECKED, "attach", str(held), "monitor"],
+        input="stop\ncont\n", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert stopped.returncode == 0, stopped.stderr
+    seat.until("RESUME")
+    seat.type("add-dimm 128MiB\r")
+    seat.until("agreed on added")
+    seat.type("quit\r")
+    seat.end()
+    assert "a defect of the harness" not in seat.text
+    assert ["add-dimm"] == operations(closed(runs))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_the_prompt(
     terminal: Callable[..., Terminal], recorded: dict[str, Any], tmp_path: Path, number: signal.Signals
