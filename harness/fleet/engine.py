@@ -74,12 +74,14 @@ class EndedOrder(msgspec.Struct, frozen=True):
     """An order that has ended. ``answer`` is the returned text, None if the order failed because of ``why``.
 
     ``cancelled`` is whether somebody cancelled it, or the connection was made anew. It says nothing about the host.
+    ``lost`` is whether it failed because its worker was lost.
     """
 
     attempt: str
     answer: str | None
     why: str = ""
     cancelled: bool = False
+    lost: bool = False
 
 
 def require_engine() -> None:
@@ -364,14 +366,20 @@ async def _greet(url: str, tls: TlsFiles | None, seconds: float) -> None:
 
 
 def _ended(attempt: str, future: Any) -> EndedOrder:
+    from distributed import KilledWorker
+
     status: Literal["finished", "error", "cancelled", "lost"] = future.status
+    lost = False
     try:
         if status == "finished":
             return EndedOrder(attempt, future.result(timeout=CONNECT_S))
-        why = _said(future.exception(timeout=CONNECT_S)) if status == "error" else f"the order is {status}"
+        why = f"the order is {status}"
+        if status == "error":
+            error = future.exception(timeout=CONNECT_S)
+            why, lost = _said(error), isinstance(error, KilledWorker)
     except Exception as error:  # noqa: BLE001 - whatever a library of the host raised
         why = _said(error)
-    return EndedOrder(attempt, None, why, cancelled=status == "cancelled")
+    return EndedOrder(attempt, None, why, cancelled=status == "cancelled", lost=lost)
 
 
 def _offers(about: dict[str, Any]) -> dict[str, float]:

@@ -274,7 +274,7 @@ class FleetNightly:
         for host in self._placement.look(engine):
             for attempt in [one for one in self._attempts.values() if one.host is host]:
                 engine.cancel(attempt.id)
-                self._lose(attempt, f"host {host.name} was lost")
+                self._lose(attempt, f"host {host.name} was lost", lost=True)
         self._looked = time.monotonic()
         if self._attempts or any(self._placement.able(one.cell.machine) for one in self._queue):
             self._able = self._looked
@@ -373,7 +373,7 @@ class FleetNightly:
             self._requeue(attempt)
             return
         if ended.answer is None:
-            self._lose(attempt, f"host {host}: {ended.why}")
+            self._lose(attempt, f"host {host}: {ended.why}", lost=ended.lost)
             return
         try:
             report: AttemptReport = decode(ended.answer, AttemptReport, whose=f"host {host}")
@@ -409,10 +409,14 @@ class FleetNightly:
         self._boots.note(outcome.boot)
         self._settle(outcome)
 
-    def _lose(self, attempt: FleetAttempt, why: str) -> None:
-        """Abandon an attempt without a result here, as an infrastructure failure of its host."""
+    def _lose(self, attempt: FleetAttempt, why: str, *, lost: bool = False) -> None:
+        """Abandon an attempt without a result here, as an infrastructure failure of its host. ``lost`` is whether its
+        worker was lost."""
         self._forget(attempt)
-        self._placement.note(attempt.host.name, why)
+        if lost:
+            self._placement.note_lost(attempt.host, why)
+        else:
+            self._placement.note(attempt.host.name, why)
         outcome = CellOutcome(
             cell=attempt.cell.id,
             state="done",

@@ -2,7 +2,8 @@
 """CellPlacement: the hosts that a nightly run can use, which cells each can run and has room for, and the next host
 for a cell.
 
-A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. A host that refuses an order, because a
+A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. A worker that is lost counts as one failure,
+however many cells it had: the job of a batch system ends like that. A host that refuses an order, because a
 user has reserved it, gets none for :data:`HOLD_S`.
 """
 
@@ -34,12 +35,13 @@ SayHint = Callable[[str, str], None]
 
 
 class FleetHost:
-    """A worker that can be used: its answer to what it can run, and its cells under way."""
+    """A worker that can be used: its answer to what it can run, and its cells under way. ``lost`` once it is known to be gone."""
 
     def __init__(self, offered: OfferedHost, answer: HostAnswer) -> None:
         self.offered = offered
         self.answer = answer
         self.running: dict[str, ResourceRequest] = {}
+        self.lost = False
 
     @property
     def name(self) -> str:
@@ -115,6 +117,7 @@ class CellPlacement:
             if not host.answer.cannot.get(machine, "?")
             and host.name not in self.aside
             and host.name not in self.drained
+            and not host.lost
         ]
 
     def choose(self, cell: Cell, without: Collection[str]) -> FleetHost | None:
@@ -161,6 +164,12 @@ class CellPlacement:
                 f"host {host} is set aside: {self.aside[host]}"[:600],
                 "It gets no more runs of this nightly run. If you repeat the command, the host is used again.",
             )
+
+    def note_lost(self, host: FleetHost, why: str) -> None:
+        """Note that a worker was lost with a cell. It counts once, and gets no more orders."""
+        if not host.lost:
+            host.lost = True
+            self.note(host.name, why)
 
     def _fits(self, key: str, host: OfferedHost) -> bool:
         """Return whether a worker has the versions of this side. Report a difference once."""

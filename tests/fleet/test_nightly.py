@@ -157,6 +157,27 @@ def test_a_host_that_fails_three_runs_is_set_aside(fleet: Fleet) -> None:
     assert "host a is set aside: the infrastructure failed in 3 runs in a row" in fleet.said("nightly")
 
 
+@pytest.mark.qemu
+def test_a_worker_that_is_lost_with_three_runs_is_no_host_to_set_aside(fleet: Fleet) -> None:
+    """One end of a worker is one failure: the same host, back again, gets all its runs."""
+    slow_lab(fleet, tail="".join(f'[[topology]]\nname = "{n}"\nmax_processors = {n}\n' for n in (4, 5, 6)))
+    fleet.lab("parallel = 3\n" + (fleet.place / "lab.toml").read_text())
+    fleet.scheduler()
+    first = fleet.worker("a")
+    fleet.hosts("a")
+    nightly = fleet.nightly()
+
+    def begun(count: int) -> bool:
+        assert nightly.poll() is None, fleet.said("nightly")
+        return fleet.said("a").count("begins") == count
+
+    Deadline(PATIENCE, "three runs").poll(lambda: begun(3), interval=0.1)
+    first.kill()
+    fleet.worker("a")
+    Deadline(PATIENCE, "the same runs again").poll(lambda: begun(6), interval=0.1)
+    assert "set aside" not in fleet.said("nightly")
+
+
 def test_a_cell_that_no_host_can_run_is_said_before_the_first_starts(fleet: Fleet) -> None:
     """The nightly run ends with 64 and a line for each host; nothing was started."""
     fleet.lab(
