@@ -190,7 +190,7 @@ class WorkerService:
             if killed and now > killed:
                 child.ask(signal.SIGKILL)
             elif not killed and not wanted():
-                ended = "the nightly run cancelled it"
+                ended = "its worker ended first" if self.drained else "the nightly run cancelled it"
             elif not killed and now > child.ends:
                 child.late = True
             if (ended or child.late) and not killed:

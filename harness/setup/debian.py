@@ -29,6 +29,10 @@ STALE_LISTS = (
     "have unmet dependencies",
     "held broken packages",
 )
+UNUSED_SERVICES = ("munge", "slurmctld", "slurmd")
+"""Packages, and services of the same name, that Debian starts once they are installed. The harness starts its own."""
+BOOTED = Path("/run/systemd/system")
+"""Exists where systemd runs the services (sd_booted(3))."""
 LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock directory")
 UNREACHABLE = (
     "Failed to fetch",
@@ -81,13 +85,19 @@ def not_installed(packages: Sequence[str], environment: Mapping[str, str]) -> li
 class Installer:
     """Installs packages with apt-get, as root or through sudo; the only question is sudo's password."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, say: Callable[[str], None], *, booted: Path = BOOTED
+    ) -> None:
         self._environment = environment
         self._log = log
         self._say = say
+        self._booted = booted
 
     def install(self, packages: Sequence[str], deadline: Deadline) -> None:
-        """Install ``packages``. Raises MissingPart, naming them and the command that supplies them, if that fails."""
+        """Install ``packages``, and stop those of their services that the harness does not use.
+
+        Raises MissingPart, naming them and the command that supplies them, if that fails.
+        """
         by_hand = f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
         names = " ".join(packages)
         if not shutil.which("apt-get", path=self._environment.get("PATH")):
@@ -105,6 +115,7 @@ class Installer:
             updated = self._apt(prefix, ["update"], deadline)
             ended = self._apt(prefix, command, deadline) if updated.status == 0 else updated
         if ended.status == 0:
+            self._stop_unused([each for each in packages if each in UNUSED_SERVICES], prefix, deadline)
             return
         hint = f"Install them by hand: {by_hand}"
         if ended.says("No space left", "enough free space"):
@@ -119,6 +130,18 @@ class Installer:
             f"apt-get (exit status {ended.status}) could not install: {names}{ended.last_words()}",
             hint=f"{hint}\n  Everything it printed is in {self._log}",
         )
+
+    def _stop_unused(self, services: list[str], prefix: list[str], deadline: Deadline) -> None:
+        """Stop services that an installation started. A failure is reported and not raised: the packages are there."""
+        if not services or not self._booted.is_dir():
+            return
+        command = ["systemctl", "disable", "--now", *services]
+        ended = run([*prefix, *command], self._log, deadline, environment=self._environment, finish=True)
+        if ended.status:
+            self._say(
+                f"the services {' '.join(services)} are not stopped{ended.last_words()}\n"
+                f"  By hand: sudo {' '.join(command)}"
+            )
 
     def make_shared_leases(self, deadline: Deadline) -> None:
         """Create the directory of leases that all users share, if it is absent and the environment names no other.

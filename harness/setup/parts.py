@@ -212,6 +212,15 @@ TESTED = (
         ),
         serves="the disk of a Windows guest that hangs",
     ),
+    Part(
+        "slurm",
+        (
+            Need("slurmctld", "Slurm's controller", ("slurmctld", "/usr/sbin/slurmctld")),
+            Need("slurmd", "Slurm's daemon of a node", ("slurmd", "/usr/sbin/slurmd")),
+            Need("slurm-client", "sbatch, squeue and scancel", ("sbatch",)),
+            Need("munge", "Slurm's authentication", ("munged", "/usr/sbin/munged")),
+        ),
+    ),
 )
 
 PWSH = "HOTPLUG_HARNESS_PWSH"

@@ -36,10 +36,9 @@ class Stand:
             + body,
         )
 
-    def install(self, *packages: str, seconds: float = 20) -> None:
-        Installer(self.environment, self.log, self.said.append).install(
-            packages, Deadline(seconds, "the test")
-        )
+    def install(self, *packages: str, seconds: float = 20, booted: str = "none") -> None:
+        installer = Installer(self.environment, self.log, self.said.append, booted=self.directory / booted)
+        installer.install(packages, Deadline(seconds, "the test"))
 
     def asked(self) -> list[str]:
         """What apt-get was asked, without the options that are the same each time."""
@@ -119,6 +118,32 @@ def test_missing_or_old_package_lists_are_updated(stand: Stand, complaint: str) 
     stand.apt(f'[ $command = update ] && touch fresh; [ -e fresh ] || {{ echo "{complaint}"; exit 100; }}')
     stand.install("gcc")
     assert [f"{INSTALL} gcc", "update", f"{INSTALL} gcc"] == stand.asked()
+
+
+@pytest.mark.root
+def test_a_service_that_nobody_uses_is_stopped(stand: Stand) -> None:
+    """Only that of a package which was missing: a munge that was there before belongs to the machine."""
+    stand.apt("exit 0")
+    stand.script("systemctl", 'echo "$@" >> stopped')
+    (stand.directory / "systemd").mkdir()
+    stand.install("gcc", booted="systemd")
+    stand.install("slurmd", "slurm-client")
+    assert not (stand.directory / "stopped").exists()
+    stand.install("slurmd", "slurm-client", booted="systemd")
+    assert "disable --now slurmd\n" == (stand.directory / "stopped").read_text()
+
+
+@pytest.mark.root
+def test_a_service_that_cannot_be_stopped_is_reported(stand: Stand) -> None:
+    """The packages are installed all the same."""
+    stand.apt("exit 0")
+    stand.script("systemctl", "echo 'Failed to disable unit: Access denied'; exit 1")
+    (stand.directory / "systemd").mkdir()
+    stand.install("munge", booted="systemd")
+    *_, last = stand.said
+    assert "the services munge are not stopped" in last
+    assert "Access denied" in last
+    assert "By hand: sudo systemctl disable --now munge" in last
 
 
 @pytest.mark.root
