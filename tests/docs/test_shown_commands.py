@@ -168,8 +168,10 @@ for words in (
     "harness fleet",
 ):
     case(words, by=FLEET)
-for words in ("./lab shell -c 'tox run -e slurm'", "tox -e slurm"):
-    case(words, by="tests/fleet/test_slurm.py::test_jobs_are_the_hosts_of_a_nightly_run")
+case(
+    "./lab shell -c 'tox run -e slurm'",
+    by="tests/fleet/test_slurm.py::test_jobs_are_the_hosts_of_a_nightly_run",
+)
 case("harness fleet certificates lab1 lab2 lab3 --out certificates", said="ca-key.pem off the hosts")
 case(
     "harness fleet scheduler --listen tls://lab1:8786",

@@ -65,10 +65,11 @@ class Fleet:
     def scheduler(self) -> subprocess.Popen[bytes]:
         """Start the scheduler and wait until it listens."""
         process = self.start("scheduler", "fleet", "scheduler", "--listen", self.url, "--heartbeat", "5")
-        Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(), interval=0.2)
+        Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(process), interval=0.2)
         return process
 
-    def _connected(self) -> bool:
+    def _connected(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, self.said("scheduler")
         try:
             Engine.connect(self.url, None, seconds=3).close()
         except SchedulerLost:
