@@ -76,11 +76,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Print what the tests will run on, if any needs a guest."""
-    if not any(FIXTURE in getattr(item, "fixturenames", ()) for item in items):
+    named = [marks.guest_of(item) for item in items if FIXTURE in getattr(item, "fixturenames", ())]
+    if not named:
         return []
     from harness.testing.header import header_lines
 
-    return header_lines(config.stash[GUESTS].settings)
+    settings = config.stash[GUESTS].settings
+    guests = dict.fromkeys(settings["guest"] if one is None else one[0] for one in named)
+    return header_lines(settings, list(guests))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,20 +7,24 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.testing.settings import Settings
 
 
-def header_lines(settings: Settings) -> list[str]:
-    """Return a line for guest and image, and one for QEMU and the accelerator; missing parts are reported, never raised."""
+def header_lines(settings: Settings, guests: Sequence[str]) -> list[str]:
+    """Return a line for each guest and its image, and one for QEMU and the accelerator if a guest runs on QEMU.
+
+    Missing parts are reported, never raised.
+    """
     from harness.errors import HarnessError
     from harness.host.qemu_build import find_qemu
     from harness.run.options import is_process
     from harness.setup.cache import cache_directory
 
-    name = settings["guest"]
     cache = cache_directory(os.environ)
-    lines = [f"hotplug: guest {name}, {_image(name, str(cache))}"]
-    if is_process(name):
+    lines = [f"hotplug: guest {name}, {_image(name, str(cache))}" for name in guests]
+    if all(is_process(name) for name in guests):
         return lines
     try:
         found = find_qemu(settings["qemu"])

@@ -59,6 +59,28 @@ def test_header_summary_and_repro(pytester: pytest.Pytester, monkeypatch: pytest
     assert (1, True) == (again.returncode, "SYNC-EXACTLY-TWO" in again.stdout)
 
 
+def test_the_header_names_the_guests_of_the_tests(pytester: pytest.Pytester) -> None:
+    """A test's marker decides, not the default; where no guest runs on QEMU, QEMU is no matter."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.guest("host")
+        def test_first(guest): pass
+
+        @pytest.mark.guest("wine")
+        def test_second(guest): pass
+
+        def test_third(): pass
+        """
+    )
+    said = pytester.runpytest_subprocess("--collect-only").stdout.str()
+    assert re.findall(r"^hotplug: (.*)", said, re.MULTILINE) == [
+        "guest host, made on the spot",
+        "guest wine, made on the spot",
+    ]
+
+
 def test_failed_assertion_ends_the_run_with_evidence(pytester: pytest.Pytester) -> None:
     """What failed in the test is what the evidence says, and the verdict is about what was recorded."""
     pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n    assert 1 == 2, 'not so'\n")
