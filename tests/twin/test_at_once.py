@@ -18,7 +18,7 @@ from harness.history.record import Qmp, Stage
 AT_ONCE = int(os.environ.get("HOTPLUG_HARNESS_AT_ONCE", "4"))
 
 VCPUS = 3
-"""What the plan of the demo counts: two processors at power-on and one that it adds."""
+"""What PLAN counts: two processors at power-on and one that it adds."""
 
 
 def spans(history: History) -> tuple[int, int]:
@@ -35,6 +35,17 @@ def most_at_once(lives: list[tuple[int, int]]) -> int:
     return max(sum(begin <= moment < end for begin, end in lives) for moment, _ in lives)
 
 
+PLAN = """
+name = "held"
+[[do]]
+op = "add-cpu"
+[[do]]
+op = "quiesce"
+quiet = 1.5
+"""
+"""Demands as much as the demo, and holds its lease while the guest is silent, so that runs that begin together overlap."""
+
+
 @pytest.mark.qemu
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("budget", [2 * VCPUS + 1, VCPUS * AT_ONCE], ids=["two fit", "all fit"])
@@ -46,10 +57,10 @@ def test_runs_at_once(tmp_path: Path, budget: int) -> None:
         "HOTPLUG_HARNESS_BUDGET_VCPUS": str(budget),
         "HOTPLUG_HARNESS_BUDGET_MEMORY": "64 GiB",
     }
-    runs = [
-        start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path / "runs"), env=environment)
-        for _ in range(AT_ONCE)
-    ]
+    plan = tmp_path / "held.toml"
+    plan.write_text(PLAN)
+    words = ["run", str(plan), "--restore", "--accel", "tcg", "--runs", str(tmp_path / "runs")]
+    runs = [start_harness(*words, env=environment) for _ in range(AT_ONCE)]
     said = [run.communicate(timeout=500)[1].decode() for run in runs]
     assert [0] * AT_ONCE == [run.returncode for run in runs], said
     directories = [path for path in (tmp_path / "runs").iterdir() if not path.is_symlink()]

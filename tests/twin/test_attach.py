@@ -23,7 +23,7 @@ pytestmark = pytest.mark.qemu
 def held(tmp_path: Path) -> Iterator[Path]:
     """A run of the twin that somebody holds, its driver loaded and nothing added."""
     code, out, err = run_harness(
-        "run", "cpu-and-dimm", "--runs", str(tmp_path / "first"), "--json", seconds=120
+        "run", "cpu-and-dimm", "--restore", "--runs", str(tmp_path / "first"), "--json", seconds=120
     )
     assert code == 0, out + err
     process = start_harness(

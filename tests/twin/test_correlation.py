@@ -17,9 +17,9 @@ from harness.history.record import Channel, Offset
 pytestmark = pytest.mark.qemu
 
 
-def test_a_run_brackets_the_guests_counter(perform_plan: Perform) -> None:
+def test_a_run_brackets_the_guests_counter(perform_restored: Perform) -> None:
     """At the baseline, after each add and at the end the driver echoes a nonce; no record arrives before it happened."""
-    result = perform_plan(plan_of('[[do]]\nop = "add-cpu"\n[[do]]\nop = "add-dimm"\nsize = "256 MiB"\n'))
+    result = perform_restored(plan_of('[[do]]\nop = "add-cpu"\n[[do]]\nop = "add-dimm"\nsize = "256 MiB"\n'))
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     records = records_of(result)
     marks = [record for record in records if isinstance(record, Mark)]
@@ -46,10 +46,10 @@ def said(verdict: RunVerdict) -> list[tuple[str, Verdict, str, int]]:
 
 @pytest.mark.parametrize(("fault", "verdict"), [("", Verdict.HOLDS), ("missing-complete", Verdict.VIOLATED)])
 def test_what_was_read_after_the_run_is_judged_as_what_came_during_it(
-    perform_plan: Perform, fault: str, verdict: Verdict
+    perform_restored: Perform, fault: str, verdict: Verdict
 ) -> None:
     """The host's records alone, with the debug port's file put in afterwards by the brackets, say the same of every rule."""
-    result = perform_plan("cpu-and-dimm", inject_fault=fault)
+    result = perform_restored("cpu-and-dimm", inject_fault=fault)
     assert result.verdict.verdict is verdict
     host = [one for one in records_of(result) if not isinstance(one, DriverRecord | Channel)]
     aligned = align(host, [read("debugcon", result.directory / "debugcon.log")])
@@ -57,8 +57,8 @@ def test_what_was_read_after_the_run_is_judged_as_what_came_during_it(
     assert said(judge(aligned.records)) == said(result.verdict)
 
 
-def test_no_driver_no_bracket(perform_plan: Perform) -> None:
+def test_no_driver_no_bracket(perform_restored: Perform) -> None:
     """Where no driver is loaded none is asked, and the run is as before."""
-    result = perform_plan(plan_of('driver = false\n[[do]]\nop = "add-cpu"\n'))
+    result = perform_restored(plan_of('driver = false\n[[do]]\nop = "add-cpu"\n'))
     assert result.error is None
     assert [record for record in records_of(result) if isinstance(record, Mark | Offset)] == []

@@ -46,7 +46,7 @@ def facts_of(run: Path) -> RunFacts:
 
 def test_guest_that_answers_no_more_is_looked_at_from_outside(request_run: Callable[..., RunRequest]) -> None:
     """Registers of every processor and QEMU's state are kept of a guest that hangs, and its memory if wanted."""
-    run = Run(request_run(ONE_CPU, budget=Timeouts(operation=3), dump=1 << 30))
+    run = Run(request_run(ONE_CPU, restore=True, budget=Timeouts(operation=3), dump=1 << 30))
     with pytest.raises(HarnessError), run.live() as live:  # noqa: PT012
         with contextlib.suppress(GuestError):
             live.guest.provoke("hang", Deadline(2, "provoke"))
@@ -68,9 +68,9 @@ def test_guest_that_answers_no_more_is_looked_at_from_outside(request_run: Calla
     assert (facts.verdict, facts.failed_stage, facts.failure_class) == ("unknown", "plan", "guest hang")
 
 
-def test_violated_run_keeps_a_cheap_look(perform_plan: Perform) -> None:
+def test_violated_run_keeps_a_cheap_look(perform_restored: Perform) -> None:
     """Nothing failed, but a rule is broken: the registers are kept, and no dump is made."""
-    result = perform_plan(ONE_CPU, inject_fault="duplicate-start", dump=1 << 30)
+    result = perform_restored(ONE_CPU, inject_fault="duplicate-start", dump=1 << 30)
     index = index_of(result.directory)
     assert index.why.startswith("violated: ")
     assert states(index)["registers"] == "collected"
@@ -78,9 +78,9 @@ def test_violated_run_keeps_a_cheap_look(perform_plan: Perform) -> None:
     assert facts_of(result.directory).failure_class == "contract"
 
 
-def test_the_time_for_the_test_and_for_the_evidence_are_two(perform_plan: Perform) -> None:
+def test_the_time_for_the_test_and_for_the_evidence_are_two(perform_restored: Perform) -> None:
     """A plan whose time is over leaves the run unknown; evidence that has no time says so of each thing."""
-    result = perform_plan(ONE_CPU, budget=Timeouts(test=0, evidence=0))
+    result = perform_restored(ONE_CPU, budget=Timeouts(test=0, evidence=0))
     assert result.error is not None
     assert "was over after 0 of 1 operations" in result.error.message
     skipped = [item.reason for item in index_of(result.directory).items if item.state == "skipped"]
@@ -99,7 +99,7 @@ def test_qemu_that_died_leaves_its_last_words_and_is_tried_once_more(
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
-    result = perform(request_run(ONE_CPU), listeners=(kill_once,), retry=True)
+    result = perform(request_run(ONE_CPU, restore=True), listeners=(kill_once,), retry=True)
     assert result.first is not None
     assert (result.exit_code, result.first.exit_code) == (0, 69)
     assert (result.first.failure_class, result.first.stage) == (FailureClass.INFRASTRUCTURE, "plan")

@@ -88,7 +88,7 @@ def test_guest_fails_before_an_add(
     request_run: Callable[..., RunRequest], verb: str, error: type[Exception], failure: str
 ) -> None:
     """A guest that panics or stops answering ends the run with its own class, and nothing hangs."""
-    run = Run(request_run(ONE_CPU, budget=Timeouts(operation=3)))
+    run = Run(request_run(ONE_CPU, restore=True, budget=Timeouts(operation=3)))
     with pytest.raises(error), run.live() as live:  # noqa: PT012
         with contextlib.suppress(GuestError):
             live.guest.provoke(verb, Deadline(2, "provoke"))
@@ -102,7 +102,7 @@ def test_guest_fails_before_an_add(
     assert "RIP=" in (run.directory.path / "evidence" / "registers.txt").read_text()
 
 
-def test_qemu_dies_during_an_add(perform_plan: Perform, tmp_path: Path) -> None:
+def test_qemu_dies_during_an_add(perform_restored: Perform, tmp_path: Path) -> None:
     """QEMU killed between the command and its consequences is said to have died, by which signal."""
 
     def kill(record: Record) -> None:
@@ -110,7 +110,7 @@ def test_qemu_dies_during_an_add(perform_plan: Perform, tmp_path: Path) -> None:
             for pid in qemu_processes(tmp_path):
                 os.kill(pid, signal.SIGKILL)
 
-    result = perform_plan(ONE_CPU, listeners=(kill,))
+    result = perform_restored(ONE_CPU, listeners=(kill,))
     assert isinstance(result.error, MachineFailed)
     assert "SIGKILL" in result.error.message
     assert result.verdict.exit_code is ExitCode.INFRASTRUCTURE
@@ -134,25 +134,25 @@ def test_refused_add(
     request_run: Callable[..., RunRequest], steps: list[op.Operation], error: type[Exception], words: str
 ) -> None:
     """An add of a test or a person that cannot be is refused with the reason, and nothing was added by it."""
-    run = Run(request_run(ONE_CPU))
+    run = Run(request_run(ONE_CPU, restore=True))
     with pytest.raises(error, match=words), run.live() as live:  # noqa: PT012 - what raises is one step of several
         for step in steps:
             live.executor.step(step)
 
 
-def test_expected_refusal_holds(perform_plan: Perform) -> None:
+def test_expected_refusal_holds(perform_restored: Perform) -> None:
     """A refusal that the plan expects, in the words it expects, is no failure; other words are."""
     text = '[[do]]\nop="add-cpu"\n[[do]]\nop="add-cpu"\nslot=0\nexpect="refused"\nsaying="{}"\n'
-    good = perform_plan(plan_of(text.format("exists")))
+    good = perform_restored(plan_of(text.format("exists")))
     assert (good.error, good.verdict.verdict) == (None, Verdict.HOLDS)
-    bad = perform_plan(plan_of(text.format("no such words")))
+    bad = perform_restored(plan_of(text.format("no such words")))
     assert bad.verdict.verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("when", ["now", "before-command", "before-reply"])
 def test_monitor_dropped_around_an_add(request_run: Callable[..., RunRequest], when: Drop) -> None:
     """A monitor that drops around the command comes back, and exactly one processor is added."""
-    run = Run(request_run(ONE_CPU))
+    run = Run(request_run(ONE_CPU, restore=True))
     with run.live() as live:
         slot = next(slot for slot in live.machine.cpu_slots(Deadline(30, "slots")) if not slot.qom)
         live.machine.drop_monitor(when)
@@ -163,15 +163,17 @@ def test_monitor_dropped_around_an_add(request_run: Callable[..., RunRequest], w
     assert [q.monitor for q in History(run.directory.path) if isinstance(q, r.Qmp)][-1] == 2
 
 
-def test_monitor_dropped_by_the_plan_holds(perform_plan: Perform) -> None:
+def test_monitor_dropped_by_the_plan_holds(perform_restored: Perform) -> None:
     """A plan that drops the monitor before an add holds like one that does not."""
-    result = perform_plan(plan_of('[[do]]\nop = "drop-monitor"\n\n[[do]]\nop = "add-cpu"\n'))
+    result = perform_restored(plan_of('[[do]]\nop = "drop-monitor"\n\n[[do]]\nop = "add-cpu"\n'))
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
 
 
 def test_two_demos_at_once(tmp_path: Path) -> None:
     """Two demos started together, in the same place, both hold and keep their evidence apart."""
-    processes = [start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path)) for _ in range(2)]
+    processes = [
+        start_harness("demo", "--restore", "--accel", "tcg", "--runs", str(tmp_path)) for _ in range(2)
+    ]
     outs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outs
     assert len([path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()]) == 2
@@ -191,7 +193,9 @@ STAGES = ["image", "accelerator", "qemu", "boot", "driver", "operation"]
 )
 def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage: str) -> None:
     """A signal at any stage leaves no process and a readable history that says where it ended; after SIGKILL ``gc`` clears up."""
-    process = start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path))
+    # What comes after the boot is reached sooner from the ready snapshot.
+    begin = "--restore" if stage in STAGES[STAGES.index("boot") + 1 :] else "--cold"
+    process = start_harness("demo", begin, "--accel", "tcg", "--runs", str(tmp_path))
     history = _reached(tmp_path, stage, process)
     process.send_signal(number)
     _out, err = process.communicate(timeout=60)

@@ -20,7 +20,7 @@ TOO_SMALL = 'name = "a"\n[[do]]\nop = "add-dimm"\nsize = "1 MiB"\nunaligned = tr
     ("plan", "words", "stage", "said"),
     [
         (TOO_FAR, [], "qemu", "phys-bits too low"),
-        (TOO_SMALL, [], "plan", "backend memory size must be multiple of 0x200000"),
+        (TOO_SMALL, ["--restore"], "plan", "backend memory size must be multiple of 0x200000"),
     ],
 )
 def test_what_qemu_refuses_of_a_plan_is_the_plan_s(

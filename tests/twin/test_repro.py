@@ -18,9 +18,9 @@ from harness.contract.verdict import Verdict
 pytestmark = pytest.mark.qemu
 
 
-def test_run_is_done_again_and_handed_over(perform_plan: Perform, tmp_path: Path) -> None:
+def test_run_is_done_again_and_handed_over(perform_restored: Perform, tmp_path: Path) -> None:
     """The same fault breaks the same rule; at step 1 a person reaches the guest, and Ctrl-C ends and judges it."""
-    first = perform_plan("cpu-and-dimm", inject_fault="duplicate-start", seed=3)
+    first = perform_restored("cpu-and-dimm", inject_fault="duplicate-start", seed=3)
     assert first.verdict.verdict is Verdict.VIOLATED
     code, out, _ = run_harness(
         "repro", str(first.directory), "--runs", str(tmp_path / "again"), "--json", seconds=120

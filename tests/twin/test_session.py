@@ -72,7 +72,7 @@ def check_script(result: RunResult, said: str, refused: str) -> None:
 
 def test_a_script_on_qemu(request_run: Callable[..., RunRequest]) -> None:
     """Every line as at a prompt."""
-    check_script(*scripted(request_run("cpu-and-dimm")))
+    check_script(*scripted(request_run("cpu-and-dimm", restore=True)))
 
 
 @pytest.mark.libvirt
@@ -87,7 +87,8 @@ def test_a_script_through_libvirt(
 def test_a_dump_is_kept(request_run: Callable[..., RunRequest]) -> None:
     """The guest's memory as an ELF file in the run directory; the guest goes on."""
     lines = ScriptLines(io.StringIO("dump\nadd-cpu\n"), lambda _: None)
-    (result,) = InteractiveRun(request_run("cpu-and-dimm"), lambda: lines, lambda _: None).perform().results
+    request = request_run("cpu-and-dimm", restore=True)
+    (result,) = InteractiveRun(request, lambda: lines, lambda _: None).perform().results
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     assert (result.directory / "session" / "memory-1.elf").read_bytes()[:4] == b"\x7fELF"
 
@@ -162,7 +163,16 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run of the twin that a fault made violated."""
     runs = tmp_path_factory.mktemp("recorded")
-    words = ["run", "cpu-and-dimm", "--inject-fault", "duplicate-start", "--runs", str(runs), "--json"]
+    words = [
+        "run",
+        "cpu-and-dimm",
+        "--restore",
+        "--inject-fault",
+        "duplicate-start",
+        "--runs",
+        str(runs),
+        "--json",
+    ]
     done = subprocess.run([sys.executable, CHECKED, *words], capture_output=True, timeout=120)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

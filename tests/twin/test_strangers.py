@@ -102,7 +102,7 @@ def request_here(request_run: Callable[..., RunRequest]) -> Callable[..., RunReq
 @pytest.mark.parametrize(("what", "slot"), [("cpu", "CPU slot 5"), ("dimm", "DIMM slot 0")])
 def test_at_qemus_monitor(request_here: Callable[..., RunRequest], what: str, slot: str) -> None:
     """A second client of QEMU."""
-    run, error = beside(request_here(monitor=True), at_the_monitor, what)
+    run, error = beside(request_here(monitor=True, restore=True), at_the_monitor, what)
     check(run, error, f"device 'odd' ({slot}) was added")
 
 
@@ -139,5 +139,5 @@ def taken(request: RunRequest, stranger: Stranger) -> tuple[Run, HarnessError]:
 
 def test_a_slot_that_somebody_else_took(request_here: Callable[..., RunRequest]) -> None:
     """QEMU refuses the second, and the plan is not to blame for it."""
-    run, error = taken(request_here(monitor=True), at_the_monitor)
+    run, error = taken(request_here(monitor=True, restore=True), at_the_monitor)
     check(run, error, "processor slot 2 was taken by 'odd'")
