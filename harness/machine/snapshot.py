@@ -28,7 +28,10 @@ from harness.machine.migration_state import Added, Incoming
 from harness.setup.content import ContentDigests, ContentError
 
 KEPT = 8
-"""Snapshots that are kept. A new one removes the least recently used beyond them. Each holds a guest's memory."""
+"""Snapshots that are kept whatever they take. Each holds a guest's memory."""
+
+ROOM = 3 << 30
+"""Bytes that all snapshots together may take before a new one removes those used longest ago, down to :data:`KEPT`."""
 
 MEMORY = "memory"
 DESCRIPTION = "state.json"
@@ -88,9 +91,10 @@ def _processor_name() -> str:
 
 
 class SnapshotStore:
-    """The snapshots in a cache directory, shared by all runs of the user."""
+    """The snapshots in a cache directory, shared by all runs of the user. ``room`` is in bytes."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, *, room: int = ROOM) -> None:
+        self._room = room
         self._place = cache / "states"
         self._content = ContentDigests(cache)
 
@@ -160,8 +164,12 @@ class SnapshotStore:
         """Remove snapshots beyond those kept. A machine can still read one that it has open."""
         snapshots = [path for path in self._place.iterdir() if (path / DESCRIPTION).is_file()]
         snapshots.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in snapshots[KEPT:]:
-            shutil.rmtree(path, ignore_errors=True)
+        taken = 0
+        for number, path in enumerate(snapshots, 1):
+            with contextlib.suppress(FileNotFoundError):  # discarded by another process meanwhile
+                taken += sum(file.lstat().st_blocks * 512 for file in path.iterdir())
+            if number > KEPT and taken > self._room:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def restored(spec: MachineSpec, snapshot: MachineSnapshot, into: Path, deadline: Deadline) -> MachineSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -227,9 +228,7 @@ def test_failed_making_leaves_nothing(tmp_path: Path) -> None:
 
 def test_states_used_longest_ago_are_removed(tmp_path: Path) -> None:
     """More than are kept go, and one that was just used stays."""
-    store = SnapshotStore(tmp_path)
-    import os
-
+    store = SnapshotStore(tmp_path, room=0)
     digests = [f"{number:064x}"[::-1] for number in range(1, KEPT + 2)]
     for number, digest in enumerate(digests[:KEPT]):
         place = Path(made(store, digest, tmp_path / "calls").directory)
@@ -237,6 +236,23 @@ def test_states_used_longest_ago_are_removed(tmp_path: Path) -> None:
     assert store.find(digests[0]) is not None
     made(store, digests[KEPT], tmp_path / "calls")
     assert [digests[1]] == [digest for digest in digests if store.find(digest) is None]
+
+
+def test_more_states_are_kept_where_there_is_room(tmp_path: Path) -> None:
+    """Those used last stay as long as all of them fit, the eight of them in any case."""
+
+    def left(*, room: int, number: int) -> int:
+        store = SnapshotStore(tmp_path, room=room)
+        newest = made(store, f"{number:016x}" * 4, tmp_path / "calls").directory
+        os.utime(newest, (1000 + number, 1000 + number))
+        return sum((path / "state.json").is_file() for path in (tmp_path / "states").iterdir())
+
+    counts = [left(room=1 << 30, number=number) for number in range(1, KEPT + 4)]
+    assert counts == list(range(1, KEPT + 4))
+    one = sum(file.lstat().st_blocks * 512 for file in (tmp_path / "states" / f"{1:016x}").iterdir())
+    assert left(room=one * (KEPT + 2), number=KEPT + 4) == KEPT + 2
+    assert left(room=0, number=KEPT + 5) == KEPT
+    assert left(room=0, number=KEPT + 6) == KEPT
 
 
 def test_digest_tells_machines_apart() -> None:
