@@ -3,15 +3,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from harness.setup.cache import cache_directory
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytest.md"
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.qemu
+
+CACHE = cache_directory(os.environ)
+"""As it is before pytester gives each test a home directory of its own, in which the twin would be built anew."""
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the other pytest the image and the snapshots that are there."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(CACHE))
 
 
 def test_good_guest_passes_and_a_faulty_one_fails(pytester: pytest.Pytester) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from twin.running import Perform, plan_of, records_of, run_harness
 
@@ -12,6 +13,8 @@ from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, FailureClass
 from harness.guest.fault_injection import UNPLUG_FAULTS
 from harness.history import record as r
+from harness.run.operation import Unplug
+from harness.run.plan import find_plan
 from harness.run.run import RunResult
 
 pytestmark = pytest.mark.qemu
@@ -78,17 +81,24 @@ def test_the_reason_of_a_refusal_is_the_firmware_s(perform_restored: Perform) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "outcome", "words"),
+    ("name", "wait", "outcome", "words"),
     [
-        ("unplug-refused", "refused", "the guest refused it as not-supported"),
-        ("unplug-ignored", "ignored", "no answer came in time"),
-        ("unplug-slow", "ignored", "no answer came in time"),
+        ("unplug-refused", 15.0, "refused", "the guest refused it as not-supported"),
+        ("unplug-ignored", 3.0, "ignored", "no answer came in time"),
+        ("unplug-slow", 3.0, "ignored", "no answer came in time"),
     ],
 )
-def test_a_fault_is_caught(perform_restored: Perform, name: str, outcome: str, words: str) -> None:
+def test_a_fault_is_caught(
+    perform_restored: Perform, name: str, wait: float, outcome: str, words: str
+) -> None:
     """The run is unknown, says what the guest did, and the next use of the id says that it is still there."""
     fault = UNPLUG_FAULTS[name]
-    result = perform_restored(fault.plan, inject_fault=name)
+    plan = find_plan(fault.plan)
+    # An answer that comes is waited for as long as the plan says, and one that never comes in this time for less.
+    steps = [
+        msgspec.structs.replace(one, timeout=wait) if isinstance(one, Unplug) else one for one in plan.do
+    ]
+    result = perform_restored(msgspec.structs.replace(plan, do=steps), inject_fault=name)
     (one,) = agreements(result)
     assert (one.agreed, f"QEMU still lists the device, and {words}" in one.detail) == (False, True)
     assert settled(result) == [("guest-dimm", "gone", outcome)]
