@@ -68,7 +68,7 @@ def test_a_stopped_qemu_is_not_a_hang(request_quiet: Callable[..., RunRequest]) 
         stopped.append(pid_of(live))
         os.kill(pid_of(live), signal.SIGSTOP)
 
-    run, error = silenced(request_quiet(), stop)
+    run, error = silenced(request_quiet(restore=True), stop)
     assert type(error) is InfrastructureError
     assert error.message.endswith(f"; process {stopped[0]}, which runs the guest, is stopped")
     assert error.hint == f"Continue it with: kill -CONT {stopped[0]}"
@@ -88,14 +88,16 @@ def test_another_client_paused_it(request_quiet: Callable[..., RunRequest]) -> N
             monitor.sendall(b"stop\n")
             live.machine.wait_event("STOP", Deadline(WITHIN, "test"))
 
-    _, error = silenced(request_quiet(monitor=True), pause)
+    _, error = silenced(request_quiet(monitor=True, restore=True), pause)
     assert type(error) is InfrastructureError
     assert error.message.endswith("; the guest is paused, and not by this run")
 
 
 def test_this_run_paused_it(request_quiet: Callable[..., RunRequest]) -> None:
     """A session that asks a guest which it paused itself is told so; trying again would not help."""
-    _, error = silenced(request_quiet(), lambda live: live.machine.pause(Deadline(WITHIN, "test")))
+    _, error = silenced(
+        request_quiet(restore=True), lambda live: live.machine.pause(Deadline(WITHIN, "test"))
+    )
     assert type(error) is UsageError
     assert error.message.endswith("; this run has paused the guest and not resumed it")
     assert not retriable(error)
@@ -104,7 +106,8 @@ def test_this_run_paused_it(request_quiet: Callable[..., RunRequest]) -> None:
 def test_a_guest_that_runs_and_is_silent_hangs(request_quiet: Callable[..., RunRequest]) -> None:
     """The agent stands still on purpose while QEMU runs it: that is the guest's."""
     _, error = silenced(
-        request_quiet(), lambda live: live.guest.provoke("hang", Deadline(BUDGET.operation, "test"))
+        request_quiet(restore=True),
+        lambda live: live.guest.provoke("hang", Deadline(BUDGET.operation, "test")),
     )
     assert type(error) is GuestHang
 
@@ -163,7 +166,7 @@ def test_a_starved_qemu_is_not_a_hang(request_quiet: Callable[..., RunRequest], 
             Path(f"/proc/{pid_of(live)}/autogroup").write_text("19")
 
     # It does run now and then, some milliseconds a second, and must not get to an answer.
-    _, error = silenced(request_quiet(), starve, patience=0.2)
+    _, error = silenced(request_quiet(restore=True), starve, patience=0.2)
     assert type(error) is InfrastructureError
     assert "; the guest is starved: process " in error.message
 
