@@ -21,6 +21,7 @@ from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, GuestHang, HarnessError, InfrastructureError, UsageError
 from harness.host.scheduling import is_stopped, waiting_share
+from harness.machine import shutdown
 from harness.machine.libvirt.connection import load
 from harness.run.boot import Live
 from harness.run.failure import retriable
@@ -60,8 +61,13 @@ def request_quiet(request_run: Callable[..., RunRequest]) -> Callable[..., RunRe
     return lambda **options: request_run(plan_of('[[do]]\nop = "quiesce"\n'), budget=BUDGET, **options)
 
 
-def test_a_stopped_qemu_is_not_a_hang(request_quiet: Callable[..., RunRequest]) -> None:
+def test_a_stopped_qemu_is_not_a_hang(
+    request_quiet: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGSTOP to QEMU: the process is named with the command that lets it go on; the run is unknown, for the infrastructure."""
+    # A stopped process obeys nothing but SIGKILL, however long it is waited for.
+    monkeypatch.setattr(shutdown, "QUIT_GRACE", 0.1)
+    monkeypatch.setattr(shutdown, "TERM_GRACE", 0.1)
     stopped: list[int] = []
 
     def stop(live: Live) -> None:

@@ -19,6 +19,7 @@ from harness.history.record import Migration, Qmp, Record
 from harness.history.writer import HistoryWriter
 from harness.host.registry import Registry
 from harness.lab.inventory import listed
+from harness.machine import shutdown
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
 from harness.machine.forwards import forwarded_ports
 from harness.machine.qemu.ability import unmovable
@@ -215,9 +216,15 @@ def test_a_failure_leaves_the_guest_where_it_was(
 
 
 def test_a_target_that_stands_still_is_given_up(
-    running: QemuMachine, writer: HistoryWriter, heard: Heard, deadline: Deadline
+    running: QemuMachine,
+    writer: HistoryWriter,
+    heard: Heard,
+    deadline: Deadline,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stopped process takes no state, and QEMU may wait for it with its main loop: the deadline ends that, and the guest goes on."""
+    monkeypatch.setattr(shutdown, "QUIT_GRACE", 0.1)
+    monkeypatch.setattr(shutdown, "TERM_GRACE", 0.1)
     migration = LiveMigration(running, writer)
     migration.begin(deadline, slow=True)
     os.kill(migration.target, signal.SIGSTOP)
