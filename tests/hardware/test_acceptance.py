@@ -107,6 +107,7 @@ def test_case_that_fails_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
         return RunRequest(
             plan=case.plan, guest=guest, accelerator="tcg", restore=True, runs=tmp_path, argv=[],
             cache=cache_directory(os.environ), inject_fault="missing-complete" if case.number == 7 else "",
+            budget=Timeouts(consequence=2.5),
         )  # fmt: skip
 
     idle = msgspec.structs.replace(find_cases(["15"])[0], exercises=["VETO-NO-COMPLETE"])

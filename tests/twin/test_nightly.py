@@ -19,7 +19,7 @@ def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
         'name = "wrong"\n[[do]]\nop = "add-cpu"\n\n[[do]]\nop = "expect"\ndimms = 3\n'
     )
     (tmp_path / "lab.toml").write_text(
-        'accel = "tcg"\nparallel = 2\n[[plan]]\nplan = "./wrong.toml"\n[[plan]]\nplan = "veto"\n'
+        'accel = "tcg"\nrestore = true\nparallel = 2\n[[plan]]\nplan = "./wrong.toml"\n[[plan]]\nplan = "veto"\n'
     )
     into = tmp_path / "kept"
     code, out, _ = run_harness(
