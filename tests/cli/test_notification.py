@@ -20,7 +20,8 @@ def lab(folder: Path, guest: str) -> Path:
     (folder / "wrong.toml").write_text(WRONG)
     file = folder / "lab.toml"
     file.write_text(
-        f'repeat = 2\nparallel = 2\n[[guest]]\nname = "{guest}"\n[[plan]]\nplan = "veto"\n[[plan]]\nplan = "./wrong.toml"\n'
+        ("restore = true\n" if guest == "twin" else "")
+        + f'repeat = 2\nparallel = 2\n[[guest]]\nname = "{guest}"\n[[plan]]\nplan = "veto"\n[[plan]]\nplan = "./wrong.toml"\n'
         + ('[[qemu]]\nname = "default"\n' if guest == "twin" else "")
     )
     return file

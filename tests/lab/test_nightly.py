@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from report.junit_schema import checked
+from twin.running import CACHE
 
 from harness.cli.main import main
 from harness.host.reservations import Reservations
@@ -95,6 +96,10 @@ def test_what_one_plan_asks_for_in_vain_keeps_no_other_from_running(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is no failure of the host: 64, one attempt, and the other plans of the machine are run."""
+    # This QEMU is asked only once the guest's image is there, and the image is that of all tests.
+    (CACHE / "twin").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "twin").symlink_to(CACHE / "twin")
     assert 64 == main(nightly(lab(tmp_path, ("small", TOO_MUCH), plans=("veto", "reset")), "--json"))
     document = said(capsys)
     assert [("done", "plan", 64, 1)] * 2 == [

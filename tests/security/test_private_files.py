@@ -43,7 +43,7 @@ def test_a_run_under_an_open_umask(tmp_path: Path) -> None:
     """A violated run with its evidence, its archive and its JUnit file: directories are 0700, files 0600."""
     runs, state = tmp_path / "runs", tmp_path / "state"
     harness(
-        "demo", "--accel", "tcg", "--runs", str(runs), "--inject-fault", "complete-before-start", "--private-leases",
+        "demo", "--restore", "--accel", "tcg", "--runs", str(runs), "--inject-fault", "complete-before-start", "--private-leases",
         code=1, XDG_STATE_HOME=str(state),
     )  # fmt: skip
     (directory,) = [path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()]

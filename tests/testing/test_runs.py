@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from twin.running import CACHE
 
 from harness.deadline import Deadline
 
@@ -114,8 +115,11 @@ def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) ->
 
 
 @pytest.mark.qemu
-def test_boot_that_failed_is_not_tried_again(pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_boot_that_failed_is_not_tried_again(
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After two attempts the guest is given up: later tests of it are skipped with the cause, others run."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(CACHE))
     broken = tmp_path / "qemu-system-x86_64"
     broken.write_text("#!/bin/sh\n[ $1 = --version ] && echo QEMU emulator version 8.0.0 && exit\nexit 7\n")
     broken.chmod(0o755)

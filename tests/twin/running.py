@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +16,15 @@ from harness.history.reader import History
 from harness.history.record import Record
 from harness.run.plan import Plan, decode_plan
 from harness.run.run import RunResult
+from harness.setup.cache import cache_directory
 
 Perform = Callable[..., RunResult]
 
 OVMF = "/usr/share/ovmf/OVMF.fd"
 """UEFI firmware for the twin (Debian package ovmf)."""
+
+CACHE = cache_directory(os.environ)
+"""As it is before pytester gives a test a home directory of its own, in which the twin would be built anew."""
 
 CHECKED = str(Path(__file__).resolve().parents[1] / "checked_harness.py")
 

@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import pytest
-
-from harness.setup.cache import cache_directory
+from twin.running import CACHE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytest.md"
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.qemu
-
-CACHE = cache_directory(os.environ)
-"""As it is before pytester gives each test a home directory of its own, in which the twin would be built anew."""
 
 
 @pytest.fixture(autouse=True)
