@@ -183,6 +183,24 @@ def test_whether_the_driver_loads_is_as_the_plan_expects(perform_on: Perform, ke
     assert Verdict.UNKNOWN == result.verdict.verdict
 
 
+def test_without_a_driver_nobody_is_waited_for(perform_on: Perform) -> None:
+    """Not before the first driver is loaded, nor after the last one is unloaded; the consequences of each add are recorded."""
+    result = perform_on(
+        plan_of(
+            'driver = false\n[[do]]\nop = "add-cpu"\n[[do]]\nop = "load-driver"\n[[do]]\nop = "add-cpu"\n'
+            '[[do]]\nop = "unload-driver"\n[[do]]\nop = "add-cpu"\n'
+        ),
+        "host",
+        # A run that waited for a driver would not end in this test's time.
+        budget=Timeouts(consequence=3600.0),
+    )
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    records = records_of(result)
+    adds = [one.phase for one in records if isinstance(one, r.Add)]
+    assert adds == ["begin", "accepted", "settled"] * 3
+    assert [True] * 3 == [one.agreed for one in records if isinstance(one, r.Agreement)]
+
+
 def test_taken_slots_and_full_memory_are_refused(perform_on: Perform) -> None:
     """The machine keeps its slots: the same one twice, a name twice, or too much memory is refused, and so expected."""
     refused = 'expect = "refused"\nsaying = '
