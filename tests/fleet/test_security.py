@@ -41,9 +41,9 @@ def test_a_stranger_is_refused(secured: tuple[Fleet, TlsFiles], tmp_path: Path) 
     fleet, _ = secured
     stranger = files(tmp_path / "other")
     with pytest.raises(SchedulerLost, match="cannot be reached"):
-        Engine.connect(fleet.url, stranger, seconds=5)
+        Engine.connect(fleet.url, stranger, seconds=2)
     with pytest.raises(SchedulerLost, match="cannot be reached"):
-        Engine.connect(fleet.url.replace("tls", "tcp"), None, seconds=5)
+        Engine.connect(fleet.url.replace("tls", "tcp"), None, seconds=2)
     said: list[str] = []
     with pytest.raises(Exception, match="does not start"):
         FleetWorker(

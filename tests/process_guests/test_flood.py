@@ -29,12 +29,15 @@ from harness.history.record import Channel, Console, End
 from harness.history.writer import HistoryWriter
 from harness.host.registry import Registry
 from harness.machine.machine import Machine, MachineSpec
-from harness.run.options import RunLimits
+from harness.run.options import RunLimits, Timeouts
 from harness.size import Size
 
 pytestmark = pytest.mark.host
 
 KEPT = Size("256 KiB")
+
+SOON = Timeouts(consequence=1.0)
+"""The budget of runs whose driver records are cut: no wait for them can succeed."""
 
 
 class FloodingHost(HostType):
@@ -107,7 +110,7 @@ def test_a_violation_outlives_a_flooded_console(flooding: Perform) -> None:
 
 def test_a_flooded_debug_port_leaves_nothing_to_hold(flooding: Perform) -> None:
     """The driver's records came too late to be kept: the run is unknown, with the cut as its reason."""
-    result = flooding("veto", PORT)
+    result = flooding("veto", PORT, budget=SOON)
     (account,) = [one for one in records_of(result) if isinstance(one, Channel) and one.name == "debugcon"]
     assert (0, False) == (account.records, account.closed)
     assert Verdict.UNKNOWN is result.verdict.verdict
@@ -127,7 +130,7 @@ def test_a_process_without_end_is_ended(flooding: Perform) -> None:
 
 def test_records_have_a_limit(flooding: Perform) -> None:
     """A channel that brings more records than it may is cut, however few bytes they are."""
-    result = flooding("veto", "", limits=RunLimits(channel_records=20))
+    result = flooding("veto", "", limits=RunLimits(channel_records=20), budget=SOON)
     (account,) = [one for one in records_of(result) if isinstance(one, Channel)]
     assert (20, False) == (account.records, account.closed)
     assert "the guest caused more than 20 records (--channel-records)" == account.cut
