@@ -18,7 +18,7 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, UsageError
 from harness.explore.exploration import Exploration, ExplorationReport
 from harness.explore.finding import ExploredFinding, FindingFolder
-from harness.run.options import RunOptions
+from harness.run.options import RunOptions, Timeouts
 from harness.setup.cache import cache_directory
 
 pytestmark = pytest.mark.host
@@ -32,12 +32,18 @@ MINIMAL = {
 }  # fmt: skip
 """The rule that each fault breaks, the operations that it needs, how many plans it may take to find it, and a seed that is quick."""
 
+QUICK = Timeouts(quiet=0.03)
+"""A process is asked whether it lives before its silence counts, so a short silence is enough."""
+
+JOBS = 6
+"""The number of concurrent trials. Each process of the pool loads the harness anew, for 0.3 s of processor time."""
+
 
 def explored(into: Path, *, most: int, fault: str = "", seed: int = 0) -> ExplorationReport:
     """Explore the guest host, and return the report."""
-    options = RunOptions(guest="host", inject_fault=fault, seed=seed)
+    options = RunOptions(guest="host", inject_fault=fault, seed=seed, budget=QUICK)
     exploration = Exploration(
-        options, into, cache=cache_directory(os.environ), seconds=150, most=most, jobs=16
+        options, into, cache=cache_directory(os.environ), seconds=150, most=most, jobs=JOBS
     )
     return exploration.perform()
 
@@ -108,7 +114,7 @@ def harness(*words: str, cwd: Path) -> subprocess.Popen[str]:
 
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
     """The corpus and the report stay, no process and no scratch folder is left."""
-    process = harness("--guest", "host", "--into", "kept", "--json", cwd=tmp_path)
+    process = harness("--guest", "host", "--into", "kept", "--jobs", str(JOBS), "--json", cwd=tmp_path)
     try:
         Deadline(120, "a corpus").poll(lambda: (tmp_path / "kept" / "progress.jsonl").exists())
         children = {
