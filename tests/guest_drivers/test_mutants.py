@@ -31,7 +31,7 @@ def test_excuses_are_for_what_is_there() -> None:
 
 
 def test_mutants_are_caught() -> None:
-    """A seeded sample: a mutant that is not caught is known to change nothing."""
-    assert [] == [
-        mutant.name for mutant, caught in run(sample(4, 20261121)) if not caught and not excuse(mutant)
-    ]
+    """A seeded sample. A mutant that is known to change nothing is not tried, because its result is right either way."""
+    chosen = [mutant for mutant in sample(4, 20261121) if not excuse(mutant)]
+    assert chosen
+    assert [] == [mutant.name for mutant, caught in run(chosen) if not caught]
