@@ -152,6 +152,7 @@ class FleetNightly:
         self._queue = deque(_Waiting(cell) for cell in todo)
         self._attempts: dict[str, FleetAttempt] = {}
         self._cells = {cell.id: cell for cell in matrix.cells}
+        self._hosts: dict[str, str] = {}
         self._boots = BootFailures()
         self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
         self._exchange = ResultsPlace(settings.results)
@@ -445,21 +446,32 @@ class FleetNightly:
                 self._lose(attempt, f"host {attempt.host.name} did not answer in time")
 
     def _settle(self, outcome: CellOutcome) -> None:
-        self._state.record(outcome)
+        outcome = self._record(outcome)
         self.expected.note(outcome)
         self._tell(outcome)
+
+    def _record(self, outcome: CellOutcome) -> CellOutcome:
+        """Record an outcome with the hosts of its run directories."""
+        hosts = outcome.hosts | {
+            name: self._hosts[name] for name in map(_name, outcome.runs) if name in self._hosts
+        }
+        single = len(outcome.runs) < 2 and set(hosts.values()) <= {outcome.host}
+        outcome = msgspec.structs.replace(outcome, hosts={} if single else hosts)
+        self._state.record(outcome)
+        return outcome
 
     # -- run directories
 
     def _received(self, note: Note, outcome: CellOutcome) -> CellOutcome:
         """Fetch an attempt's run directories. Return its outcome with their new paths."""
-        moved = self._fetch(note)
-        return msgspec.structs.replace(
-            outcome, runs=[str(moved.get(name, self._state.directory / "runs" / name)) for name in map(_name, outcome.runs)]
-        )  # fmt: skip
+        moved = self._fetch(note, outcome.host)
+        runs = [
+            str(moved.get(name, self._state.directory / "runs" / name)) for name in map(_name, outcome.runs)
+        ]
+        return msgspec.structs.replace(outcome, runs=runs, hosts={})
 
-    def _fetch(self, note: Note) -> dict[str, Path]:
-        """Fetch an attempt and move its files into place. Return its runs' paths by name.
+    def _fetch(self, note: Note, host: str) -> dict[str, Path]:
+        """Fetch an attempt of ``host`` and move its files into place. Return its runs' paths by name.
 
         Raises DamagedAttempt, InfrastructureError.
         """
@@ -478,6 +490,7 @@ class FleetNightly:
                     target = target.with_name(f"{run.name}-{secrets.token_hex(3)}")
                 run.rename(target)
                 moved[run.name] = target
+                self._hosts[target.name] = host
             for file in sorted(arrived.glob("output/*")):
                 if file.suffix in OUTPUT:
                     file.rename(directory / "output" / f"{attempt}{file.suffix}")
@@ -518,10 +531,10 @@ class FleetNightly:
             self._queue.remove(waiting.pop(report.cell))
             self._settle(found)
             return
-        runs = [str(path) for path in self._fetch(note).values()]
+        runs = [str(path) for path in self._fetch(note, report.host[:100]).values()]
         known = self._state.outcomes.get(report.cell)
         if known is not None and runs:
-            self._state.record(msgspec.structs.replace(known, runs=[*runs, *known.runs][-MOST_KEPT:]))
+            self._record(msgspec.structs.replace(known, runs=[*runs, *known.runs][-MOST_KEPT:]))
         elif report.cell in waiting:
             waiting[report.cell].runs += runs
 

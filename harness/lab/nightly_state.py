@@ -59,8 +59,8 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The result of one cell: ``runs`` are its run directories, the last one counts. Times in seconds.
 
     ``reason`` says why the cell does not hold, ``boot`` what it implies for the next boot of its guest. A ``skipped``
-    cell was not run, because its guest had failed to boot. ``host`` is where it ran, "" for the nightly run's own
-    host.
+    cell was not run, because its guest had failed to boot. ``host`` is where its last attempt ran, "" for the nightly
+    run's own host. ``hosts`` are the hosts of its run directories, by their names.
     """
 
     cell: str
@@ -73,6 +73,21 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seconds: float = 0.0
     boot: BootFailure | None = None
     host: str = ""
+    hosts: dict[str, str] = {}
+
+    @property
+    def lost(self) -> bool:
+        """Whether the last attempt left no run directory: the last directory is of an earlier attempt, on another
+        host."""
+        return not self.runs or self.hosts.get(Path(self.runs[-1]).name, self.host) != self.host
+
+    def host_of(self, run: str) -> str | None:
+        """Return the host of one of ``runs``, "" for the nightly run's own host, None if it is unknown.
+
+        States of earlier revisions name only the host of the last attempt.
+        """
+        own = not self.host or run == self.runs[-1]
+        return self.hosts.get(Path(run).name, self.host if own else None)
 
     @property
     def code(self) -> ExitCode:

@@ -143,6 +143,11 @@ def write_portion(
             del rows[name]
             report.same += 1
     connection.execute(delete(StoredRun).where(StoredRun.name.in_([name for name in old if name in rows])))
+    # A late result replaces the row of its cell, which had no run directory.
+    had_none = [source.cell_name for source, _ in found if source.counted and source.path is not None]
+    connection.execute(
+        delete(StoredRun).where(StoredRun.name.in_([ids.text(name) for name in had_none if name]))
+    )
     if not rows:
         return
     retried = {row["retry_of"] for row in rows.values()} - {""}
@@ -228,9 +233,7 @@ def _row(ids: _Ids, source: RunSource, read: RecordedRun | str) -> tuple[dict[st
     rules = verdict.rules[:MOST_RULES] if verdict else []
     for rule in rules:
         counts[rule.verdict] += 1
-    host = night.header.host if night is not None else (facts.host.get("name", "") if facts else "")
-    if source.outcome is not None and source.outcome.host:
-        host = source.outcome.host
+    host = source.host if night is not None else (facts.host.get("name", "") if facts else "")
     row = {
         "name": ids.text(recorded.name if recorded else source.name),
         "digest": recorded.digest if recorded else read,

@@ -3,7 +3,8 @@
 run.
 
 A cell that cannot be loaded is loaded later: with a cell that ends a minute later, at the end of the nightly run, or
-by ``harness store load``. The run directories and the nightly run's state keep it meanwhile.
+by ``harness store load``. A cell whose entry has changed since, by the late result of an earlier attempt, is loaded again at
+the end. The run directories and the nightly run's state keep it meanwhile.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class NightlyKeeper:
         # Cells that ended before this process began may not have been loaded.
         self._all = bool(state.outcomes)
         self._waiting: list[CellOutcome] = []
+        self._loaded: dict[str, CellOutcome] = {}
         self._not_before = 0.0
         self._store: Database | None = None
 
@@ -55,7 +57,9 @@ class NightlyKeeper:
         return self.failure if first and not isinstance(self.failure, MissingPart) else None
 
     def finish(self) -> HarnessError | None:
-        """Load the cells that are not loaded yet, and close the store. Return the error if that fails."""
+        """Load the cells that are not loaded as they are now, and close the store. Return the error if that fails."""
+        outcomes = self._state.outcomes
+        self._waiting = [one for one in outcomes.values() if self._loaded.get(one.cell) is not one]
         if self._waiting or self._all or self._found():
             self._try(0)
         self.close()
@@ -81,6 +85,8 @@ class NightlyKeeper:
             self.close()
         else:
             self.failure = None
+            done = self._state.outcomes.values() if self._all else self._waiting
+            self._loaded |= {one.cell: one for one in done}
             self._all = False
             self._waiting.clear()
 

@@ -34,13 +34,14 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     """A run to load. ``path`` is its directory, None for a cell that left none.
 
     ``night`` and ``outcome`` belong to the nightly run that made it. ``counted`` is false for an attempt that was
-    repeated.
+    repeated. ``host`` is the host of a nightly run's run, "" if it is unknown.
     """
 
     path: Path | None
     night: NightlySource | None = None
     outcome: CellOutcome | None = None
     counted: bool = True
+    host: str = ""
 
     @property
     def name(self) -> str:
@@ -49,8 +50,13 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
             return self.path.name
         assert self.night is not None
         assert self.outcome is not None
-        if self.outcome.runs:
-            return Path(self.outcome.runs[-1]).name
+        return self.cell_name if self.outcome.lost else Path(self.outcome.runs[-1]).name
+
+    @property
+    def cell_name(self) -> str:
+        """The store's name of its cell while it has no run directory, "" outside of nightly runs."""
+        if self.night is None or self.outcome is None:
+            return ""
         header = self.night.header
         return f"{header.lab}/{header.name}/{header.started}/{self.outcome.cell}"
 
@@ -60,7 +66,10 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
         if self.outcome is None:
             return b""
         assert self.night is not None
-        return msgspec.json.encode([self.night.header, self.outcome, self.counted])
+        header = self.night.header
+        told = msgspec.json.encode([header, self.outcome, self.counted])
+        # Earlier revisions stored each attempt under its cell's host. Only those that were wrong are stored again.
+        return told if self.host == (self.outcome.host or header.host) else told + self.host.encode()
 
     @property
     def point(self) -> str:
@@ -148,12 +157,19 @@ def cell_sources(directory: Path, header: NightlyHeader, outcome: CellOutcome) -
     """Yield the runs of one cell of a nightly run, its last attempt last."""
     night = NightlySource(directory=directory, header=header, at=_seconds(header.started))
     # The nightly run may have been moved: look for its runs inside it.
-    paths = [directory / "runs" / Path(run).name for run in outcome.runs]
-    for path in paths[:-1]:
+    found = [
+        (directory / "runs" / Path(run).name, _host(outcome.host_of(run), header)) for run in outcome.runs
+    ]
+    last = None if outcome.lost else found.pop()
+    for path, host in found:
         if is_run(path):
-            yield RunSource(path=path, night=night, outcome=outcome, counted=False)
-    last = paths[-1] if paths and is_run(paths[-1]) else None
-    yield RunSource(path=last, night=night, outcome=outcome)
+            yield RunSource(path=path, night=night, outcome=outcome, counted=False, host=host)
+    path, host = last or (directory, _host(outcome.host, header))
+    yield RunSource(path=path if last and is_run(path) else None, night=night, outcome=outcome, host=host)
+
+
+def _host(host: str | None, header: NightlyHeader) -> str:
+    return "" if host is None else host or header.host
 
 
 def _seconds(stamp: str) -> int:

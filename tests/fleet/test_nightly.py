@@ -106,6 +106,13 @@ def test_a_hung_worker_is_dropped_and_its_late_result_is_an_attempt(fleet: Fleet
     last = fleet.outcomes()[-1]
     assert [1, "b", 2] == [len({one["cell"] for one in fleet.outcomes()}), last["host"], len(last["runs"])]
     assert sorted(last["runs"]) == sorted(str(run.relative_to(fleet.place)) for run in fleet.runs())
+    names = [run.rpartition("/")[2] for run in last["runs"]]
+    assert dict(zip(names, ("a", "b"), strict=True)) == last["hosts"]
+    with sqlite3.connect(fleet.place / "nightly" / "results.sqlite") as store:
+        rows = store.execute(
+            "select run.name, host.name, counted from run join host on host.id = run.host_id"
+        )
+        assert {(names[0], "a", 0), (names[1], "b", 1)} == set(rows)
 
 
 @pytest.mark.qemu

@@ -20,6 +20,7 @@ from harness.store.models import (
     Base,
     StoredArtifact,
     StoredFailure,
+    StoredHost,
     StoredIncident,
     StoredNightly,
     StoredObservation,
@@ -66,6 +67,69 @@ def test_loading_twice_is_loading_once(store: Database) -> None:
     again = loaded(store, RECORDED, RECORDED / "be6fca0")
     assert [(runs, 0, 0, 0), (0, 0, runs, 0), before] == [first, again, counts(store)]
     assert [runs, 5] == [before["run"], before["incident"]]
+
+
+def placed(store: Database) -> dict[str, tuple[str, bool, str]]:
+    """Return of each run its host, whether it counts, and its result."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            select(StoredRun.name, StoredHost.name.label("host"), StoredRun.counted, StoredRun.word).join(
+                StoredHost, StoredHost.id == StoredRun.host_id
+            )
+        )
+        return {row.name: (row.host, row.counted, row.word) for row in rows}
+
+
+def test_each_attempt_is_stored_under_its_own_host(store: Database, tmp_path: Path) -> None:
+    """A state of an earlier revision has only that of the last attempt: those of the others are unknown, not that one.
+
+    Attempts without a host were made on the nightly run's own host.
+    """
+    for name in ("a1", "a2", "b1", "b2", "c1", "c2"):
+        make_run(tmp_path / "n" / "runs", name)
+    night = make_night(
+        tmp_path, "n",
+        outcome("twin.q.t.new.1", "a1", "a2", host="lab2", hosts={"a1": "lab1", "a2": "lab2"}),
+        outcome("twin.q.t.old.1", "b1", "b2", host="lab2"),
+        outcome("twin.q.t.own.1", "c1", "c2"),
+    )  # fmt: skip
+    loaded(store, night)
+    assert {"a1": "lab1", "a2": "lab2", "b1": "", "b2": "lab2", "c1": "here", "c2": "here"} == {
+        name: host for name, (host, _, _) in placed(store).items()
+    }
+
+
+def test_a_lost_attempt_does_not_take_the_run_of_the_one_before(store: Database, tmp_path: Path) -> None:
+    """It left no directory: the cell has a row of its own, and the earlier run keeps its host and its result."""
+    make_run(tmp_path / "n" / "runs", "a1")
+    lost = {
+        "verdict": "unknown",
+        "code": 69,
+        "failure_class": "infrastructure",
+        "reason": "host lab2 was lost",
+    }
+    cell = outcome("twin.q.t.veto.1", "a1", host="lab2", hosts={"a1": "lab1"}, **lost)
+    night = make_night(tmp_path, "n", cell)
+    loaded(store, night)
+    (row,) = {name for name in placed(store) if name != "a1"}
+    assert row.endswith("/twin.q.t.veto.1")
+    assert {"a1": ("lab1", False, "holds"), row: ("lab2", True, "infrastructure")} == placed(store)
+
+
+def test_a_late_result_replaces_the_row_of_its_cell(store: Database, tmp_path: Path) -> None:
+    """A cell without a run directory gets one: it counts once."""
+    lost = {
+        "verdict": "unknown",
+        "code": 69,
+        "failure_class": "infrastructure",
+        "reason": "host lab1 was lost",
+    }
+    loaded(store, make_night(tmp_path, "n", outcome("twin.q.t.veto.1", host="lab1", **lost)))
+    before = placed(store)
+    make_run(tmp_path / "n" / "runs", "late")
+    loaded(store, make_night(tmp_path, "n", outcome("twin.q.t.veto.1", "late", host="lab1", **lost)))
+    expected = ("lab1", True, "infrastructure")
+    assert [[expected], {"late": expected}] == [list(before.values()), placed(store)]
 
 
 def test_only_rules_that_said_something_are_rows(store: Database, tmp_path: Path) -> None:

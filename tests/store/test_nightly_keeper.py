@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,8 +24,9 @@ from harness.lab.nightly_state import ExploredGuest, NightlyState, open_nightly_
 from harness.store import database, nightly_keeper
 from harness.store.address import StoreAddress, read_address
 from harness.store.database import Database
-from harness.store.models import StoredNightly, StoredRun
+from harness.store.models import StoredHost, StoredNightly, StoredRun
 from harness.store.nightly_keeper import NightlyKeeper
+from harness.store.upkeep import check
 
 LAB = 'repeat = 3\n[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n'
 
@@ -87,6 +89,28 @@ def test_a_nightly_run_that_goes_on_loads_what_was_over_before(
     end_cell(state, 2)
     keeper.note(state.outcomes["host.process.default.veto.2"])
     assert [None, ["run-1", "run-2"]] == [keeper.finish(), stored(address)]
+
+
+def test_a_late_result_is_loaded_at_the_end(state: NightlyState, address: StoreAddress) -> None:
+    """Its cell was loaded before it came; the store then agrees with the directories, and knows the hosts."""
+    cell = "host.process.default.veto.1"
+    run = make_run(state.directory / "runs", "run-1")
+    state.record(outcome(cell, str(run), host="b"))
+    end_cell(state, 2)
+    keeper = NightlyKeeper(address, state)
+    for known in state.outcomes.values():
+        assert keeper.note(known) is None
+    late = make_run(state.directory / "runs", "late")
+    state.record(outcome(cell, str(late), str(run), host="b", hosts={"late": "a", "run-1": "b"}))
+    assert [None, ["late", "run-1", "run-2"]] == [keeper.finish(), stored(address)]
+    with Database.open(address) as store:
+        assert check(store).changed == []
+        with store.reading() as connection:
+            asked = select(StoredRun.name, StoredHost.name, StoredRun.counted).join(
+                StoredHost, StoredHost.id == StoredRun.host_id
+            )
+            hosts = {name: (host, counted) for name, host, counted in connection.execute(asked)}
+    assert {"late": ("a", False), "run-1": ("b", True), "run-2": (os.uname().nodename[:200], True)} == hosts
 
 
 def test_a_locked_store_is_told_once_and_loaded_at_the_end(

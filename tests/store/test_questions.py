@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
-from msgspec.structs import replace
 from store.made_runs import make_night, make_run, outcome
 
 from benchmarks.made_lab import BROKEN, DAY, MadeLab, MadeRun
@@ -27,7 +27,6 @@ from harness.store.loader import load
 from harness.store.questions.flaky import flaky
 from harness.store.questions.host_comparison import WORDS as HOST_WORDS
 from harness.store.questions.host_comparison import HostComparison, host_comparison
-from harness.store.questions.host_comparison import _times as host_times
 from harness.store.questions.incidents import incidents
 from harness.store.questions.known import known_issues
 from harness.store.questions.last_runs import last_runs
@@ -35,7 +34,8 @@ from harness.store.questions.moment import short, stamp
 from harness.store.questions.never import never
 from harness.store.questions.nightly_comparison import nightly_comparison
 from harness.store.questions.rule_past import rule_past
-from harness.store.questions.slow import TimedThing, percentile, slow
+from harness.store.questions.slow import drift, percentile, slow
+from harness.store.questions.timing_samples import TimingSample
 from harness.store.source import sources
 
 NOW = 1_790_000_000
@@ -160,16 +160,23 @@ def test_flaky_points(made: Database) -> None:
 
 
 def test_times_and_their_drift(made: Database) -> None:
-    """Nearest-rank percentiles of the last seven days on each host, beside the median of the days before."""
+    """Nearest-rank percentiles of the last seven days of each guest on each host, beside the median of the days before.
+
+    The drift is the median of those of the points that have three times on both sides.
+    """
     with made.reading() as connection:
         found = {
-            (one.what, one.host): one for one in slow(connection, days=SPAN, beginning=BEGINNING).timings
+            (one.what, one.guest, one.host): one
+            for one in slow(connection, days=SPAN, beginning=BEGINNING).timings
         }
-    times: dict[tuple[str, str], dict[bool, list[float]]] = {}
+    times: dict[tuple[str, str, str], dict[bool, list[float]]] = {}
+    of_points: dict[tuple[str, str, str], dict[int, dict[bool, list[float]]]] = {}
     for run in RUNS:
         for what, ms in run.timings:
             if run.at >= BEGINNING:
-                key = what, f"host-{run.host}"
+                key = what, f"guest-{(run.point - 1) % 3}", f"host-{run.host}"
+                of_point = of_points.setdefault(key, {}).setdefault(run.point, {True: [], False: []})
+                of_point[run.at >= NOW - 7 * DAY].append(ms)
                 times.setdefault(key, {True: [], False: []})[run.at >= NOW - 7 * DAY].append(ms)
     expected = {}
     for key, parts in times.items():
@@ -177,9 +184,16 @@ def test_times_and_their_drift(made: Database) -> None:
         expected[key] = (
             len(now), now[(len(now) * 50 + 99) // 100 - 1], now[(len(now) * 90 + 99) // 100 - 1], now[-1], len(then),
             then[(len(then) * 50 + 99) // 100 - 1],
+            pytest.approx(
+                median(
+                    median(part[True]) / median(part[False])
+                    for part in of_points[key].values()
+                    if min(map(len, part.values())) >= 3
+                )
+            ),
         )  # fmt: skip
     assert expected == {
-        key: (one.times, one.p50, one.p90, one.most, one.before_times, one.before_p50)
+        key: (one.times, one.p50, one.p90, one.most, one.before_times, one.before_p50, one.drift)
         for key, one in found.items()
     }
 
@@ -221,21 +235,48 @@ def test_a_host_with_another_share_of_the_points_is_not_named(tmp_path: Path, st
     assert [] == hosts_of(tmp_path, store, said).differences
 
 
-def test_a_slow_host_is_named(made: Database) -> None:
-    """By the medians of the last days; hosts with few times are not compared."""
-    thing = TimedThing(
-        what="boot", host="a", times=10, p50=100, p90=1, p99=1, most=1, before_times=0, before_p50=None, drift=None
-    )  # fmt: skip
-    things = [thing, replace(thing, host="b", p50=110.0), replace(thing, host="c", p50=160.0)]
-    assert [("c", 160.0, 105.0)] == [
-        (one.host, one.here, one.elsewhere)
-        for one in host_times([*things, replace(thing, host="d", times=9, p50=9.0)])
-    ]
-    assert [] == host_times([thing]) == host_times([])
+def test_the_runs_of_each_host_are_counted(made: Database) -> None:
+    """Those of the span with any result."""
     with made.reading() as connection:
         found = host_comparison(connection, days=SPAN, beginning=BEGINNING)
     counts = Counter(f"host-{run.host}" for run in RUNS if run.at >= BEGINNING and run.word in HOST_WORDS)
     assert counts == {one.host: one.runs for one in found.hosts}
+
+
+def test_an_attempt_that_does_not_count_is_no_result_of_its_host(store: Database, tmp_path: Path) -> None:
+    """An interrupted one says nothing of its host, an infrastructure failure does; the last runs mark both."""
+    runs = tmp_path / "nightly" / "n" / "runs"
+    names = ("interrupted", "again", "no-disk", "then")
+    for at, name in enumerate(names):
+        verdict = Verdict.HOLDS if name in ("again", "then") else Verdict.UNKNOWN
+        failure = {"failure_class": "infrastructure"} if name == "no-disk" else {}
+        make_run(runs, name, at=NOW + at, verdict=verdict, judged=name != "no-disk", **failure)
+    cells = [
+        outcome(f"twin.q.t.veto.{at}", first, last, host="b", hosts={first: "a", last: "b"})
+        for at, (first, last) in enumerate((names[:2], names[2:]), 1)
+    ]
+    load(store, sources([make_night(tmp_path / "nightly", "n", *cells)]))
+    with store.reading() as connection:
+        found = host_comparison(connection, days=SPAN, beginning=BEGINNING)
+        last = last_runs(connection, count=9)
+    assert [("a", 1, 0, 0, 1), ("b", 2, 2, 0, 0)] == [
+        (one.host, one.runs, one.holds, one.unknown, one.infrastructure) for one in found.hosts
+    ]
+    assert [("then", True), ("no-disk", False), ("again", True), ("interrupted", False)] == [
+        (one.run, one.counted) for one in last.runs
+    ]
+    assert ["holds", "infrastructure, not counted", "holds", "unknown, not counted"] == [
+        row[1] for row in last.tables()[0].rows
+    ]
+
+
+def test_days_that_ran_more_of_a_slow_point_do_not_drift() -> None:
+    """Each point is compared with itself; one with two times on a side is not compared."""
+    common = {"what": "boot", "host": "a", "guest": "twin", "build": ("Linux 6.1", "7.2")}
+    fast = TimingSample(point="fast", now=[10.0] * 3, before=[10.0] * 30, **common)
+    slower = TimingSample(point="slow", now=[900.0] * 30, before=[900.0] * 3, **common)
+    few = TimingSample(point="few", now=[9.0] * 2, before=[1.0] * 30, **common)
+    assert [1.0, None, 1.0] == [drift([fast, slower]), drift([few]), drift([fast, slower, few])]
 
 
 def test_the_slowest_runs(made: Database) -> None:

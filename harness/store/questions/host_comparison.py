@@ -1,33 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""The hosts of a lab, and which of them differ from the others: in their results on the same points and builds, and in their times.
+"""The hosts of a lab, and which of them differ from the others on the same points and builds: in results, and in times.
 
-Hosts do not run the same points equally often, so shares of failures cannot be compared as they are. The Mantel-Haenszel test
-compares them within each point and build (Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22, 719-748).
+Hosts do not run the same points equally often, so shares of failures cannot be compared as they are. The
+Mantel-Haenszel test compares them within each point and build (Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22,
+719-748). :mod:`harness.store.questions.host_times` compares times.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.report.answer_table import AnswerTable
-from harness.store.questions.slow import RECENT_DAYS, TimedThing, timings
+from harness.store.questions.host_difference import CRITICAL, HostDifference
+from harness.store.questions.host_times import host_times
+from harness.store.questions.timing_samples import timing_samples
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-CRITICAL = 10.83
-"""The value of chi-square with one degree of freedom that chance exceeds once in 1000 times."""
-
-FEWEST_TIMES = 10
-"""Times of a host below which its median is not compared."""
-
-RATIO = 1.5
-"""A median that differs by this factor from that of the other hosts is named."""
 
 WORDS = ("holds", "violated", "unknown", "infrastructure")
 
@@ -36,7 +29,11 @@ Cells = Mapping[tuple[int, int], Mapping[str, Mapping[str, int]]]
 
 
 class HostResults(msgspec.Struct, frozen=True, kw_only=True):
-    """The results of one host; ``runs`` are those with any result."""
+    """The results of one host. ``runs`` is their sum.
+
+    An attempt that does not count, because it was repeated or its nightly run was interrupted, is counted only if it
+    was an infrastructure failure.
+    """
 
     host: str
     runs: int
@@ -44,15 +41,6 @@ class HostResults(msgspec.Struct, frozen=True, kw_only=True):
     violated: int
     unknown: int
     infrastructure: int
-
-
-class HostDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """A host that differs: ``what`` differs, the figure ``here``, and the one that the other hosts lead to expect, ``elsewhere``."""
-
-    host: str
-    what: str
-    here: float
-    elsewhere: float
 
 
 class HostComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +56,19 @@ class HostComparison(msgspec.Struct, frozen=True, kw_only=True):
         return [
             AnswerTable(
                 title="Hosts that differ from the others, on the same points and builds",
-                columns=("host", "what", "here", "elsewhere"),
+                columns=("host", "what", "ratio", "here", "elsewhere", "most at"),
                 rows=[
-                    (one.host or "-", one.what, f"{one.here:.0f}", f"{one.elsewhere:.1f}")
+                    (
+                        one.host or "-",
+                        one.what,
+                        f"{one.ratio:.1f}" if one.ratio is not None else "-",
+                        f"{one.here:.0f}",
+                        f"{one.elsewhere:.1f}",
+                        one.point or "-",
+                    )
                     for one in self.differences
                 ],
-                right=frozenset({"here", "elsewhere"}),
+                right=frozenset({"ratio", "here", "elsewhere"}),
             ),
             AnswerTable(
                 title=f"Results by host, last {self.days:g} days",
@@ -99,21 +94,25 @@ def host_comparison(connection: Connection, *, days: float, beginning: int) -> H
         )
         for host, said in sorted(counts.items())
     ]  # fmt: skip
+    # Runs on an unknown host may be those of any host: they are counted, and not compared.
+    known = {
+        place: {host: words for host, words in by_host.items() if host} for place, by_host in cells.items()
+    }
     found = [
         difference
         for host in sorted(counts)
         for difference in (
-            _differs(cells, host, "runs that do not hold", _not_holding),
-            _differs(cells, host, "infrastructure failures", _infrastructure),
+            _differs(known, host, "runs that do not hold", _not_holding),
+            _differs(known, host, "infrastructure failures", _infrastructure),
         )
         if difference is not None
     ]
-    found += _times(timings(connection, days=days, beginning=beginning))
+    found += host_times(timing_samples(connection, days=days, beginning=beginning))
     return HostComparison(days=days, hosts=hosts, differences=found)
 
 
 def _cells(connection: Connection, beginning: int) -> Cells:
-    from sqlalchemy import func, select
+    from sqlalchemy import func, or_, select
 
     from harness.store.models import StoredHost, StoredRun
 
@@ -126,8 +125,12 @@ def _cells(connection: Connection, beginning: int) -> Cells:
             func.count().label("times"),
         )
         .join(StoredHost, StoredHost.id == StoredRun.host_id)
-        # A first attempt that was tried again says something about its host too.
-        .where(StoredRun.at >= beginning, StoredRun.word.in_(WORDS))
+        .where(
+            StoredRun.at >= beginning,
+            StoredRun.word.in_(WORDS),
+            # A host that fails must be seen, although its cells are repeated on other hosts.
+            or_(StoredRun.counted, StoredRun.word == "infrastructure"),
+        )
         .group_by(StoredRun.point_id, StoredRun.build_id, StoredHost.name, StoredRun.word)
     )
     found: dict[tuple[int, int], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
@@ -168,15 +171,3 @@ def _differs(cells: Cells, host: str, what: str, split: Split) -> HostDifference
     if not variance or max(0.0, abs(seen - expected) - 0.5) ** 2 / variance < CRITICAL:
         return None
     return HostDifference(host=host, what=what, here=seen, elsewhere=expected)
-
-
-def _times(things: list[TimedThing]) -> list[HostDifference]:
-    found = []
-    enough = [one for one in things if one.times >= FEWEST_TIMES]
-    for one in enough:
-        others = [other.p50 for other in enough if other.what == one.what and other.host != one.host]
-        usual = median(others) if others else 0.0
-        if usual and not 1 / RATIO < one.p50 / usual < RATIO:
-            what = f"median of {one.what}, ms, last {RECENT_DAYS} days"
-            found.append(HostDifference(host=one.host, what=what, here=one.p50, elsewhere=usual))
-    return found

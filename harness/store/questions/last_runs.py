@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 class LastRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``night`` is the nightly run that made it, "" for none. ``word`` is its result."""
+    """One run. ``night`` is the nightly run that made it, "" for none. ``word`` is its result.
+
+    ``counted`` is false for an attempt that does not count: it was repeated, or its nightly run was interrupted.
+    """
 
     run: str
     at: str
     night: str
     point: str
     word: str
+    counted: bool
     failure_class: str
     reason: str
     seconds: float
@@ -41,7 +45,7 @@ class LastRuns(msgspec.Struct, frozen=True, kw_only=True):
         rows = [
             (
                 short(run.at),
-                run.word,
+                run.word if run.counted else f"{run.word}, not counted",
                 run.point,
                 f"{run.seconds:.0f}",
                 run.run,
@@ -81,6 +85,7 @@ def last_runs(connection: Connection, *, count: int, failed: bool = False) -> La
                 night=row.night or "",
                 point=row.point,
                 word=row.word,
+                counted=row.counted,
                 failure_class=row.failure_class,
                 reason=row.reason,
                 seconds=row.seconds,

@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Durations: the slowest runs, percentiles of all timed parts on each host, and their drift."""
+"""Durations: the slowest runs, percentiles of all timed parts of each guest on each host, and their drift."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from statistics import median
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.report.answer_table import AnswerTable
-from harness.store.questions.moment import DAY, short, stamp
-from harness.store.recorded_run import TIMED
+from harness.store.questions.moment import short, stamp
+from harness.store.questions.timing_samples import FEWEST, RECENT_DAYS, TimingSample, timing_samples
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SLOWEST = 10
 """The most runs of one answer."""
-
-RECENT_DAYS = 7
-"""The number of recent days, which are compared with the days before them."""
 
 
 class SlowRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,12 +31,14 @@ class SlowRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimedThing(msgspec.Struct, frozen=True, kw_only=True):
-    """A timed part on one host, in milliseconds over the last seven days: nearest-rank percentiles.
+    """A timed part of one guest on one host, in milliseconds over the last seven days: nearest-rank percentiles.
 
-    ``before_p50`` is the median of the earlier days, ``drift`` the ratio of the medians. Each is None if unknown.
+    ``before_p50`` is the median of the earlier days. ``drift`` compares each point of the matrix with itself
+    (:func:`drift`), because the days may differ in how often they ran each point. Each is None if unknown.
     """
 
     what: str
+    guest: str
     host: str
     times: int
     p50: float
@@ -61,13 +62,13 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
         runs = [(f"{one.seconds:.0f}", short(one.at), one.point, one.run) for one in self.runs]
         times = [
             (
-                one.what, one.host or "-", one.times, *(f"{ms:.0f}" for ms in (one.p50, one.p90, one.p99, one.most)),
+                one.what, one.guest, one.host or "-", one.times, *(f"{ms:.0f}" for ms in (one.p50, one.p90, one.p99, one.most)),
                 f"{one.before_p50:.0f}" if one.before_p50 is not None else "-",
                 f"{100 * (one.drift - 1):+.0f} %" if one.drift is not None else "-",
             )
             for one in self.timings
         ]  # fmt: skip
-        names = ("what", "host", "times", "p50", "p90", "p99", "most", "p50 before", "drift")
+        names = ("what", "guest", "host", "times", "p50", "p90", "p99", "most", "p50 before", "drift")
         title = f"Times in ms, last {RECENT_DAYS} days, and the median of the days before"
         return [
             AnswerTable(
@@ -76,7 +77,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
                 rows=runs,
                 right=frozenset({"s"}),
             ),
-            AnswerTable(title=title, columns=names, rows=times, right=frozenset(names[2:])),
+            AnswerTable(title=title, columns=names, rows=times, right=frozenset(names[3:])),
         ]
 
 
@@ -107,37 +108,12 @@ def slow(connection: Connection, *, days: float, beginning: int) -> Slow:
 
 
 def timings(connection: Connection, *, days: float, beginning: int) -> list[TimedThing]:
-    """Return what is timed on each host since ``beginning``, in seconds since the epoch."""
-    from sqlalchemy import Text, cast, column, func, select, true, values
-
-    from harness.store.models import StoredHost, StoredTiming
-
-    edge = beginning + int(max(0.0, days - RECENT_DAYS) * DAY)
-    names = values(column("what", Text), name="timed").data([(what,) for what in TIMED]).cte()
-
-    def times(*when: Any) -> Any:
-        # One text for each group: transferring a row for each time would take longer than the query.
-        texts = select(func.aggregate_strings(cast(StoredTiming.ms, Text), " "))
-        return texts.where(
-            StoredTiming.what == names.c.what, StoredTiming.host_id == StoredHost.id, *when
-        ).scalar_subquery()
-
-    asked = select(
-        names.c.what,
-        StoredHost.name,
-        times(StoredTiming.at >= edge).label("now"),
-        times(StoredTiming.at >= beginning, StoredTiming.at < edge).label("then"),
-    )
-    asked = asked.select_from(names.join(StoredHost, true())).order_by(names.c.what, StoredHost.name)
-    return [
-        _thing(row.what, row.name, _sorted(row.now), _sorted(row.then))
-        for row in connection.execute(asked)
-        if row.now
-    ]
-
-
-def _sorted(said: str | None) -> list[float]:
-    return sorted(map(float, (said or "").split()))
+    """Return what is timed of each guest on each host since ``beginning``, in seconds since the epoch."""
+    groups: dict[tuple[str, str, str], list[TimingSample]] = {}
+    for one in timing_samples(connection, days=days, beginning=beginning):
+        groups.setdefault((one.what, one.guest, one.host), []).append(one)
+    things = (_thing(what, guest, host, samples) for (what, guest, host), samples in groups.items())
+    return [one for one in things if one is not None]
 
 
 def percentile(times: list[float], percent: int) -> float:
@@ -146,17 +122,40 @@ def percentile(times: list[float], percent: int) -> float:
     return times[max(0, -(-len(times) * percent // 100) - 1)]
 
 
-def _thing(what: str, host: str, now: list[float], then: list[float]) -> TimedThing:
-    median, before = percentile(now, 50), percentile(then, 50) if then else None
+def _thing(what: str, guest: str, host: str, samples: list[TimingSample]) -> TimedThing | None:
+    now, before = (
+        sorted(chain(*times)) for times in ((one.now for one in samples), (one.before for one in samples))
+    )
+    if not now:
+        return None
     return TimedThing(
         what=what,
+        guest=guest,
         host=host,
         times=len(now),
-        p50=median,
+        p50=percentile(now, 50),
         p90=percentile(now, 90),
         p99=percentile(now, 99),
         most=now[-1],
-        before_times=len(then),
-        before_p50=before,
-        drift=median / before if before else None,
+        before_times=len(before),
+        before_p50=percentile(before, 50) if before else None,
+        drift=drift(samples),
     )
+
+
+def drift(samples: list[TimingSample]) -> float | None:
+    """Return the median, over points, of the ratio of a point's median to its median in the days before.
+
+    Points with fewer than three times on either side are not compared. Return None if no point is left.
+    """
+    points: dict[str, tuple[list[float], list[float]]] = {}
+    for one in samples:
+        now, before = points.setdefault(one.point, ([], []))
+        now += one.now
+        before += one.before
+    ratios = [
+        median(now) / median(before)
+        for now, before in points.values()
+        if min(len(now), len(before)) >= FEWEST and median(before)
+    ]
+    return median(ratios) if ratios else None
