@@ -146,7 +146,7 @@ def slow(
     markdown: Markdown = False,
     json: Json = False,
 ) -> int:
-    """List the slowest runs, and percentiles and drift of boot, restore and adds on each host."""
+    """List the slowest runs, and percentiles and drift of boot, restore and adds of each guest on each host."""
     from harness.store.questions.slow import slow as ask
 
     return _answer_of(ask, days, into, lab, markdown, json)
