@@ -31,6 +31,9 @@ WHAT_W, TIME_W = 20, 16
 
 BAR_W = 30
 
+SHORTEST_NAME = 8
+"""Columns below which the first line has no name at all."""
+
 ENDING = "ending the runs under way; the same signal again ends them at once"
 
 
@@ -121,7 +124,7 @@ def block(live: LiveNightly, *, width: int, height: int, later: float = 0.0) -> 
     done = live.over * BAR_W // max(1, live.planned)
     counts = ", ".join(f"{name} {number}" for name, number in live.counts.items()) or "no result yet"
     lines = [
-        f"Nightly run {live.night} of {live.lab}: {_summary(live)}",
+        _head(live, width),
         f"[{'#' * done}{'.' * (BAR_W - done)}] {100 * live.over // max(1, live.planned)} %  {counts}",
     ]
     if live.ending:
@@ -141,6 +144,17 @@ def block(live: LiveNightly, *, width: int, height: int, later: float = 0.0) -> 
     if len(runs) > room:
         runs = [*runs[: room - 1], f"  … and {len(runs) - room + 1} more"]
     return [_cut(line, width) for line in [*lines, *runs, *after]][:height]
+
+
+def _head(live: LiveNightly, width: int) -> str:
+    """Return the first line. If it is too long, the names are cut, never the numbers."""
+    numbers = _summary(live)
+    room = width - len(numbers) - 2
+    name = f"{live.night} of {live.lab}"
+    whole = f"Nightly run {name}"
+    if len(whole) <= room:
+        return f"{whole}: {numbers}"
+    return f"{_cut(name, room)}: {numbers}" if room >= SHORTEST_NAME else numbers
 
 
 def still(live: LiveNightly) -> str:

@@ -78,6 +78,19 @@ def test_the_block_says_what_runs_and_what_is_left() -> None:
     ]
 
 
+@pytest.mark.parametrize("lab", ["demo", "walk2", "a-lab-with-a-long-name" * 5])
+@pytest.mark.parametrize(
+    ("left", "numbers"), [(8.0, "about 8 s left"), (30000.0, "about 8 h 20 min left"), (None, "under way")]
+)
+def test_a_long_first_line_loses_no_number(lab: str, left: float | None, numbers: str) -> None:
+    """On 80 columns, the names are cut."""
+    live = msgspec.structs.replace(LIVE, night="20261130-8", lab=lab, over=888, planned=1000, left=left)
+    first = block(live, width=79, height=22)[0]
+    assert len(first) <= 79
+    assert f": 888 of 1000 runs ended, {len(live.running)} under way" in first
+    assert first.endswith(numbers)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
