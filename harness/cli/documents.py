@@ -223,6 +223,7 @@ class NightlyDocument(TypedDict):
     counts: dict[str, int]
     unsteady: dict[str, dict[str, int]]
     explored: list[ExploredDocument]
+    lost_workers: list[str]
     runs: list[NightlyRun]
 
 

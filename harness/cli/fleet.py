@@ -165,17 +165,14 @@ def scheduler_command(
     """Run a scheduler until it is interrupted. It stores nothing: nightly runs continue with another one."""
     import sys
 
-    from harness.cli.fleet_options import tls_of
-    from harness.cli.lab_store import lab_of
+    from harness.cli.fleet_options import fleet_row, tls_of
     from harness.fleet.scheduler import start_scheduler
-    from harness.lab.matrix import FleetRow
 
-    document, path = lab_of(lab)
-    row = document.fleet if document is not None else FleetRow()
+    row, path = fleet_row(lab)
     server = start_scheduler(listen, tls_of(row, path.parent, ca, cert, key), heartbeat=heartbeat)
     try:
-        sys.stderr.write(f"The scheduler listens at {server.server.address}\n")
-        sys.stderr.write(f"On each host: {invocation('worker', '--scheduler', server.server.address)}\n")
+        sys.stderr.write(f"The scheduler listens at {listen}\n")
+        sys.stderr.write(f"On each host: {invocation('worker', '--scheduler', listen)}\n")
         sys.stderr.flush()
         while not server.wait(3600):
             pass

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.lab_store import LAB, lab_of
+from harness.cli.lab_store import LAB
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.fleet.engine import TlsFiles
     from harness.fleet.nightly import FleetSettings
+    from harness.fleet.tls import TlsFiles
     from harness.lab.matrix import FleetRow
 
 Scheduler = Annotated[
@@ -41,7 +41,7 @@ def tls_of(
 ) -> TlsFiles | None:
     """Return the TLS files: those given, or else those of ``[fleet]``, whose paths begin at ``base``. Raises
     UsageError."""
-    from harness.fleet.engine import tls_files
+    from harness.fleet.tls import tls_files
 
     found = [
         str(path) if path is not None else str(base / said) if said else ""
@@ -50,15 +50,21 @@ def tls_of(
     return tls_files(*found)
 
 
+def fleet_row(lab: Path | None) -> tuple[FleetRow, Path]:
+    """Return ``[fleet]`` and its file: that of ``lab``, else of ``lab.toml`` here. It is empty if there is none."""
+    from harness.lab.matrix import FleetRow, read_fleet
+
+    path = lab or LAB
+    return (FleetRow() if lab is None and not path.exists() else read_fleet(path)), path
+
+
 def fleet_of(
     scheduler: str, lab: Path | None, ca: Path | None, cert: Path | None, key: Path | None
 ) -> tuple[str, TlsFiles | None]:
     """Return the scheduler's address and the TLS files. Raises UsageError without a scheduler."""
     from harness.fleet.engine import check_address
-    from harness.lab.matrix import FleetRow
 
-    document, path = lab_of(lab)
-    row = document.fleet if document is not None else FleetRow()
+    row, path = fleet_row(lab)
     url = scheduler or row.scheduler
     if not url:
         raise UsageError(

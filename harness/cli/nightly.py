@@ -150,7 +150,8 @@ def nightly(
     if dry_run:
         cells = matrix.cells if ends is None else ordered(matrix, address, lab.parent)
         rest = None if ends is None else ends - now
-        say_plan(matrix, cells, costs(address), parallel=parallel, seconds=rest, json=json)
+        many = bool(scheduler or matrix.document.fleet.scheduler)
+        say_plan(matrix, cells, costs(address), parallel=parallel, seconds=rest, json=json, fleet=many)
         if explore and not json:
             say(f"then exploring until {shown(explore_ends)}: {', '.join(matrix.explored)}")
         return ExitCode.HOLDS

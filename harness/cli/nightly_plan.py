@@ -108,10 +108,12 @@ def say_plan(
     parallel: int,
     seconds: float | None,
     json: bool,
+    fleet: bool = False,
 ) -> None:
     """Print the cells in their order, each with its expected time from the result store.
 
-    ``seconds`` is the time until the nightly run's end. Cells without enough time are marked.
+    ``seconds`` is the time until the nightly run's end. Cells without enough time are marked. ``fleet`` is whether
+    ``parallel`` is the number of each host of a fleet.
     """
     from harness.cli.output import say, say_json
     from harness.lab.expected_time import ExpectedTime
@@ -148,12 +150,12 @@ def say_plan(
         unknown = len(cells) - len(known)
         rest = f"; the times of {unknown} runs are unknown" if unknown else ""
         say(
-            f"about {duration(sum(known) / min(parallel, len(cells)))}, {sum(known) / 60:.1f} minutes of runs, "
+            f"about {duration(sum(known) / min(parallel, len(cells)))}{' on one host' * fleet}, {sum(known) / 60:.1f} minutes of runs, "
             f"by earlier runs{rest}"
         )
     if late:
         say(f"not enough time for {len(late)} runs")
-    say(f"{len(cells)} runs, {parallel} at once")
+    say(f"{len(cells)} runs, {parallel} at once{' on each host of the fleet' * fleet}")
 
 
 def _too_late(cells: Sequence[Cell], expected: ExpectedTime, *, parallel: int, seconds: float) -> set[str]:

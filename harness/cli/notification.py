@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from harness.errors import HarnessError, InfrastructureError, UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +87,11 @@ def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Ma
     if compared is None:
         return unkept(summary.lines(state, matrix))
     explored = summary.exploring(state) if state.explored else ""
-    return morning(compared, matrix.document.known, left_out=state.out_of_time, explored=explored)
+    found = morning(compared, matrix.document.known, left_out=state.out_of_time, explored=explored)
+    if lost := summary.lost(state):
+        first = msgspec.structs.replace(found.lines[0], said="; ".join([found.lines[0].said, *lost]))
+        found = msgspec.structs.replace(found, lines=[first, *found.lines[1:]])
+    return found
 
 
 def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison | None:

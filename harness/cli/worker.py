@@ -33,6 +33,12 @@ def worker(
             help="This host's address for the other hosts; by default that of the interface that reaches them.",
         ),
     ] = "",
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT", min=0, max=65535, help="Listening port, for a firewall; by default any free one."
+        ),
+    ] = 0,
     work: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Directory for runs until they are sent; by default in the cache."),
@@ -65,7 +71,7 @@ def worker(
 
     url, tls = fleet_of(scheduler, lab, ca, cert, key)
     directory = (work or cache_directory(os.environ) / "fleet").absolute()
-    FleetWorker(url, tls, host=host, work=directory, harness=harness_version(), listen=listen, say=say).serve(
-        once=once
-    )
+    FleetWorker(
+        url, tls, host=host, work=directory, harness=harness_version(), listen=listen, port=port, say=say
+    ).serve(once=once)
     return ExitCode.HOLDS

@@ -8,27 +8,27 @@ that it is counted once.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import itertools
 import queue
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import UsageError
 from harness.fleet.order import HostAnswer, HostQuestion, NightlyNote, decode, encode
+from harness.fleet.scheduler_probe import SchedulerLost, probe
+from harness.fleet.tls import TlsFiles, security
 from harness.invocation import invocation
 from harness.package import missing_extra
 
 if TYPE_CHECKING:
-    from distributed import Client, Security
+    from distributed import Client
 
 EXAMPLE = "tls://lab1.example.org:8786"
 CONNECT_S = 10.0
@@ -43,18 +43,6 @@ ROOT = "hotplug-harness"
 """The key of this program's values in the scheduler's metadata."""
 BEGUN = "hotplug-harness-begun"
 """The topic under which hosts report the name of each order that begins."""
-
-
-class SchedulerLost(InfrastructureError):
-    """The scheduler cannot be reached, or its connection was lost."""
-
-
-class TlsFiles(msgspec.Struct, frozen=True):
-    """The files of TLS: the lab's authority, and this host's certificate and key."""
-
-    ca: Path
-    cert: Path
-    key: Path
 
 
 class OfferedHost(msgspec.Struct, frozen=True):
@@ -107,25 +95,6 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def tls_files(ca: str | Path, cert: str | Path, key: str | Path) -> TlsFiles | None:
-    """Return the three files, None if none is given. Raises UsageError if some are missing or unreadable."""
-    given = {"ca": ca, "cert": cert, "key": key}
-    absent = [name for name, path in given.items() if not str(path)]
-    if len(absent) == len(given):
-        return None
-    if absent:
-        raise UsageError(
-            f"TLS needs the files ca, cert and key, and {' and '.join(absent)} is not given",
-            hint=f"To make all three: {invocation('fleet', 'certificates', 'HOST', '--out', 'DIR')}",
-        )
-    for name, path in given.items():
-        try:
-            Path(path).open("rb").close()
-        except OSError as error:
-            raise UsageError(f"{name} = {str(path)!r}: {error.strerror}") from error
-    return TlsFiles(Path(ca), Path(cert), Path(key))
-
-
 def check_address(url: str, tls: TlsFiles | None) -> str:
     """Return the address of a scheduler. Raises UsageError for an invalid address, and for another host without
     TLS."""
@@ -156,26 +125,13 @@ def check_address(url: str, tls: TlsFiles | None) -> str:
     return url
 
 
-def security(tls: TlsFiles | None) -> Security | None:
-    """Return the engine's own settings of TLS: both sides show a certificate of the lab's authority."""
-    if tls is None:
-        return None
-    from distributed import Security
-
-    cert, key = str(tls.cert), str(tls.key)
-    return Security(
-        tls_ca_file=str(tls.ca), require_encryption=True,
-        tls_client_cert=cert, tls_client_key=key, tls_worker_cert=cert, tls_worker_key=key,
-        tls_scheduler_cert=cert, tls_scheduler_key=key,
-    )  # fmt: skip
-
-
 def settle_engine() -> None:
     """Set options that no file or variable of this host may change: no retries, no task stealing, no public web
     server."""
     import logging
 
     import dask
+    import distributed  # noqa: F401 - it sets levels of its loggers when it is imported
 
     dask.config.set(
         {
@@ -190,8 +146,9 @@ def settle_engine() -> None:
         }
     )
     # The harness reports errors itself. The engine's messages are shown with HOTPLUG_HARNESS_DEBUG only.
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Engine:
@@ -214,16 +171,16 @@ class Engine:
         settle_engine()
         from distributed import Client
 
+        # The engine's client would wait without end for a scheduler that is stopped and sends nothing.
+        probe(url, tls, seconds)
         try:
-            asyncio.run(_greet(url, tls, seconds))
             client = Client(
                 url, security=security(tls), timeout=seconds, set_as_default=False, name="harness", direct_to_workers=False
             )  # fmt: skip
         except Exception as error:
             raise SchedulerLost(
                 f"the scheduler {url} cannot be reached: {_said(error)}",
-                hint="Check that it runs, with a certificate of the same authority. To start one: "
-                + invocation("fleet", "scheduler", "--listen", url),
+                hint="Check that it is a scheduler of the same version of dask.distributed.",
             ) from error
         return cls(url, client)
 
@@ -353,16 +310,6 @@ class Engine:
             yield
         except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
             raise SchedulerLost(f"the scheduler {self.url} is lost: {_said(error)}") from error
-
-
-async def _greet(url: str, tls: TlsFiles | None, seconds: float) -> None:
-    """Connect and leave again. The engine's client would wait without end for a scheduler that is stopped and says nothing."""
-    from distributed import Security
-    from distributed.comm import connect
-
-    arguments = (security(tls) or Security()).get_connection_args("client")
-    comm = await asyncio.wait_for(connect(url, timeout=seconds, **arguments), seconds + 1)
-    comm.abort()
 
 
 def _ended(attempt: str, future: Any) -> EndedOrder:

@@ -26,7 +26,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
-from harness.fleet.engine import EndedOrder, Engine, SchedulerLost, TlsFiles, engine_version, reachable
+from harness.fleet.engine import EndedOrder, Engine, engine_version, reachable
 from harness.fleet.order import (
     NAME,
     AttemptReport,
@@ -40,6 +40,8 @@ from harness.fleet.order import (
 )
 from harness.fleet.placement import CellPlacement, FleetHost, SayHint, hosted, table
 from harness.fleet.results_place import DamagedAttempt, Note, ResultsPlace
+from harness.fleet.scheduler_probe import SchedulerLost
+from harness.fleet.tls import TlsFiles
 from harness.history.run_directory import FACTS
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
@@ -103,6 +105,11 @@ class FleetAttempt:
         self.ends = float("inf")
         self._seconds = seconds + SPARE_S
 
+    @property
+    def stage(self) -> str:
+        """``sent`` until its host has started it, then ``under way``. The run's own stages stay on the host until it ends."""
+        return "sent" if self.ends == float("inf") else "under way"
+
     def begin(self) -> None:
         """Count its time from now on: its host has started it. Before, it may wait there for orders of another nightly run."""
         self.began = time.monotonic()
@@ -160,6 +167,7 @@ class FleetNightly:
             matrix, results=settings.results, parallel=parallel, harness=settings.harness, engine=engine_version(), say=say
         )  # fmt: skip
         self._looked = self._noted = 0.0
+        self._drained: set[str] = set()
         self._able = time.monotonic()
         for outcome in state.outcomes.values():
             self._boots.note(outcome.boot)
@@ -212,7 +220,7 @@ class FleetNightly:
                         self._state.out_of_time = f"not enough time before {shown(self.until or 0)}"
                         break
                     for ended in engine.ended(TICK):
-                        self._over(ended)
+                        self._over(engine, ended)
                     for name in engine.begun():
                         if name in self._attempts:
                             self._attempts[name].begin()
@@ -240,6 +248,12 @@ class FleetNightly:
                 raise self._nobody("and all connected hosts are left out")
             return bool(self._placement.hosts)
 
+        if not there():
+            self._say(
+                f"no host is connected to {self._settings.scheduler} yet",
+                f"Waits {self._settings.wait:g} s for one. On each host: "
+                + invocation("worker", "--scheduler", self._settings.scheduler),
+            )
         deadline.poll(there, interval=1.0, error=lambda: self._nobody(f"within {self._settings.wait:g} s"))
         machines = dict.fromkeys(one.cell.machine for one in self._queue)
         unable = [
@@ -254,6 +268,7 @@ class FleetNightly:
                 hint="Supply what is missing, or leave these runs out with [[skip]] or --only. Nothing was started.",
             )
         self._looked = time.monotonic()
+        self._say_drained()
 
     def _nobody(self, when: str) -> InfrastructureError:
         left_out = "; ".join(
@@ -273,14 +288,25 @@ class FleetNightly:
         if time.monotonic() < self._looked + LOOK_S:
             return
         for host in self._placement.look(engine):
-            for attempt in [one for one in self._attempts.values() if one.host is host]:
-                engine.cancel(attempt.id)
-                self._lose(attempt, f"host {host.name} was lost", lost=True)
+            self._lose_host(engine, host)
         self._looked = time.monotonic()
+        self._say_drained()
         if self._attempts or any(self._placement.able(one.cell.machine) for one in self._queue):
             self._able = self._looked
         elif self._looked > self._able + self._settings.wait or self._all_aside():
             raise self._nobody("and none is left")
+
+    def _say_drained(self) -> None:
+        """Report once that no host is usable because all are drained, and how that ends."""
+        names = {host.name for host in self._placement.hosts.values()}
+        drained = names if names and names <= self._placement.drained else set()
+        if drained and drained != self._drained:
+            self._say(
+                f"no usable host: {', '.join(sorted(names))} {'are' if len(names) > 1 else 'is'} drained",
+                f"Waits {self._settings.wait:g} s for a host. To use one again: "
+                + invocation("fleet", "drain", min(names), "--undo", "--scheduler", self._settings.scheduler),
+            )
+        self._drained = drained
 
     def _all_aside(self) -> bool:
         hosts = [host.name for host in self._placement.hosts.values()]
@@ -363,7 +389,7 @@ class FleetNightly:
         host.running[attempt.id] = request
         self._attempts[attempt.id] = attempt
 
-    def _over(self, ended: EndedOrder) -> None:
+    def _over(self, engine: Engine, ended: EndedOrder) -> None:
         attempt = self._attempts.get(ended.attempt)
         if attempt is None:
             # The attempt was abandoned. The sweep at the end keeps its records.
@@ -373,8 +399,11 @@ class FleetNightly:
             self._placement.hold(host, "its order was cancelled at the scheduler")
             self._requeue(attempt)
             return
+        if ended.lost:
+            self._lose_host(engine, attempt.host)
+            return
         if ended.answer is None:
-            self._lose(attempt, f"host {host}: {ended.why}", lost=ended.lost)
+            self._lose(attempt, f"host {host}: {ended.why}")
             return
         try:
             report: AttemptReport = decode(ended.answer, AttemptReport, whose=f"host {host}")
@@ -410,14 +439,23 @@ class FleetNightly:
         self._boots.note(outcome.boot)
         self._settle(outcome)
 
-    def _lose(self, attempt: FleetAttempt, why: str, *, lost: bool = False) -> None:
-        """Abandon an attempt without a result here, as an infrastructure failure of its host. ``lost`` is whether its
-        worker was lost."""
+    def _lose_host(self, engine: Engine, host: FleetHost) -> None:
+        """Abandon all attempts of a host whose worker was lost: those that it had begun, and those that were sent to it
+        before that was noticed. This is one failure of the host."""
+        said = self._placement.note_lost(host)
+        if said:
+            self._state.lost_workers.append(said)
+        for attempt in [one for one in self.running if one.host is host]:
+            engine.cancel(attempt.id)
+            self._abandon(attempt, f"host {host.name}: its worker was lost")
+
+    def _lose(self, attempt: FleetAttempt, why: str) -> None:
+        """Abandon an attempt without a result here, as an infrastructure failure of its host."""
+        self._placement.note(attempt.host.name, why)
+        self._abandon(attempt, why)
+
+    def _abandon(self, attempt: FleetAttempt, why: str) -> None:
         self._forget(attempt)
-        if lost:
-            self._placement.note_lost(attempt.host, why)
-        else:
-            self._placement.note(attempt.host.name, why)
         outcome = CellOutcome(
             cell=attempt.cell.id,
             state="done",

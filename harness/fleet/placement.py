@@ -165,11 +165,19 @@ class CellPlacement:
                 "It gets no more runs of this nightly run. If you repeat the command, the host is used again.",
             )
 
-    def note_lost(self, host: FleetHost, why: str) -> None:
-        """Note that a worker was lost with a cell. It counts once, and gets no more orders."""
-        if not host.lost:
-            host.lost = True
-            self.note(host.name, why)
+    def note_lost(self, host: FleetHost) -> str:
+        """Note that a worker was lost, and return what happened, in words. It counts once if it had runs, and gets no
+        more orders."""
+        host.lost = True
+        count = len(host.running)
+        if not count:
+            return ""
+        said = f"host {host.name}: its worker was lost with {count} run{'s' * (count != 1)} under way"
+        self._say(
+            said, f"{'They are' if count != 1 else 'It is'} tried again, on another host if one can run it."
+        )
+        self.note(host.name, "its worker was lost")
+        return said
 
     def _fits(self, key: str, host: OfferedHost) -> bool:
         """Return whether a worker has the versions of this side. Report a difference once."""

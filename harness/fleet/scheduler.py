@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.fleet.engine import TlsFiles, check_address, require_engine, security, settle_engine
+from harness.fleet.engine import check_address, require_engine, settle_engine
 from harness.fleet.engine_server import EngineServer
+from harness.fleet.tls import TlsFiles, security
 
 START_S = 60.0
 HEARTBEAT_S = 60.0

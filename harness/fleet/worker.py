@@ -16,30 +16,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 from harness.fleet.engine import (
     CONNECT_S,
-    TlsFiles,
+    Engine,
     check_address,
     engine_version,
     is_loopback,
     require_engine,
-    security,
     settle_engine,
 )
 from harness.fleet.engine_server import EngineServer
+from harness.fleet.scheduler_probe import greet, probe
+from harness.fleet.tls import TlsFiles, security
 from harness.fleet.worker_service import SayLine, WorkerService, offered
 from harness.host.budget import host_budget
 
 START_S = 60.0
 PAUSE_S = 2.0
 """Seconds between two attempts to reach a scheduler."""
+ALIVE_S = 3.0
+"""Seconds for another worker of this name to answer. One that accepts a connection and does not answer is stopped, not gone."""
 LEFT_S = 60.0
 """Seconds between two attempts to send what could not be sent."""
 
 
 class FleetWorker:
-    """Offers this host, called ``host``, to the scheduler at ``url``. ``harness`` is the version that it reports."""
+    """Offers this host, called ``host``, to the scheduler at ``url``. ``harness`` is the version that it reports.
+
+    It listens at ``listen``, "" for the interface that reaches the scheduler, and at ``port``, 0 for any.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class FleetWorker:
         work: Path,
         harness: str,
         listen: str = "",
+        port: int = 0,
         say: SayLine,
     ) -> None:
         require_engine()
@@ -59,14 +66,15 @@ class FleetWorker:
         self._work = work
         self._harness = harness
         self._listen = listen
+        self._port = port
         self._say = say
         self._told: list[str] = []
 
     def serve(self, *, once: bool = False) -> None:
         """Offer the host until interrupted. With ``once``, only until the scheduler is lost.
 
-        Raises KeyboardInterrupt after its cells have ended. Raises InfrastructureError if the working directory cannot
-        be made or, with ``once``, if the scheduler cannot be reached.
+        Raises KeyboardInterrupt after its cells have ended. Raises UsageError if a live worker has this name. Raises
+        InfrastructureError if the working directory cannot be made or, with ``once``, if the scheduler cannot be reached.
         """
         settle_engine()
         try:
@@ -81,8 +89,11 @@ class FleetWorker:
             service = WorkerService(self._work, host=self.host, session=secrets.token_hex(6), say=self._say)
             WorkerService.current = service
             self._send_left(service)
-            server = EngineServer(f"worker for {self.url}", functools.partial(self._make, service))
+            server = None
             try:
+                probe(self.url, self._tls, CONNECT_S)
+                self._check_name()
+                server = EngineServer(f"worker for {self.url}", functools.partial(self._make, service))
                 server.start(START_S)
                 last = ""
                 self._say(f"{self.host} is offered to {self.url}")
@@ -94,14 +105,34 @@ class FleetWorker:
                 if once:
                     raise
                 if error.message != last:
-                    self._say(f"{error.message}; trying again")
+                    self._say(f"{error.message}. {error.hint}".rstrip())
+                    self._say("trying again until it can be reached")
                 last = error.message
             finally:
                 service.drained = True
-                server.close()
+                if server is not None:
+                    server.close()
             if once:
                 return
             threading.Event().wait(PAUSE_S)
+
+    def _check_name(self) -> None:
+        """Raise UsageError if a live worker of this name is at the scheduler. One whose address refuses connections was
+        killed: the scheduler has not noticed it yet."""
+        with Engine.connect(self.url, self._tls) as engine:
+            same = [host for host in engine.hosts() if host.name == self.host]
+        for other in same:
+            try:
+                greet(other.address, self._tls, ALIVE_S)
+            except TimeoutError:
+                pass
+            except OSError:
+                continue
+            raise UsageError(
+                f"a worker named {self.host} is at this scheduler already, at {other.address}",
+                hint="Give another name with --name HOST, or end that worker. The scheduler forgets a host that is switched "
+                "off after its --heartbeat.",
+            )
 
     def _attend(self, server: EngineServer, service: WorkerService) -> None:
         due = time.monotonic() + LEFT_S
@@ -131,6 +162,7 @@ class FleetWorker:
             resources=offered(budget, harness=self._harness, engine=engine_version()),
             memory_limit=0,
             host=listen,
+            port=self._port,
             security=security(self._tls),
             local_directory=str(self._work / ".engine"),
             death_timeout=CONNECT_S,

@@ -43,7 +43,8 @@ MOST_NEXT = 5
 class LiveRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is under way. ``seconds`` since its start, ``expected`` seconds in all.
 
-    ``stage`` is "" until its run directory, ``run``, is known. ``operation`` is the number of the plan operation, 0 before the
+    ``stage`` is "" until its run directory, ``run``, is known; on another host it is that of
+    :class:`harness.fleet.nightly.FleetAttempt`. ``operation`` is the number of the plan operation, 0 before the
     first of ``operations``, and ``doing`` is its name, "" between operations. ``attempt`` is 2 for a repetition.
     """
 
@@ -158,7 +159,8 @@ class NightlyWatch:
             parallel=nightly.parallel,
             running=[
                 self._run(child.cell.id, child.cell.point, found.get(tuple(child.words)), child.number,
-                    seconds=now - child.began, expected=nightly.expected.of(child.cell), host=getattr(child, "where", self._host))
+                    seconds=now - child.began, expected=nightly.expected.of(child.cell), host=getattr(child, "where", self._host),
+                    stage=getattr(child, "stage", ""))
                 for child in nightly.running
             ],
             next=nightly.coming(MOST_NEXT),
@@ -190,6 +192,7 @@ class NightlyWatch:
         seconds: float,
         expected: float,
         host: str,
+        stage: str,
     ) -> LiveRun:
         if point not in self._operations:
             self._operations[point] = len(decode_plan(self._matrix.plans[point], name=point).do)
@@ -198,7 +201,7 @@ class NightlyWatch:
             host=host,
             attempt=number,
             run=found.directory.name if found is not None else "",
-            stage=found.stage if found is not None else "",
+            stage=found.stage if found is not None else stage,
             operation=found.operation if found is not None else 0,
             operations=self._operations[point],
             doing=found.doing if found is not None else "",

@@ -277,6 +277,18 @@ def read_lab(path: Path) -> LabDocument:
     return document
 
 
+class _FleetPart(msgspec.Struct, frozen=True):
+    fleet: FleetRow = FleetRow()
+
+
+def read_fleet(path: Path) -> FleetRow:
+    """Read ``[fleet]`` of a file. A host that only offers itself needs no matrix, so other keys are not checked.
+
+    Raises BadDocument.
+    """
+    return decode_toml(read_document(path), _FleetPart, name=str(path)).fleet
+
+
 def read_matrix(path: Path) -> Matrix:
     """Read a ``lab.toml``. Raises BadDocument with file:line and a hint for anything that cannot be done."""
     return decode_matrix(read_document(path), name=str(path), base=path.parent)

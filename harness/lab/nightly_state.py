@@ -115,7 +115,7 @@ class NightlyState:
 
     ``out_of_time`` says why cells were left out, "" if none was left out for lack of time. ``failed`` is the exit code of
     the error that ended this pass, None if none did. It is not on disk. ``explored`` are the guests that this process
-    explored.
+    explored. ``lost_workers`` says which workers of a fleet were lost in this pass, a line for each.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class NightlyState:
         self.out_of_time = ""
         self.failed: ExitCode | None = None
         self.explored: list[ExploredGuest] = []
+        self.lost_workers: list[str] = []
         self._descriptor = descriptor
 
     def __enter__(self) -> Self:

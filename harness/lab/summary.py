@@ -85,6 +85,7 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
         f"Nightly run {state.head.name} of {state.head.lab}: {runs}; exit code {code}",
         f"  {said}",
         *([f"  exploring: {exploring(state)}"] if state.explored else []),
+        *(f"  {line}" for line in lost(state)),
     ]
     for outcome in outcomes:
         name = word(outcome)
@@ -113,6 +114,13 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
     elif left:
         text += ["", f"{left} runs are left; the same command continues with them."]
     return text
+
+
+def lost(state: NightlyState) -> list[str]:
+    """Return the first lost workers of a fleet, a line for each, and the number of the others."""
+    more = len(state.lost_workers) - MOST_FOUND
+    first = [printable(line, LONGEST_REASON) for line in state.lost_workers[:MOST_FOUND]]
+    return [*first, *([f"and {more} more lost workers"] if more > 0 else [])]
 
 
 def exploring(state: NightlyState) -> str:
@@ -152,7 +160,7 @@ def _found(state: NightlyState) -> list[str]:
 
 
 MOST_FOUND = 3
-"""New findings that are named in one line."""
+"""New findings that are named in one line, and lost workers that are named."""
 
 VERSION = 1
 """The version of the JSON document: that of all documents that commands print (docs/cli.md, JSON)."""
@@ -178,6 +186,7 @@ def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
         "counts": {name: sum(word(outcome) == name for outcome in outcomes) for name in WORDS},
         "unsteady": unsteady(state, matrix),
         "explored": [msgspec.to_builtins(one) for one in state.explored],
+        "lost_workers": state.lost_workers,
         "runs": [{**msgspec.to_builtins(outcome), "word": word(outcome)} for outcome in outcomes],
     }
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from harness.deadline import Deadline
-from harness.fleet.engine import Engine, SchedulerLost
+from harness.fleet.engine import Engine
+from harness.fleet.scheduler_probe import SchedulerLost
 
 PATIENCE = 120.0
 

@@ -11,8 +11,9 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.fleet.engine import check_address, tls_files
+from harness.fleet.engine import check_address
 from harness.fleet.results_place import check_results
+from harness.fleet.tls import tls_files
 
 
 @pytest.mark.parametrize("url", ["tcp://192.0.2.1:8786", "tcp://lab1.example.org:8786"])

@@ -12,10 +12,11 @@ from fleet.conftest import PATIENCE, Fleet
 
 from harness.deadline import Deadline
 from harness.fleet import engine as engines
-from harness.fleet.engine import EndedOrder, Engine, OfferedHost, SchedulerLost
+from harness.fleet.engine import EndedOrder, Engine, OfferedHost
 from harness.fleet.nightly import FleetAttempt
 from harness.fleet.order import HostAnswer
 from harness.fleet.placement import CellPlacement, FleetHost
+from harness.fleet.scheduler_probe import SchedulerLost
 from harness.lab.matrix import decode_matrix
 
 MATRIX = decode_matrix('[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n', name="lab.toml", base=Path())
@@ -74,8 +75,9 @@ def test_an_order_begins_when_its_host_begins_it(fleet: Fleet) -> None:
         assert "the scheduler sent an invalid message" in ended[0].why
         engine.cancel("never")
     attempt = FleetAttempt(MATRIX.cells[0], 1, [], host("a", ""), 10)
-    assert attempt.ends == float("inf")
+    assert [attempt.ends, attempt.stage] == [float("inf"), "sent"]
     attempt.begin()
+    assert attempt.stage == "under way"
     assert attempt.began + 10 < attempt.ends < attempt.began + 1000
 
 

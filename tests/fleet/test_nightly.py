@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -14,8 +15,12 @@ import time
 import pytest
 from fleet.conftest import PATIENCE, Fleet
 
+from harness.cli.fleet_options import harness_version
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
+from harness.fleet.nightly import FleetNightly, FleetSettings
+from harness.lab.matrix import read_matrix
+from harness.lab.nightly_state import open_nightly_run
 
 SLOW = '#!/bin/sh\ntest "$1" = --version && echo QEMU emulator version 7.2.22 && exit\ntest -e {gate} && exit 7\nexec sleep 600\n'
 HOST = 'name = "hosts"\nparallel = 2\n[[guest]]\nname = "host"\n[[plan]]\nplan = "cpu-and-dimm"\nrepeat = 4\n'
@@ -183,6 +188,92 @@ def test_a_worker_that_is_lost_with_three_runs_is_no_host_to_set_aside(fleet: Fl
     fleet.worker("a")
     Deadline(PATIENCE, "the same runs again").poll(lambda: begun(6), interval=0.1)
     assert "set aside" not in fleet.said("nightly")
+    lost = "host a: its worker was lost with 3 runs under way"
+    assert [1, 1] == [fleet.said("nightly").count(words) for words in (lost, "its worker was lost")]
+    (fleet.place / "gate").touch()
+    assert 69 == ended(nightly), fleet.said("nightly")
+    place = fleet.place / "nightly" / "n"
+    assert [lost] == json.loads((place / "summary.json").read_text())["lost_workers"]
+    assert f"  {lost}\n" in (place / "summary.txt").read_text()
+    assert lost in (place / "morning.txt").read_text().splitlines()[0]
+    assert "Attempted to run" not in fleet.said("nightly")
+
+
+@pytest.mark.qemu
+def test_runs_sent_to_a_dead_worker_are_part_of_its_one_loss(fleet: Fleet) -> None:
+    """The scheduler has not noticed a cut link yet: the runs sent meanwhile are tried elsewhere, and it is one failure."""
+    slow_lab(fleet, tail="".join(f'[[topology]]\nname = "{n}"\nmax_processors = {n}\n' for n in (4, 5, 6)))
+    fleet.lab("parallel = 1\n" + (fleet.place / "lab.toml").read_text())
+    fleet.scheduler()
+    matrix = read_matrix(fleet.place / "lab.toml")
+    dead = fleet.worker("a")
+    fleet.hosts("a")
+    said: list[str] = []
+    into = fleet.place / "nightly"
+    settings = FleetSettings(
+        scheduler=fleet.url, tls=None, results=f"file://{into / '.exchange'}", harness=harness_version()
+    )
+    with open_nightly_run(into, matrix, name="n") as state, Engine.connect(fleet.url, None) as engine:
+        run = FleetNightly(matrix, state, settings, parallel=3, say=lambda message, _: said.append(message))
+        run._begin(engine)
+        dead.kill()
+        dead.wait()
+        run._start(engine)
+        assert 3 == len(run.running)
+
+        def noticed() -> bool:
+            run._looked = 0.0
+            run._look(engine)
+            for order in engine.ended(0.1):
+                run._over(engine, order)
+            return not run.running
+
+        Deadline(PATIENCE, "the loss").poll(noticed, interval=0.1)
+        assert ["host a: its worker was lost with 3 runs under way"] == said == state.lost_workers
+        assert [{}, 3] == [run._placement.aside, run.left]
+
+
+def test_a_second_worker_of_one_name_is_refused(fleet: Fleet) -> None:
+    """The first one stays; when it was killed, another starts at once under its name."""
+    fleet.scheduler()
+    first = fleet.worker("a")
+    fleet.hosts("a")
+    # A worker needs no matrix, and takes a given port.
+    fleet.lab(f'[fleet]\nscheduler = "{fleet.url}"\n')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    fleet.start("c", "worker", "--name", "c", "--port", str(port), "--work", str(fleet.place / "work-c"))
+    fleet.hosts("a", "c")
+    with Engine.connect(fleet.url, None) as engine:
+        assert f"tcp://127.0.0.1:{port}" in [host.address for host in engine.hosts()]
+    fleet.last("c").terminate()
+    fleet.last("c").wait(PATIENCE)
+    words = ("--name", "a", "--work", str(fleet.place / "work-b"))
+    assert 64 == ended(fleet.start("b", "worker", "--scheduler", fleet.url, *words))
+    assert "a worker named a is at this scheduler already, at tcp://127.0.0.1:" in fleet.said("b")
+    assert "--name" in fleet.said("b")
+    fleet.hosts("a")
+    first.kill()
+    fleet.worker("a")
+    Deadline(PATIENCE, "the offer").poll(lambda: 2 == fleet.said("a").count("is offered"), interval=0.1)
+    fleet.hosts("a")
+
+
+def test_a_fleet_whose_hosts_are_drained_is_said_at_once(fleet: Fleet) -> None:
+    """Before the nightly run waits for a host, and it names how to use one again."""
+    fleet.lab(HOST.replace("[[guest]]", "[fleet]\nwait = 3\n[[guest]]"))
+    fleet.scheduler()
+    fleet.worker("a")
+    fleet.worker("b")
+    fleet.hosts("a", "b")
+    for name in ("a", "b"):
+        assert 0 == ended(fleet.start("drain", "fleet", "drain", name, "--scheduler", fleet.url))
+    assert 69 == ended(fleet.nightly())
+    said = fleet.said("nightly")
+    assert 1 == said.count("no usable host: a, b are drained")
+    assert f"fleet drain a --undo --scheduler {fleet.url}" in said
+    assert said.index("are drained") < said.index("no host that can run the rest")
+    assert "Traceback" not in fleet.said("scheduler")
 
 
 def test_a_cell_that_no_host_can_run_is_said_before_the_first_starts(fleet: Fleet) -> None:
@@ -216,6 +307,7 @@ def test_without_a_host_the_nightly_run_waits_and_says_what_to_start(fleet: Flee
     fleet.scheduler()
     assert 69 == ended(fleet.nightly())
     assert f"worker --scheduler {fleet.url}" in fleet.said("nightly")
+    assert 1 == fleet.said("nightly").count(f"no host is connected to {fleet.url} yet")
     assert 69 == json.loads((fleet.place / "nightly" / "n" / "summary.json").read_text())["exit_code"]
 
 

@@ -7,12 +7,16 @@ import os
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 from fleet.conftest import Fleet
 
+from harness.cli.main import main
 from harness.errors import UsageError
 from harness.fleet.certificates import CA, CA_KEY, make_certificates
-from harness.fleet.engine import Engine, SchedulerLost, TlsFiles, security
+from harness.fleet.engine import Engine
+from harness.fleet.scheduler_probe import SchedulerLost
+from harness.fleet.tls import TlsFiles, security, tls_files
 from harness.fleet.worker import FleetWorker
 
 
@@ -40,15 +44,86 @@ def test_a_stranger_is_refused(secured: tuple[Fleet, TlsFiles], tmp_path: Path) 
     """Neither a certificate of another authority nor a connection without TLS is let in, as a client or as a worker."""
     fleet, _ = secured
     stranger = files(tmp_path / "other")
-    with pytest.raises(SchedulerLost, match="cannot be reached"):
-        Engine.connect(fleet.url, stranger, seconds=2)
-    with pytest.raises(SchedulerLost, match="cannot be reached"):
+    with pytest.raises(SchedulerLost, match=r"its certificate is not valid by ca .*ca\.pem: "):
+        Engine.connect(fleet.url, stranger, seconds=20)
+    with pytest.raises(SchedulerLost, match="it accepts connections, and sends nothing"):
         Engine.connect(fleet.url.replace("tls", "tcp"), None, seconds=2)
     said: list[str] = []
-    with pytest.raises(Exception, match="does not start"):
+    with pytest.raises(SchedulerLost, match="its certificate is not valid by ca"):
         FleetWorker(
             fleet.url, stranger, host="b", work=tmp_path / "work-b", harness="1", say=said.append
         ).serve(once=True)  # fmt: skip
+
+
+def test_a_foreign_certificate_is_named(secured: tuple[Fleet, TlsFiles], tmp_path: Path) -> None:
+    """With the lab's ca.pem, the scheduler refuses it: the message says whose certificate, and what all hosts need."""
+    fleet, ours = secured
+    theirs = files(tmp_path / "other")
+    with pytest.raises(
+        SchedulerLost, match=f"does not accept this host's certificate {theirs.cert}"
+    ) as caught:
+        Engine.connect(fleet.url, TlsFiles(ours.ca, theirs.cert, theirs.key), seconds=20)
+    assert "ca.pem of the same authority" in caught.value.hint
+
+
+def test_a_worker_names_each_cause_once_and_continues(fleet: Fleet, tmp_path: Path) -> None:
+    """A wrong port and a wrong authority have different messages; when the cause is gone, the host is offered."""
+    ours, theirs = files(tmp_path / "ours"), files(tmp_path / "theirs")
+    fleet.url = fleet.url.replace("tcp", "tls")
+
+    def words(tls: TlsFiles) -> list[str]:
+        return ["--ca", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)]
+
+    fleet.start(
+        "a",
+        "worker",
+        "--scheduler",
+        fleet.url,
+        "--name",
+        "a",
+        "--work",
+        str(fleet.place / "work-a"),
+        *words(ours),
+    )
+    fleet.wait_said("a", "connection refused: nothing listens there")
+    stranger = fleet.start("scheduler", "fleet", "scheduler", "--listen", fleet.url, *words(theirs))
+    fleet.wait_said("a", "its certificate is not valid by ca")
+    stranger.terminate()
+    stranger.wait(60)
+    fleet.start("scheduler", "fleet", "scheduler", "--listen", fleet.url, *words(ours))
+    fleet.wait_said("a", "a is offered")
+    assert 1 == fleet.said("a").count("its certificate is not valid by ca")
+
+
+def test_a_name_that_does_not_resolve_is_named() -> None:
+    """The name .invalid never resolves (RFC 6761, section 6.4)."""
+    with pytest.raises(SchedulerLost, match=r"the name lab1\.invalid does not resolve"):
+        Engine.connect("tls://lab1.invalid:8786", TlsFiles(Path(), Path(), Path()), seconds=5)
+
+
+@pytest.mark.parametrize("command", [["worker"], ["fleet"], ["nightly", "--once"], ["fleet", "scheduler"]])
+def test_files_that_do_not_belong_together_are_refused_at_once(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No scheduler is needed to know it: all commands end with 64, and name both files."""
+    one, other = files(tmp_path / "one"), files(tmp_path / "other")
+    (tmp_path / "lab.toml").write_text(
+        f'[fleet]\nscheduler = "tls://127.0.0.1:1"\nca = "{one.ca}"\ncert = "{one.cert}"\nkey = "{other.key}"\n'
+        '[[plan]]\nplan = "veto"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert 64 == main(command)
+    assert f"cert = '{one.cert}' and key = '{other.key}' do not belong together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damaged", ["ca", "cert", "key"])
+def test_a_damaged_file_is_refused(damaged: str, tmp_path: Path) -> None:
+    """The message names it, before anything is connected."""
+    given = {name: str(path) for name, path in msgspec.structs.asdict(files(tmp_path)).items()}
+    (tmp_path / "damaged").write_text("nothing")
+    with pytest.raises(UsageError, match="PEM format") as caught:
+        tls_files(**given | {damaged: str(tmp_path / "damaged")})
+    assert str(tmp_path / "damaged") in caught.value.message
 
 
 def test_a_stolen_worker_key_runs_anything(secured: tuple[Fleet, TlsFiles]) -> None:
