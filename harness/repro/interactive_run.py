@@ -89,20 +89,22 @@ class InteractiveRun:
         tape = RecordTape()
         run = Run(self._request, listeners=(*self._listeners, tape), learnt=self._learnt)
         session: Session | None = None
+        # One block for all: a signal between the end of the guest and the verdict leaves a verdict, too.
         try:
-            with run.live() as live:
-                self._ready()
-                tape.take()
-                session = Session(
-                    run, live, self._say, tape=tape, recorded=self._recorded, places=self._places
-                )
-                done.refused = self._converse(session, live, run, again)
-                session.end()
-        except HarnessError as error:
-            run.error = run.error or error
+            try:
+                with run.live() as live:
+                    self._ready()
+                    tape.take()
+                    session = Session(
+                        run, live, self._say, tape=tape, recorded=self._recorded, places=self._places
+                    )
+                    done.refused = self._converse(session, live, run, again)
+                    session.end()
+            except HarnessError as error:
+                run.error = run.error or error
+            done.results.append(run.result(run.judge()))
         except KeyboardInterrupt as stop:
             raise run.interruption() from stop
-        done.results.append(run.result(run.judge()))
         return session
 
     def _converse(

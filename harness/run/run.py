@@ -424,18 +424,20 @@ def perform(
 
 def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learnt) -> RunResult:
     run = Run(request, listeners=listeners, learnt=learnt)
+    # One block for all: a signal between the end of the guest and the verdict leaves a verdict, too.
     try:
-        with run.live() as live:
-            live.executor.execute(request.plan.do)
-    except HarnessError as error:
-        run.error = run.error or error
+        try:
+            with run.live() as live:
+                live.executor.execute(request.plan.do)
+        except HarnessError as error:
+            run.error = run.error or error
+        try:
+            verdict = run.judge()
+        except HarnessError as caught:
+            raise run.error or caught from caught
+        return run.result(verdict)
     except KeyboardInterrupt as stop:
         raise run.interruption() from stop
-    try:
-        verdict = run.judge()
-    except HarnessError as caught:
-        raise run.error or caught from caught
-    return run.result(verdict)
 
 
 def _asked(request: RunRequest) -> dict[str, Any]:

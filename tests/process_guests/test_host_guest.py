@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -25,20 +26,23 @@ from harness.capture.offline.joined import JoinedHistory
 from harness.cli.main import main
 from harness.cli.run import show_result
 from harness.contract.checker import judge_history
-from harness.contract.verdict import Verdict
+from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, GuestCrash, GuestRefused, InfrastructureError, UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
+from harness.history.run_directory import VERDICT
 from harness.interrupts import ENDING, Interrupted, interruptible
+from harness.repro.interactive_run import InteractiveRun
+from harness.repro.prompt import ScriptLines
 from harness.run import operation as op
 from harness.run.judging import open_history
 from harness.run.options import Timeouts
 from harness.run.plan import decode_plan
 from harness.run.request import RunRequest
-from harness.run.run import Run, perform
+from harness.run.run import Run, RunInterrupted, perform
 
 pytestmark = pytest.mark.host
 
@@ -279,6 +283,32 @@ def test_a_signal_while_a_class_is_created_is_an_interruption(request_run: Calla
     assert records[-1].outcome == "interrupted"
     assert not [one for one in records if isinstance(one, r.RunFailure)]
     assert [] == own_processes()
+
+
+def _session(request: RunRequest) -> None:
+    lines = ScriptLines(io.StringIO("continue\n"), lambda _: None)
+    InteractiveRun(request, lambda: lines, lambda _: None).perform()
+
+
+@pytest.mark.parametrize("act", [perform, _session], ids=["run", "session"])
+def test_a_signal_between_the_end_and_the_verdict_leaves_a_verdict(
+    request_run: Callable[..., RunRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[RunRequest], object],
+) -> None:
+    """The guest has ended and the history is closed: what it says is judged all the same."""
+    judge = Run.judge
+
+    def struck(run: Run) -> RunVerdict:
+        monkeypatch.setattr(Run, "judge", judge)
+        signal.raise_signal(signal.SIGQUIT)
+        return judge(run)
+
+    monkeypatch.setattr(Run, "judge", struck)
+    with interruptible(), pytest.raises(RunInterrupted) as caught:
+        act(request_run("veto", "host"))
+    result = caught.value.result
+    assert (result.verdict.verdict, (result.directory / VERDICT).is_file()) == (Verdict.HOLDS, True)
 
 
 def test_ctrl_c_before_the_first_record_is_an_interruption(

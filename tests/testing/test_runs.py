@@ -198,7 +198,7 @@ def test_a_session_at_pdb(pytester: pytest.Pytester) -> None:
     assert "Type 'repro' for a session on the guest" in said
     assert "1. add-cpu" in said
     assert "memory arrival" in said
-    assert "a test's, and cannot be begun anew here" in said
+    assert "the guest belongs to a test, and cannot be restarted here" in said
 
 
 def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) -> None:
