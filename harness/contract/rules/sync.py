@@ -63,17 +63,26 @@ def _state(call: Callback) -> str:
     return STATE_NAMES.get(call.enter.state, f"state {call.enter.state}")
 
 
-def _outcome(attempt: Attempt) -> str:
-    """Return which of Complete and Failure was due, and why, "" if neither a veto nor the active count shows it."""
-    veto = next((call for call in attempt.events if call.refused), None)
-    if veto is not None:
-        return f"Failure was due, because {veto.registration} had vetoed the processor"
+def _by_veto(attempt: Attempt, *, besides: Registration | None = None) -> tuple[str, str] | None:
+    """Return what a veto of a registration ``besides`` this one makes due, and why; None without a veto."""
+    veto = next((call for call in attempt.events if call.refused and call.registration is not besides), None)
+    return None if veto is None else ("Failure", f"{veto.registration} had vetoed the processor")
+
+
+def _by_count(attempt: Attempt) -> tuple[str, str] | None:
+    """Return what the count of active processors makes due, and why; None if it is unknown before or after."""
     before, after = attempt.active_before, attempt.active_after
     if not before or not after:
-        return ""
+        return None
     if after > before:
-        return f"Complete was due, because the processor became active ({before} before, {after} after)"
-    return f"Failure was due, because the processor did not become active ({after} before and after)"
+        return "Complete", f"the processor became active ({before} before, {after} after)"
+    return "Failure", f"the processor did not become active ({after} before and after)"
+
+
+def _outcome(attempt: Attempt) -> str:
+    """Return which of Complete and Failure was due, and why, "" if neither a veto nor the active count shows it."""
+    due = _by_veto(attempt) or _by_count(attempt)
+    return f"{due[0]} was due, because {due[1]}" if due else ""
 
 
 def _with(said: str, due: str) -> str:
@@ -203,20 +212,12 @@ def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
 
 def _due(registration: Registration, attempt: Attempt) -> str:
     """Return which of Complete and Failure was due, and why, as far as the history shows it."""
-    veto = next(
-        (call for call in attempt.events if call.refused and call.registration is not registration), None
-    )
-    if veto is not None:
-        return f"Failure, which was due because {veto.registration} had vetoed the processor"
+    due = _by_veto(attempt, besides=registration)
     told = {call.enter.state for call in attempt.terminals if call.registration is not registration}
-    if len(told) == 1:
+    if due is None and len(told) == 1:
         return f"{STATE_NAMES.get(min(told), 'an end')}, which another callback got"
-    before, after = attempt.active_before, attempt.active_after
-    if not before or not after:
-        return "Complete or Failure"
-    if after > before:
-        return f"Complete, which was due because the processor became active ({before} before, {after} after)"
-    return f"Failure, which was due because the processor did not become active ({after} before and after)"
+    due = due or _by_count(attempt)
+    return f"{due[0]}, which was due because {due[1]}" if due else "Complete or Failure"
 
 
 def _missing_terminal(
