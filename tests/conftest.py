@@ -25,6 +25,7 @@ pytest_plugins = [
     "lock_order",
     "part_markers",
     "private_libvirtd",
+    "side_by_side",
     "unprivileged",
     "unsteady",
     "private_postgres",

@@ -202,7 +202,7 @@ class PartWatch:
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Turn the skip of a required test into a failure, whoever skipped it; note what really ran."""
+        """Turn the skip of a required test into a failure, whoever skipped it; note on the report what really ran."""
         report = yield
         marked = [name for name in self._required if item.get_closest_marker(name) is not None]
         if not marked:
@@ -212,12 +212,18 @@ class PartWatch:
             report.outcome = "failed"
             report.longrepr = f"--require {','.join(marked)}: this test must run, but was skipped: {reason}"
         elif report.when == "call":
-            self._ran.update(marked)
+            report.__dict__["tested_parts"] = marked
         return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what really ran, in this process or in a worker of it."""
+        self._ran.update(getattr(report, "tested_parts", ()))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Fail the run when a required part was not tested at all; one that was broken off has failed anyway."""
+        if hasattr(session.config, "workerinput"):
+            return
         over = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED)
         if exitstatus in over and not session.config.option.collectonly:
             self._absent = [name for name in self._required if name not in self._ran]

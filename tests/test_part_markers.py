@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from part_markers import POWERSHELL, needs, part_missing
 
 from harness.setup.parts import part
 
 CONFTEST = """
+from pathlib import Path
+
 import pytest
 from part_markers import PartWatch
 
@@ -78,6 +82,21 @@ def test_a_required_part_of_which_no_test_ran_fails_the_run(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(["--require postgres: no test marked 'postgres' ran"])
 
 
+@pytest.mark.parametrize("required", ["postgres", "wine"])
+def test_workers_count_together(pytester: pytest.Pytester, required: str) -> None:
+    """A required part that one worker tested is tested; one that no worker tested fails the run."""
+    path = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    pytester.makeconftest(path + CONFTEST % ([required],))
+    pytester.makepyfile(
+        test_one="import pytest\n@pytest.mark.postgres\ndef test_one(): pass", test_two="def test_two(): pass"
+    )
+    result = pytester.runpytest_subprocess("-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2)
+    tested = required == "postgres"
+    assert result.ret == (pytest.ExitCode.OK if tested else pytest.ExitCode.TESTS_FAILED)
+    assert tested is ("--require wine: no test marked 'wine' ran" not in result.stdout.str())
+
+
 def test_a_required_test_that_skips_itself_fails(pytester: pytest.Pytester) -> None:
     """A skip from inside the test counts as much as one from its marker."""
     tests = """
@@ -96,6 +115,8 @@ def test_a_required_test_that_skips_itself_fails(pytester: pytest.Pytester) -> N
 
 
 USING = """
+from pathlib import Path
+
 import pytest
 from part_markers import needs
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Which tests run in the same process when the suite runs in several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from side_by_side import group
+
+TESTS = Path(__file__).resolve().parent
+
+FILE = """
+import os
+import pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_it(number, note): note("{name}", os.getpid())
+"""
+CONFTEST = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+import pytest
+pytest_plugins = ["side_by_side"]
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "wine")
+
+@pytest.fixture
+def note(request):
+    def write(group, process):
+        with open(request.config.rootpath / "notes", "a") as file:
+            file.write(f"{{group}} {{process}}\\n")
+    return write
+"""
+
+
+def test_files_and_parts_stay_together(pytester: pytest.Pytester) -> None:
+    """The tests of a file share a process, and so do the files of a part; both processes are used."""
+    pytester.makeconftest(CONFTEST)
+    plain = {f"test_{name}": FILE.format(name=name) for name in ("a", "c", "e", "g")}
+    marked = {
+        f"test_{name}": FILE.format(name="wine") + "\npytestmark = pytest.mark.wine"
+        for name in ("b", "d", "f")
+    }
+    pytester.makepyfile(**plain, **marked)
+    words = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:cacheprovider", "-v")
+    result = pytester.runpytest_subprocess(*words)
+    result.assert_outcomes(passed=28)
+    notes = [line.split() for line in (pytester.path / "notes").read_text().splitlines()]
+    used = {group: {process for name, process in notes if name == group} for group, _ in notes}
+    assert ["a", "c", "e", "g", "wine"] == sorted(used)
+    assert [1] * 5 == [len(processes) for processes in used.values()]
+    assert 2 == len(set().union(*used.values()))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("@pytest.mark.libvirt\ndef test_it(): pass", "libvirt"),
+        ("pytestmark = [pytest.mark.qemu, pytest.mark.libvirt]", "libvirt"),
+        (
+            "BOTH = [pytest.param(1, marks=pytest.mark.wine), pytest.param(2, marks=pytest.mark.libvirt)]",
+            "libvirt",
+        ),
+        ("@pytest.mark.qemu\ndef test_wine(): pass", ""),
+        ("@pytest.mark.wineglass\ndef test_it(): pass", ""),
+    ],
+)
+def test_the_part_of_a_file_is_read_from_its_markers(tmp_path: Path, text: str, expected: str) -> None:
+    """However they are written; a name that contains that of a part is none."""
+    file = tmp_path / "test_it.py"
+    file.write_text(text, encoding="utf-8")
+    assert expected == group(file)
