@@ -67,8 +67,9 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     ``hands_over_events``: the events of a mapped driver are requested (:meth:`harness.guest.guest.Guest.hand_on`), and do not
     come over the debug port.
     ``saved_with`` identifies the parts of the run that are in the guest when it is ready, and so in its ready snapshot.
-    ``adapt`` changes the machine once its accelerator is chosen. ``release`` is called when the run is over. ``pace`` is the
-    factor by which this guest may be slower than the twin, unless a run sets its own time limits.
+    ``adapt`` changes the machine once its accelerator is chosen. It gets the vendor of the processor where the machine runs,
+    None for this host. ``release`` is called when the run is over. ``pace`` is the factor by which this guest may be slower
+    than the twin, unless a run sets its own time limits.
     """
 
     spec: MachineSpec
@@ -82,7 +83,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     unshown: tuple[str, ...] = ()
     hands_over_events: bool = False
     saved_with: str = ""
-    adapt: Callable[[MachineSpec], MachineSpec] | None = None
+    adapt: Callable[[MachineSpec, str | None], MachineSpec] | None = None
     release: Callable[[], None] | None = None
     pace: float = 1.0
 

@@ -33,6 +33,7 @@ from harness.machine.backend import BACKENDS, check_backend, choose_there, make_
 from harness.machine.devices import tells_bug_checks
 from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
+from harness.machine.libvirt.host_processor import vendor_there
 from harness.machine.libvirt.sent_files import SENDING
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.ospm import has_begun, listening
@@ -292,7 +293,17 @@ class GuestBoot:
         spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
         if not is_remote(request.connect):
             check_apic_ids(spec, qemu)
-        return bootable.adapt(spec) if bootable.adapt is not None else spec
+        if bootable.adapt is None:
+            return spec
+        return bootable.adapt(spec, self._vendor(choice.name))
+
+    def _vendor(self, accelerator: str) -> str | None:
+        """Return the processor's vendor where the machine runs, None for this host. Only a guest under KVM sees it."""
+        if not is_remote(self.request.connect):
+            return None
+        if accelerator != "kvm":
+            return ""
+        return vendor_there(self.request.connect, Deadline(60, "ask libvirt for its host's processor"))
 
     def _refuse_fatal(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:
         """Raise InfrastructureError if the plan would crash this QEMU. On another host, only the machine knows its QEMU."""

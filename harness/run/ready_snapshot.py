@@ -89,7 +89,7 @@ def _save(
         )
     own = msgspec.structs.replace(bootable.spec, accelerator=spec.accelerator)
     if bootable.adapt is not None:
-        own = bootable.adapt(own)
+        own = bootable.adapt(own, None)
     with contextlib.ExitStack() as stack:
         if bootable.release is not None:
             stack.callback(bootable.release)

@@ -62,7 +62,7 @@ def build_vm(
             progress(f"{choice.name}: {choice.reason}")
             spec = msgspec.structs.replace(spec, accelerator=choice.name)
         if bootable.adapt is not None:
-            spec = bootable.adapt(spec)
+            spec = bootable.adapt(spec, None)
         writer = stack.enter_context(HistoryWriter(place))
         stack.enter_context(
             take_lease(

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -103,8 +104,7 @@ class WindowsType:
             probe=probe,
             hands_over_events=options.mapped is not None,
             saved_with=manifest.digest(files.tool),
-            # The processor of a remote host is not known here.
-            adapt=lambda chosen: adapted(template, chosen, None if options.here else ""),
+            adapt=partial(adapted, template),
             release=stack.close,
             pace=PACE,
         )
