@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +75,12 @@ def steps(page: str, heading: str) -> list[HowToStep]:
 
 
 class ProjectCopy:
-    """A copy of the project in an empty directory, which a page's steps change."""
+    """A copy of the project in an empty directory, which a page's steps change. ``names`` are what is copied."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, names: Sequence[str] = COPIED) -> None:
         self.root = root
-        for name in COPIED:
+        root.mkdir()
+        for name in names:
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, root / name, symlinks=True)
             else:
