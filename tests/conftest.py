@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from effort import load_profile
 
 from harness.invocation import STARTED_AS
 
+# Shared checks say what they compared, as those in files of tests do.
+pytest.register_assert_rewrite("tests.guest", "tests.lab", "tests.machine", "tests.transport")
 load_profile()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's job in the background ignores Ctrl-C, and so would every program that a test interrupts.
