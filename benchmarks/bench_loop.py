@@ -3,12 +3,17 @@
 
 The peers are a bare script (``bare_loop.py``, the standard library only) and labgrid (``labgrid_loop.py``), with the
 harness's QEMU arguments, kernel, initrd, driver and processor. The harness is started as ``harness``, as ``./lab
-harness`` and under pytest. Booted and restored loops take turns: each round has one of each. The times of the
-harness's stages come from its records (``harness show RUN --timing`` prints them for any run). Only the start and the
-exit of the process are measured from outside.
+harness`` and under pytest. Booted and restored loops take turns: each round has one of each, the next round in another
+order. The times of the harness's stages come from its records (``harness show RUN --timing`` prints them for any run).
+Only the start and the exit of the process are measured from outside.
+
+The first restored loop of each round is a bare script with a column of its own. Memory that has been free for some
+seconds may have gone back to the hypervisor of this host (Linux: mm/page_reporting.c). A restored guest touches its whole
+memory at once, so whoever restores first pays for the return. The others find memory that the one before them has freed.
 
 labgrid is installed from the package index into an environment in the cache directory. If that fails, its column is
-empty. ``--markdown`` prints the table of docs/benchmarks.md instead.
+empty. Each figure is a median with the least and the most. ``--markdown`` prints the tables of docs/benchmarks.md
+instead, and with ``--of FILE`` those of a JSON file that was written before.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ import tempfile
 import time
 import venv
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench_restore import at
 from harness.history.driver import START, SyncEnter
@@ -60,6 +66,10 @@ STAGES = {
 
 Moments = dict[str, int]
 Environment = dict[str, str]
+Samples = dict[str, dict[str, list[float]]]
+
+FIRST = "bare, first restored"
+"""The column of the loop that gets the memory back which the host has given away."""
 
 
 def variables() -> Environment:
@@ -222,57 +232,94 @@ def labgrid_python() -> Path | None:
     return python
 
 
-def measure(rounds: int, *, with_labgrid: bool) -> dict[str, dict[str, list[float]]]:
+def measure(rounds: int, *, with_labgrid: bool) -> Samples:
     """Return the milliseconds of each stage of each participant."""
     python = labgrid_python() if with_labgrid else None
     with tempfile.TemporaryDirectory(prefix="loop-") as name:
         loop = Loop(Path(name), python)
-        participants = {
+        booted = {
             "ours, booted": lambda: loop.harness(restored=False),
             "bare, booted": lambda: loop.bare(restored=False),
             **({"labgrid": loop.grid} if python is not None else {}),
             "`./lab`, booted": lambda: loop.lab(restored=False),
             "pytest, booted": lambda: loop.pytest(restored=False),
+        }
+        restored = {
             "ours, restored": lambda: loop.harness(restored=True),
             "bare, restored": lambda: loop.bare(restored=True),
             "`./lab`, restored": lambda: loop.lab(restored=True),
             "pytest, restored": lambda: loop.pytest(restored=True),
         }
-        found: dict[str, dict[str, list[float]]] = {
-            one: {stage: [] for stage in STAGES} for one in participants
-        }
-        for number in range(rounds + 1):
-            for participant, work in participants.items():
-                seen = work()
-                # The first round makes the snapshot and warms every cache. It does not count.
+        # QEMU's commands and the snapshot come from the harness's runs, and every cache is warm afterwards.
+        for work in (*booted.values(), *restored.values()):
+            work()
+        participants = {**booted, **restored, FIRST: restored["bare, restored"]}
+        found: Samples = {one: {stage: [] for stage in STAGES} for one in participants}
+        for number in range(rounds):
+            for participant in [*rotated([*booted], number), FIRST, *rotated([*restored], number)]:
+                seen = participants[participant]()
                 for stage, (begin, end) in STAGES.items():
-                    if number and begin in seen and end in seen:
+                    if begin in seen and end in seen:
                         found[participant][stage].append((seen[end] - seen[begin]) / 1e6)
     return found
 
 
-def text(samples: list[float]) -> str:
-    """Return the median with its range, in milliseconds."""
-    if not samples:
-        return "-"
-    return f"{statistics.median(samples):.0f} ({min(samples):.0f} to {max(samples):.0f})"
+def rotated(names: list[str], by: int) -> list[str]:
+    """Return the names from another one on, so that each of them is at each place in turn."""
+    by %= len(names)
+    return names[by:] + names[:by]
 
 
-def markdown(found: dict[str, dict[str, list[float]]]) -> str:
-    """Return the table of docs/benchmarks.md."""
-    said = subprocess.run(
-        ["git", "-C", ROOT, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False
-    )
-    rounds = len(next(iter(found.values()))["whole process"])
+def figures(samples: Samples) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the median, the least and the most of each stage that a participant has."""
+    return {
+        one: {
+            stage: {
+                "median": round(statistics.median(times), 1),
+                "least": round(min(times), 1),
+                "most": round(max(times), 1),
+            }
+            for stage, times in stages.items()
+            if times
+        }
+        for one, stages in samples.items()
+    }
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    """Return the tables of docs/benchmarks.md."""
+    columns = measured["participants"]
     lines = [
-        f"From {time.strftime('%Y-%m-%d')}, revision {said.stdout.strip()}, {os.cpu_count()} cores,",
-        f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; medians and ranges of {rounds} interleaved rounds, in ms:",
-        "",
-        f"| stage | {' | '.join(found)} |",
-        f"| --- |{' --- |' * len(found)}",
-        *(f"| {stage} | {' | '.join(text(found[one][stage]) for one in found)} |" for stage in STAGES),
+        f"From {measured['date']}, revision {measured['revision']}, {measured['cores']} cores, load {measured['load']},",
+        f"Python {measured['python']}; medians and ranges of {measured['rounds']} interleaved rounds, in ms:",
     ]
+    for names in (
+        [one for one in columns if "restored" not in one],
+        [one for one in columns if "restored" in one],
+    ):
+        lines += [
+            "",
+            f"| stage | {' | '.join(names)} |",
+            f"| --- |{' --- |' * len(names)}",
+            *(
+                f"| {stage} | {' | '.join(cell(columns[one].get(stage)) for one in names)} |"
+                for stage in STAGES
+            ),
+        ]
     return "\n".join(lines)
+
+
+def cell(figure: dict[str, float] | None) -> str:
+    """Return a median with its range."""
+    if figure is None:
+        return "-"
+    return f"{figure['median']:.0f} ({figure['least']:.0f} to {figure['most']:.0f})"
+
+
+def revision() -> str:
+    """Return the revision of this tree."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> int:
@@ -280,23 +327,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without-labgrid", action="store_true")
-    parser.add_argument("--markdown", action="store_true", help="print the table of docs/benchmarks.md")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/benchmarks.md")
+    parser.add_argument("--of", type=Path, metavar="FILE", help="measure nothing: take the figures of FILE")
     arguments = parser.parse_args()
-    found = measure(arguments.rounds, with_labgrid=not arguments.without_labgrid)
-    if arguments.markdown:
-        print(markdown(found))
-        return 0
-    medians = {
-        one: {stage: round(statistics.median(samples), 1) for stage, samples in stages.items() if samples}
-        for one, stages in found.items()
-    }
-    for way in ("booted", "restored"):
-        whole = {one: stages["whole process"] for one, stages in medians.items() if one.endswith(way)}
-        medians[f"ours to bare, {way}"] = {
-            "whole process": round(whole[f"ours, {way}"] / whole[f"bare, {way}"], 2)
+    if arguments.of is not None:
+        measured = json.loads(arguments.of.read_text())
+        measured = measured.get("loop", measured)
+    else:
+        load = round(os.getloadavg()[0], 1)
+        participants = figures(measure(arguments.rounds, with_labgrid=not arguments.without_labgrid))
+        measured = {
+            "what": "the loop, in ms",
+            "date": time.strftime("%Y-%m-%d"),
+            "revision": revision(),
+            "cores": os.cpu_count(),
+            "load": load,
+            "python": platform.python_version(),
+            "rounds": arguments.rounds,
+            "participants": participants,
+            "ours to bare": {way: to_bare(participants, way) for way in ("booted", "restored")},
         }
-    print(json.dumps({"what": "the loop, in ms", "rounds": arguments.rounds, **medians}))
+    print(markdown(measured) if arguments.markdown else json.dumps(measured))
     return 0
+
+
+def to_bare(participants: dict[str, dict[str, dict[str, float]]], way: str) -> float:
+    """Return how many times as long as the bare script the harness takes, by the medians of whole processes."""
+    ours, bare = (participants[f"{one}, {way}"]["whole process"]["median"] for one in ("ours", "bare"))
+    return round(ours / bare, 2)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,10 @@ class Ost(Record, frozen=True, kw_only=True, tag="ost"):
 
 
 class Count(Record, frozen=True, kw_only=True, tag="count"):
-    """The guest's own counts: active processors and usable memory in bytes. ``why``: ``baseline``, ``settled``…"""
+    """The guest's own counts: active processors and usable memory in bytes. ``why``: ``baseline``, ``settled``…
+
+    A baseline was counted within the silence of the :class:`Quiesced` before it.
+    """
 
     processors: int
     memory: int

@@ -136,12 +136,7 @@ class Executor:
         if load:
             deadline = Deadline(self.budget.operation, "load the driver")
             self._load(op.LoadDriver(add_existing=add_existing, pnp=pnp), deadline)
-        self.quiesce(
-            self.budget.quiet, Deadline(self.budget.operation, "come to rest after loading the driver")
-        )
-        self.watch.rebase()
-        self._count("baseline")
-        self.bracket()
+        self._baseline(Deadline(self.budget.operation, "come to rest after loading the driver"))
 
     def execute(self, operations: list[op.Operation]) -> None:
         """Execute the operations in order. Raises what an operation raises; its record then says ``fail``.
@@ -182,16 +177,40 @@ class Executor:
             raise
         self.writer.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 
-    def quiesce(self, quiet: float, deadline: Deadline) -> None:
+    def _baseline(self, deadline: Deadline) -> None:
+        """Come to rest and write the baseline: quiet, alive, counted, bracketed.
+
+        The guest counts during the silence. Nothing is lost by that: the count before the first add, which the checker
+        compares with it, comes after the silence.
+        """
+        counted: list[GuestCounts] = []
+        self.quiesce(
+            self.budget.quiet,
+            deadline,
+            ask=lambda: counted.append(self.guest.counts(Deadline(self.budget.operation, "count"))),
+        )
+        self.watch.rebase()
+        self._write_count(counted[-1], "baseline")
+        self.bracket()
+
+    def quiesce(
+        self, quiet: float, deadline: Deadline, *, ask: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait for ``quiet`` seconds without driver records, check that the guest is alive, and record that.
 
-        Raises GuestHang if the driver never becomes silent or the guest does not answer.
+        The silence begins with the driver's last record, not with this call. ``ask`` puts a question to the guest during
+        the silence, and again if a record of the driver came after it: the last answer lies within the silence that is
+        recorded. Raises GuestHang if the driver never becomes silent or the guest does not answer.
         """
+        asked_after = -1.0
         while True:
             self._drain()
-            left = self.watch.last_driver + quiet - time.monotonic()
+            seen = self.watch.last_driver
+            if asked_after != seen:
+                asked_after = seen
+                ask()
+            left = seen + quiet - time.monotonic()
             if left > 0:
-                seen = self.watch.last_driver
                 self._while_quiet()
                 left = max(0.0, seen + quiet - time.monotonic())
                 self.watch.wait(lambda seen=seen: self.watch.last_driver > seen, Deadline(left, "quiet"))  # type: ignore[misc]
@@ -302,7 +321,7 @@ class Executor:
         self._await_change(change, before.memory)
         self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest"))
         now = self.guest.counts(Deadline(self.budget.operation, "count"))
-        self.writer.write(Count(processors=now.processors, memory=now.memory, why="contrast"))
+        self._write_count(now, "contrast")
         since = {kind: count - told.get(kind, 0) for kind, count in self._told().items()}
         return contrast.contrasted(change.said, before.memory, now.memory, since)
 
@@ -411,10 +430,7 @@ class Executor:
         if operation.expect == "refused":
             return self._load_refused(operation, deadline)
         self._load(operation, deadline)
-        self.quiesce(self.budget.quiet, deadline)
-        self.watch.rebase()
-        self._count("baseline")
-        self.bracket()
+        self._baseline(deadline)
         return ""
 
     @_do.register
@@ -836,8 +852,7 @@ class Executor:
             )
         return f"{now.processors} processors"
 
-    def _count(self, why: str) -> None:
-        counts = self.guest.counts(Deadline(self.budget.operation, "count"))
+    def _write_count(self, counts: GuestCounts, why: str) -> None:
         self.writer.write(Count(processors=counts.processors, memory=counts.memory, why=why))
 
 
