@@ -44,13 +44,16 @@ class Deadline:
         probe: Callable[[], T | None],
         *,
         interval: float = 0.02,
+        longest: float = 0.0,
         error: Callable[[], HarnessError] | None = None,
     ) -> T:
         """Call ``probe`` until it returns something other than None or False, and return that.
 
         This is the only place where the harness sleeps. Use it only where there is nothing to wait on: a queue, a condition
-        or a file descriptor is better. Raises ``error()``, or GuestHang, when the deadline passes.
+        or a file descriptor is better. Pauses take ``interval`` seconds. With ``longest`` they grow up to that, as
+        :func:`pause_after` has it. Raises ``error()``, or GuestHang, when the deadline passes.
         """
+        began = time.monotonic()
         while True:
             found = probe()
             if found is not None and found is not False:
@@ -58,4 +61,13 @@ class Deadline:
             left = self.remaining()
             if left == 0.0:
                 raise error() if error else GuestHang(f"{self.what}: nothing within {self.seconds:g} s")
-            time.sleep(min(interval, left))
+            pause = pause_after(time.monotonic() - began, interval, longest) if longest else interval
+            time.sleep(min(pause, left))
+
+
+def pause_after(waited: float, shortest: float, longest: float) -> float:
+    """Return the seconds until the next look at something that one has waited for since ``waited`` seconds.
+
+    The pause is a quarter of that, so a wait never takes more than a quarter longer than its event, besides ``shortest``.
+    """
+    return min(max(shortest, waited / 4), longest)

@@ -439,8 +439,9 @@ class GuestBoot:
         self._stages.note("qemu", f"for a debugger: {command}")
 
     def _load(self, executor: Executor) -> None:
-        with self._stages.stage("driver"):
-            executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
+        with self._stages.stage("driver") as said:
+            counts = executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
+            said.append(f"{counts.processors} processors")
 
     def _boot_now(self, machine: Machine, guest: Guest, executor: Executor) -> None:
         """Boot the guest for the plan; it was stopped before its boot until now."""
@@ -463,7 +464,7 @@ class GuestBoot:
 
     def _wake(self, machine: Machine, guest: Guest, budget: Timeouts) -> None:
         request, snapshot = self.request, self._snapshot
-        with self._stages.stage("boot") as said:
+        with self._stages.stage("boot"):
             machine.resume(Deadline(30, "let the guest run"))
             deadline = Deadline(budget.boot, f"boot {request.guest}")
             _load_what_judges()
@@ -471,8 +472,6 @@ class GuestBoot:
                 guest.wait_ready(deadline)
             else:
                 guest.revive(snapshot.said, secrets.token_hex(8), deadline)
-            counts = guest.counts(Deadline(budget.operation, "count after the boot"))
-            said.append(f"{counts.processors} processors")
 
     def _keep_registers(self, machine: Machine) -> None:
         """Save the registers of a silent guest before it is reset; if that fails, it is reset anyway."""

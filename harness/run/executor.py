@@ -50,7 +50,7 @@ from harness.run.options import Timeouts
 from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
 from harness.run.plan import MORE_PROCESSORS
 from harness.run.rehearsal import UNMOVED
-from harness.run.removals import Removals, counted_of
+from harness.run.removals import Removals, counted_of, recount_after
 from harness.run.watch import Watch
 
 ASKING = op.AddCpu | op.AddDimm | op.Contrast | op.Reset | op.Unplug | op.BootGuest
@@ -131,12 +131,12 @@ class Executor:
         self._correlator = Correlator()
         writer.subscribe(self._correlate)
 
-    def prepare(self, *, load: bool = True, add_existing: bool = True, pnp: bool = False) -> None:
-        """Load the driver and establish the baseline: quiet, alive, counted."""
+    def prepare(self, *, load: bool = True, add_existing: bool = True, pnp: bool = False) -> GuestCounts:
+        """Load the driver and establish the baseline: quiet, alive, counted. Return what the guest counts."""
         if load:
             deadline = Deadline(self.budget.operation, "load the driver")
             self._load(op.LoadDriver(add_existing=add_existing, pnp=pnp), deadline)
-        self._baseline(Deadline(self.budget.operation, "come to rest after loading the driver"))
+        return self._baseline(Deadline(self.budget.operation, "come to rest after loading the driver"))
 
     def execute(self, operations: list[op.Operation]) -> None:
         """Execute the operations in order. Raises what an operation raises; its record then says ``fail``.
@@ -177,7 +177,7 @@ class Executor:
             raise
         self.writer.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 
-    def _baseline(self, deadline: Deadline) -> None:
+    def _baseline(self, deadline: Deadline) -> GuestCounts:
         """Come to rest and write the baseline: quiet, alive, counted, bracketed.
 
         The guest counts during the silence. Nothing is lost by that: the count before the first add, which the checker
@@ -192,10 +192,9 @@ class Executor:
         self.watch.rebase()
         self._write_count(counted[-1], "baseline")
         self.bracket()
+        return counted[-1]
 
-    def quiesce(
-        self, quiet: float, deadline: Deadline, *, ask: Callable[[], None] = lambda: None
-    ) -> None:
+    def quiesce(self, quiet: float, deadline: Deadline, *, ask: Callable[[], None] = lambda: None) -> None:
         """Wait for ``quiet`` seconds without driver records, check that the guest is alive, and record that.
 
         The silence begins with the driver's last record, not with this call. ``ask`` puts a question to the guest during
@@ -203,8 +202,8 @@ class Executor:
         recorded. Raises GuestHang if the driver never becomes silent or the guest does not answer.
         """
         asked_after = -1.0
+        self._drain()
         while True:
-            self._drain()
             seen = self.watch.last_driver
             if asked_after != seen:
                 asked_after = seen
@@ -243,6 +242,7 @@ class Executor:
             self.guest.mark(nonce, deadline, driver=self._loaded[0])
         except GuestRefused as error:
             self.writer.write(Stage(name="correlation", phase="note", detail=error.message))
+            return
         self._drain()
 
     def _correlate(self, record: Record) -> None:
@@ -328,12 +328,13 @@ class Executor:
     def _await_change(self, change: contrast.Change, before: int) -> None:
         """Wait until the guest's count matches QEMU's report; whether it does is only an observation."""
         deadline = Deadline(self.budget.consequence, "the guest's count")
+        began = time.monotonic()
         while not deadline.expired:
             version = self.watch.version
             now = self.guest.counts(Deadline(self.budget.operation, "count"))
             if change.counted(before, now.memory):
                 return
-            self.watch.wait_change(version, deadline.within(0.2, "a change in the guest"))
+            self.watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
 
     def _told(self) -> dict[str, int]:
         """Count the records of the driver and the firmware."""
@@ -760,6 +761,7 @@ class Executor:
 
     def _await_counts(self, attempts: list[PendingAdd], deadline: Deadline) -> None:
         """Query the guest again after each change until it counts as expected or the deadline passes."""
+        began = time.monotonic()
         while True:
             version = self.watch.version
             now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
@@ -768,7 +770,7 @@ class Executor:
                 for a in attempts
             ):
                 return
-            self.watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
+            self.watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
 
     def _await_driver(self, attempts: list[PendingAdd]) -> bool:
         """Wait for the callbacks that the attempts should cause; the checker judges missing ones.

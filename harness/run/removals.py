@@ -4,12 +4,13 @@ afterwards."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from harness.deadline import Deadline
+from harness.deadline import Deadline, pause_after
 from harness.errors import CommandRefused, GuestRefused, HarnessError
 from harness.guest.guest import Guest, GuestCounts
 from harness.history.record import Removal
@@ -21,6 +22,9 @@ from harness.run.options import Timeouts
 from harness.run.pending_removal import EJECTION_SOURCES, Ejection, PendingRemoval
 from harness.run.removed_processor import dies_of_change, fatal_change
 from harness.run.watch import Watch
+
+FIRST_RECOUNT, LONGEST_RECOUNT = 0.02, 1.0
+"""Seconds after which a guest is counted again although nothing was recorded meanwhile."""
 
 
 class Removals:
@@ -157,6 +161,7 @@ class Removals:
 
     def _await_gone(self, removal: PendingRemoval, after: int, deadline: Deadline) -> None:
         """Wait until QEMU no longer lists the device and reports its removal, and firmware and guest confirm it."""
+        began = time.monotonic()
         while not deadline.expired:
             version = self._watch.version
             now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
@@ -168,7 +173,7 @@ class Removals:
                 and removal.smaller(counted_of(removal.what, now))
             ):
                 return
-            self._watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
+            self._watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
 
     def _lists(self, removal: PendingRemoval, deadline: Deadline) -> bool:
         if removal.what == "dimm":
@@ -204,6 +209,14 @@ class Removals:
                         f"{device!r} is still there: {why}",
                         hint="Give the add another id, and no slot or another one.",
                     )
+
+
+def recount_after(began: float) -> float:
+    """Return the seconds after which a guest is counted again without a record of a change, since ``began``.
+
+    Memory becomes usable without one, as does everything on a guest whose driver reports on request only.
+    """
+    return pause_after(time.monotonic() - began, FIRST_RECOUNT, LONGEST_RECOUNT)
 
 
 def counted_of(what: str, counts: GuestCounts) -> int:

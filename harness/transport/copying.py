@@ -26,6 +26,9 @@ from harness.transport.retry import persist
 from harness.transport.transport import Copied, GatheredFile
 from harness.transport.wire import Wire
 
+SMALL = 64 * 1024
+"""Bytes of a file that is sent again without asking how much of it is there: the question would take longer."""
+
 LONGEST_NAME = 255
 """Characters of a file name; the most of any guest's file system."""
 
@@ -74,9 +77,11 @@ def _put(link: CommandRunner, file: BinaryIO, target: str, deadline: Deadline) -
 
     def attempt(number: int) -> Copied:
         for again in (False, True):
-            there = link.ask(dialect.size(part), deadline)
-            offset = _number(link, there, "a file's size") if there != "absent" else 0
-            if again or offset > size:
+            offset = 0
+            if size > SMALL and not again:
+                there = link.ask(dialect.size(part), deadline)
+                offset = _number(link, there, "a file's size") if there != "absent" else 0
+            if offset > size:
                 offset = 0
             first.append(offset)
             file.seek(offset)

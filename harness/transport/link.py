@@ -26,7 +26,7 @@ from harness.transport.wire import RawResult, Wire
 ANSWER_LIMIT = 4 * 1024 * 1024
 """Bytes of output kept from the harness's own scripts, which print a line, or one for each file of a directory."""
 
-STATE_INTERVAL = 0.25
+FIRST_INTERVAL, LONGEST_INTERVAL = 0.02, 0.25
 """Seconds between two queries of a job."""
 
 _JOB = re.compile(r"[0-9a-z][0-9a-z-]{0,63}")
@@ -119,7 +119,7 @@ class WireTransport:
             return state if state.startswith("done") else None
 
         try:
-            state = deadline.poll(ended, interval=STATE_INTERVAL)
+            state = deadline.poll(ended, interval=FIRST_INTERVAL, longest=LONGEST_INTERVAL)
         except GuestHang as error:
             raise GuestHang(
                 f"{self.name}: job {job} did not end within {deadline.seconds:g} s: last state seen {seen[0]!r}",

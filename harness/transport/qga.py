@@ -34,8 +34,8 @@ LONGEST_LINE = 48 * 1024 * 1024
 CHUNK = 48 * 1024
 """Bytes of a file in one request."""
 
-STATUS_INTERVAL = 0.05
-"""Seconds between two queries whether a command has ended."""
+FIRST_INTERVAL, LONGEST_INTERVAL = 0.002, 0.05
+"""Seconds between two queries whether a command has ended. The agent does not report it by itself."""
 
 SENTINEL = b"\xff"
 _WORDS = 400
@@ -120,7 +120,9 @@ class QgaWire:
             status = agent.ask("guest-exec-status", pid=pid)
             return status if status.get("exited") is True else None
 
-        status = agent.deadline.poll(ended, interval=STATUS_INTERVAL, error=agent.late)
+        status = agent.deadline.poll(
+            ended, interval=FIRST_INTERVAL, longest=LONGEST_INTERVAL, error=agent.late
+        )
         answer = RawResult(limit)
         for output, name in ((answer.stdout, "out"), (answer.stderr, "err")):
             if f"{name}-data" in status:

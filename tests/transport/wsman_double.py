@@ -21,6 +21,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -149,6 +150,8 @@ class Command:
         self.changed = threading.Condition()
         self.waiting: list[tuple[str, bytes]] = []
         self.open = {"stdout", "stderr"}
+        self.began = time.monotonic_ns()
+        self.ended = 0
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", line],
             stdin=subprocess.PIPE,
@@ -171,6 +174,7 @@ class Command:
         pipe.close()
         with self.changed:
             self.open.discard(name)
+            self.ended = 0 if self.open else time.monotonic_ns()
             self.changed.notify_all()
 
     def kill(self) -> None:
@@ -197,6 +201,7 @@ class Double(http.server.ThreadingHTTPServer):
 
     ``activity_ids``: each answer carries an ActivityId, as one of the recorded hosts does.
 
+    ``asked`` has the time of each request, ``ran`` every command, both in their order.
     ``seen`` counts the actions, ``schemes`` the authentication schemes that clients tried, ``connections`` those that
     finished their TLS handshake.
     """
@@ -205,6 +210,8 @@ class Double(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, directory: Path, programs: Path, certificate_name: str = "WIN-TEMPLATE") -> None:
+        self.asked: list[int] = []
+        self.ran: list[Command] = []
         self.seen: Counter[str] = Counter()
         self.schemes: Counter[str] = Counter()
         self.connections = 0
@@ -361,6 +368,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         request = Request(body, activity=self.server.activity_ids)
         word = request.action.rpartition("/")[2]
         self.server.seen[word] += 1
+        self.server.asked.append(time.monotonic_ns())
         hook = self.server.hooks.pop(word, None)
         try:
             if hook is not None:
@@ -418,7 +426,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ]
         identifier = guid()
         shell = self._shell(request)
-        shell.commands[identifier] = Command(" ".join(words), self.server.environment)
+        shell.commands[identifier] = command = Command(" ".join(words), self.server.environment)
+        self.server.ran.append(command)
         return "s a x w rsp p", (
             f"<rsp:CommandResponse><rsp:CommandId>{identifier}</rsp:CommandId></rsp:CommandResponse>"
         )

@@ -31,7 +31,7 @@ from harness.transport.pin import CertificatePin, HostKeyPin
 from harness.transport.secret import Secret
 from harness.transport.transport import CommandResult, Transport
 
-INTERVAL = 2.0
+FIRST_INTERVAL, LONGEST_INTERVAL = 0.1, 2.0
 """Seconds between two attempts to log on."""
 
 TRY = 30.0
@@ -198,7 +198,7 @@ class AdoptionVisit:
                 reached="first logon",
             )
 
-        found = deadline.poll(attempt, interval=INTERVAL, error=late)
+        found = deadline.poll(attempt, interval=FIRST_INTERVAL, longest=LONGEST_INTERVAL, error=late)
         return found if isinstance(found, Entered) else None
 
     def _ask(self, link: Transport) -> PromiseEvidence:

@@ -16,8 +16,8 @@ from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.machine.ospm import listening
 
-INTERVAL = 1.0
-"""Seconds between two checks of a booting guest."""
+FIRST_INTERVAL, LONGEST_INTERVAL = 0.05, 1.0
+"""Seconds between two checks of a booting guest. No event says that WinRM answers."""
 
 ASK_QEMU = 10.0
 
@@ -77,7 +77,10 @@ class Readiness:
         self.stage, self._since, self._words = BootStage.FIRMWARE, since, ""
         self._patience = FIRST_TRY
         return deadline.poll(
-            lambda: self._look(deadline), interval=INTERVAL, error=lambda: self._late(deadline, picture)
+            lambda: self._look(deadline),
+            interval=FIRST_INTERVAL,
+            longest=LONGEST_INTERVAL,
+            error=lambda: self._late(deadline, picture),
         )
 
     def _look(self, deadline: Deadline) -> answer.Ready | None:

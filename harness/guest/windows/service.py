@@ -57,6 +57,7 @@ class WindowsService:
         self.watching = False
         self._trusted = False
         self._placed: set[str] = set()
+        self._folders: set[str] = set()
         self._loaded: dict[str, str] = {}
         self._with_devices: set[str] = set()
 
@@ -234,7 +235,9 @@ class WindowsService:
         if target in self._placed:
             return
         folder = target.rpartition("\\")[0]
-        self._shell.ask("folder", deadline, answer.ServiceState, Path=folder)
+        if folder not in self._folders:
+            self._shell.ask("folder", deadline, answer.ServiceState, Path=folder)
+            self._folders.add(folder)
         self._transports.files.put(file, target, deadline)
         self._placed.add(target)
 

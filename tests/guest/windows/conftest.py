@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -86,16 +87,12 @@ class ScriptedWindows:
         return GuestTransports(commands=link, ssh=ssh)
 
 
-@pytest.fixture
-def windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedWindows]:
-    """The scripted Windows, up and answering."""
-    users = tmp_path / "users"
-    users.write_text(f":{USER}:{PASSWORD}\n")
-    monkeypatch.setenv("NTLM_USER_FILE", str(users))
-    disk = tmp_path / "disk"
+@contextlib.contextmanager
+def scripted(place: Path) -> Iterator[ScriptedWindows]:
+    """A scripted Windows, up and answering, with its files in ``place``. The environment must lead to them (:func:`leading`)."""
+    (place / "users").write_text(f":{USER}:{PASSWORD}\n")
+    disk, programs = place / "disk", place / "programs"
     disk.mkdir()
-    monkeypatch.setenv("SCRIPTED_WINDOWS", str(disk))
-    programs = tmp_path / "programs"
     programs.mkdir()
     # Between quotes a shell leaves backslashes alone, so the tool's whole path is the name of a program.
     for name in ("powershell.exe", "shutdown.exe", TOOL):
@@ -105,9 +102,25 @@ def windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripte
             f'#!/bin/sh\nexec "{sys.executable}" -I "{scripted_windows.__file__}" {called} "$@"\n'
         )
         program.chmod(0o755)
-    double = Double(tmp_path, programs)
-    yield ScriptedWindows(double, disk)
-    double.stop()
+    double = Double(place, programs)
+    try:
+        yield ScriptedWindows(double, disk)
+    finally:
+        double.stop()
+
+
+def leading(place: Path) -> dict[str, str]:
+    """The environment in which the double finds its users, and its programs the disk."""
+    return {"NTLM_USER_FILE": str(place / "users"), "SCRIPTED_WINDOWS": str(place / "disk")}
+
+
+@pytest.fixture
+def windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedWindows]:
+    """The scripted Windows, up and answering."""
+    for name, value in leading(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    with scripted(tmp_path) as windows:
+        yield windows
 
 
 @pytest.fixture

@@ -70,10 +70,9 @@ def manifest(certificate: str, folder: Path) -> TemplateManifest:
     )
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store with a template in it whose disk is empty."""
-    root = tmp_path / "templates"
+def empty_template(place: Path) -> Path:
+    """Make a store with a template in it whose disk is empty. Return where it is."""
+    root = place / "templates"
     folder = root / NAME
     folder.mkdir(parents=True)
     create(folder / DISK, 64 << 20, Deadline(30, "make a disk"))
@@ -85,6 +84,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     shutil.copyfile(templates_directory() / NAME / DOCUMENT, folder / DOCUMENT)
     for file in folder.iterdir():
         file.chmod(0o444)
+    return root
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store with a template in it whose disk is empty."""
+    root = empty_template(tmp_path)
     monkeypatch.setenv("HOTPLUG_HARNESS_TEMPLATES", str(root))
     return Store(root)
 
