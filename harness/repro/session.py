@@ -31,7 +31,7 @@ from harness.repro import saved_session
 from harness.repro.attachment import how_to_attach
 from harness.repro.record_tape import RecordTape, kinds_of
 from harness.repro.say import Say
-from harness.repro.typed_operation import KINDS, explained, fields_of, typed_operation
+from harness.repro.typed_operation import KINDS, explained, fields_of, typed_operation, wrapped
 from harness.run.boot import Live
 from harness.run.executor import too_late
 from harness.run.operation import BootGuest, Operation
@@ -59,30 +59,35 @@ TAKEN = "session"
 
 
 class SessionCommand(NamedTuple):
-    """A command besides the operations: its arguments, and what it does."""
+    """A command besides the operations: its arguments, what it does, and its line of ``help``."""
 
     takes: str
     does: str
+    line: str
 
 
 COMMANDS: dict[str, SessionCommand] = {
-    "step": SessionCommand("[N]", "Execute the plan's next operation, or the next N."),
-    "continue": SessionCommand("", "Execute the rest of the plan."),
-    "until": SessionCommand("RULE|RECORD", "Execute until RULE is violated or RECORD arrives."),
-    "plan": SessionCommand("", "Show the executed and the remaining operations."),
-    "records": SessionCommand("[N|KIND]", "Show the last records, or those of a kind."),
-    "events": SessionCommand("[NAME]", "Show QEMU's events so far."),
-    "check": SessionCommand("", "Judge the history so far."),
-    "explain": SessionCommand("[RULE]", "Explain the violated rules, or one rule."),
-    "qmp": SessionCommand("COMMAND [key=value …]", "Send a QMP command; values are JSON or words."),
-    "snapshot": SessionCommand("NAME", "Name this place, for 'restore'."),
-    "restore": SessionCommand("NAME", "Repeat all up to that place on a fresh guest."),
-    "dump": SessionCommand("", "Save a dump of the guest's memory."),
-    "screenshot": SessionCommand("", "Save a picture of the screen."),
-    "save": SessionCommand("FILE.toml|test_FILE.py", "Write the operations: a plan, or a pytest test."),
-    "attach": SessionCommand("", "Show how to attach a monitor, gdb or a viewer."),
-    "help": SessionCommand("[NAME]", "List all commands, or explain one."),
-    "quit": SessionCommand("", "End the guest and judge the run, as Ctrl-C does."),
+    "step": SessionCommand("[N]", "Execute the plan's next operation, or the next N.", "the plan"),
+    "continue": SessionCommand("", "Execute the rest of the plan.", "the plan"),
+    "until": SessionCommand("RULE|RECORD", "Execute until RULE is violated or RECORD arrives.", "the plan"),
+    "plan": SessionCommand("", "Show the executed and the remaining operations.", "the plan"),
+    "records": SessionCommand("[N|KIND]", "Show the last records, or those of a kind.", "what happened"),
+    "events": SessionCommand("[NAME]", "Show QEMU's events so far.", "what happened"),
+    "check": SessionCommand("", "Judge the history so far.", "what happened"),
+    "explain": SessionCommand("[RULE]", "Explain the violated rules, or one rule.", "what happened"),
+    "qmp": SessionCommand(
+        "COMMAND [key=value …]", "Send a QMP command; values are JSON or words.", "the machine"
+    ),
+    "snapshot": SessionCommand("NAME", "Name this place, for 'restore'.", "places"),
+    "restore": SessionCommand("NAME", "Repeat all up to that place on a fresh guest.", "places"),
+    "dump": SessionCommand("", "Save a dump of the guest's memory.", "the machine"),
+    "screenshot": SessionCommand("", "Save a picture of the screen.", "the machine"),
+    "save": SessionCommand(
+        "FILE.toml|test_FILE.py", "Write the operations: a plan, or a pytest test.", "keep it"
+    ),
+    "attach": SessionCommand("", "Show how to attach a monitor, gdb or a viewer.", "the machine"),
+    "help": SessionCommand("[NAME]", "List all commands, or explain one.", "the session"),
+    "quit": SessionCommand("", "End the guest and judge the run, as Ctrl-C does.", "the session"),
 }
 """The commands of a session in the order of ``help``. The operations of a plan follow."""
 
@@ -125,6 +130,7 @@ class Session:
         self._seen: set[str] = set()
         self.known_violated: set[str] = set()
         self._by_hand = 0
+        live.executor.tell = self._tell_wait
         self._last: list[str] = []
         self._files = 0
 
@@ -241,6 +247,10 @@ class Session:
         self._last = self.lines()
         if not self.quiet:
             self._say_all(self._last)
+
+    def _tell_wait(self, what: str) -> None:
+        if not self.quiet:
+            self._say(f"… {what}. Ctrl-C interrupts the run.")
 
     def speak(self) -> None:
         """From now on show what is executed, beginning with the last operation."""
@@ -553,20 +563,16 @@ class Session:
             self._say(f"{name} {COMMANDS[name].takes}".rstrip())
             self._say(f"  {COMMANDS[name].does}")
             if name == "until":
-                self._say(
-                    "  RULE: an id of 'harness rules', or 'violated' for any. RECORD: the number of a record of"
-                )
-                self._say(f"  the recorded run, or one of {', '.join(sorted(RECORD_KINDS))}.")
-                self._say("  It stops after the operation in which that arrived.")
+                self._say_all(wrapped("It stops after the operation in which that arrived."))
+                self._say_all(wrapped("RULE: an id of 'harness rules', or 'violated' for any."))
+                kinds = ", ".join(sorted(RECORD_KINDS))
+                self._say_all(wrapped(f"RECORD: the number of a record of the recorded run, or one of {kinds}."))
         elif name:
             raise UsageError(
                 f"no command or operation is called {name!r}", hint=suggested(name, self.names())
             )
         else:
-            for one, command in COMMANDS.items():
-                self._say(f"{f'{one} {command.takes}'.rstrip():<29}{command.does}")
-            self._say(f"Operations of a plan: {', '.join(KINDS)}")
-            self._say("help NAME explains one. Fields are given as key=value: add-dimm 256MiB node=1")
+            self._say_all(overview())
 
     def completions(self, before: str) -> list[str]:
         """Return the completions of the last word of ``before``, a line up to the cursor."""
@@ -596,6 +602,20 @@ class Session:
             "help": self.names(),
             "qmp": [*QUERIES] if len(words) == 1 else [],
         }.get(name, [])
+
+
+def overview() -> list[str]:
+    """Return what ``help`` says: all commands and operations, on less than a screen of 80 columns and 24 lines."""
+    together: dict[str, list[str]] = {}
+    for name, command in COMMANDS.items():
+        together.setdefault(command.line, []).append(f"{name} {command.takes}".rstrip())
+    lines = [f"{what + ':':<15}{', '.join(names)}" for what, names in together.items()]
+    lines += ["Operations of a plan:", *wrapped(", ".join(KINDS)), ""]
+    return [
+        *lines,
+        "help NAME explains one of them. Fields are given as key=value:",
+        "  add-dimm 256MiB node=1",
+    ]
 
 
 QUERIES = (

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import re
+import textwrap
 import tomllib
 import types
 import typing
@@ -27,6 +28,10 @@ KINDS: dict[str, Any] = {
     str(kind.__struct_config__.tag): kind for kind in sorted(typing.get_args(Operation), key=str)
 }
 """Every operation's type by its name in a plan."""
+
+WIDTH = 78
+COLUMN = 42
+"""Characters of a line of help, and those before its second column."""
 
 
 class TypedField(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,10 +142,38 @@ def usage(name: str) -> str:
 
 
 def explained(name: str) -> list[str]:
-    """Return the description of one operation: its purpose, then a line for each field."""
-    text = (inspect.getdoc(KINDS[name]) or "").replace("``", "").splitlines()
-    lines = [usage(name), *(f"  {line}".rstrip() for line in text), ""]
-    for field in fields_of(name):
-        default = "required" if field.required else f"default {field.default}" if field.default else "not set"
-        lines.append(f"  {field.name + '=':<14}{field.takes} ({default})")
+    """Return the description of one operation for a terminal of 80 columns and 24 lines: its purpose, then its fields."""
+    text = (inspect.getdoc(KINDS[name]) or "").replace("``", "")
+    lines = [usage(name)]
+    for paragraph in text.split("\n\n"):
+        lines += wrapped(paragraph)
+    return [*lines, "", *_columns([_described(field) for field in fields_of(name)])]
+
+
+def _described(field: TypedField) -> str:
+    default = "required" if field.required else f"default {field.default}" if field.default else "not set"
+    return f"{field.name}= {field.takes} ({default})"
+
+
+def wrapped(text: str) -> list[str]:
+    """Return a paragraph as indented lines for a terminal of 80 columns."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _columns(cells: list[str]) -> list[str]:
+    """Return cells as lines: two beside each other where both are short enough."""
+    lines: list[str] = []
+    for cell in cells:
+        before = lines[-1] if lines else ""
+        if before and len(before) <= COLUMN - 2 and len(cell) <= WIDTH - COLUMN:
+            lines[-1] = f"{before:<{COLUMN}}{cell}"
+        else:
+            lines.append(f"  {cell}")
     return lines

@@ -47,7 +47,7 @@ from harness.run import contrast
 from harness.run import operation as op
 from harness.run.guest_commands import steer
 from harness.run.options import Timeouts
-from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
+from harness.run.pending_add import OST_SUCCESS, PendingAdd, amount, counted
 from harness.run.plan import MORE_PROCESSORS
 from harness.run.rehearsal import UNMOVED
 from harness.run.removals import Removals, counted_of, recount_after
@@ -56,6 +56,10 @@ from harness.run.watch import Watch
 ASKING = op.AddCpu | op.AddDimm | op.Contrast | op.Reset | op.Unplug | op.BootGuest
 """Operations that name devices: if QEMU refuses one, that is an error of the plan, and a retry gives the
 same."""
+
+
+LONG_WAIT = 2.0
+"""Seconds after which :attr:`Executor.tell` is called with what is waited for."""
 
 
 def paced(budget: Timeouts, pace: float) -> Timeouts:
@@ -87,7 +91,7 @@ class Executor:
     (:class:`harness.guest.bootable.Bootable`): it is not awaited, and an operation of the plan that needs it
     ends with GuestRefused. ``ids`` are the device ids in the plan. ``boot`` boots a guest that has not booted
     yet, and prepares it (:meth:`prepare`); None for a booted guest. ``while_quiet`` is work for the time in which the driver
-    must be silent anyway.
+    must be silent anyway. ``tell`` is called with what is waited for, and for how long, when a wait becomes long.
     """
 
     def __init__(
@@ -116,11 +120,19 @@ class Executor:
         self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
         self._ids = set(ids)
         self._open: list[PendingAdd] = []
+        self.tell: Callable[[str], None] = lambda _: None
         self._boot = boot
         self._while_quiet = while_quiet
         self._found: list[PendingAdd] = []
         self._removals = Removals(
-            machine, guest, writer, watch, self.budget, drain=drain, rest=self._rest_after_unplug
+            machine,
+            guest,
+            writer,
+            watch,
+            self.budget,
+            drain=drain,
+            rest=self._rest_after_unplug,
+            patience=self._patience,
         )
         self._base: GuestCounts | None = None
         self._index = 0
@@ -202,6 +214,7 @@ class Executor:
         recorded. Raises GuestHang if the driver never becomes silent or the guest does not answer.
         """
         asked_after = -1.0
+        look = self._patience(f"{quiet:g} s without a record of the driver", deadline)
         self._drain()
         while True:
             seen = self.watch.last_driver
@@ -212,7 +225,10 @@ class Executor:
             if left > 0:
                 self._while_quiet()
                 left = max(0.0, seen + quiet - time.monotonic())
-                self.watch.wait(lambda seen=seen: self.watch.last_driver > seen, Deadline(left, "quiet"))  # type: ignore[misc]
+                self.watch.wait(
+                    lambda seen=seen: look() or self.watch.last_driver > seen,  # type: ignore[misc]
+                    Deadline(left, "quiet"),
+                )
                 if deadline.expired:
                     raise GuestHang(
                         f"the driver did not fall silent for {quiet:g} s within {deadline.seconds:g} s"
@@ -387,7 +403,9 @@ class Executor:
                 return sum(len(answers) for answers in tuple(self.watch.ost.values()))
             return self.watch.tally[operation.what]
 
-        if not self.watch.wait(self._handed_on(lambda: reached() >= operation.count), deadline):
+        look = self._patience(f"{operation.count} {operation.what}", deadline)
+        met = self._handed_on(lambda: reached() >= operation.count)
+        if not self.watch.wait(lambda: look() or met(), deadline):
             raise GuestHang(
                 f"waited {deadline.seconds:g} s for {operation.count} {operation.what}, seen {reached()}",
                 hint="The timeline shows what did come; a longer wait is timeout = SECONDS in the plan.",
@@ -727,7 +745,8 @@ class Executor:
         """Wait for the consequences of all open attempts, then record the agreement on each."""
         attempts, self._open = self._open, []
         for attempt in attempts:
-            self.watch.wait(lambda a=attempt: self._answered(a), deadline)  # type: ignore[misc]
+            look = self._patience(f"the firmware's _OST for {attempt.device}", deadline)
+            self.watch.wait(lambda a=attempt, look=look: look() or self._answered(a), deadline)  # type: ignore[misc]
         self._await_counts(attempts, deadline)
         told = self._await_driver(attempts)
         self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest after an add"))
@@ -762,14 +781,18 @@ class Executor:
     def _await_counts(self, attempts: list[PendingAdd], deadline: Deadline) -> None:
         """Query the guest again after each change until it counts as expected or the deadline passes."""
         began = time.monotonic()
+        wanted = {a.what: amount(a.what, a.before + _growth(attempts, a.what)) for a in attempts}
+        look = self._patience(f"the guest to count {' and '.join(wanted.values())}", deadline)
         while True:
             version = self.watch.version
+            over = deadline.expired or self._failed(attempts)
             now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
-            if deadline.expired or all(
+            if over or all(
                 counted(a.what, a.before, counted_of(a.what, now), _growth(attempts, a.what))
                 for a in attempts
             ):
                 return
+            look()
             self.watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
 
     def _await_driver(self, attempts: list[PendingAdd]) -> bool:
@@ -789,10 +812,41 @@ class Executor:
             for kind in set(kinds) - self.watch.untold:
                 base = min(other.tally.get(kind, 0) for other in attempts)
                 wanted[kind] = wanted.get(kind, base) + 1
-        return self.watch.wait(
-            self._handed_on(lambda: all(self.watch.tally[kind] >= count for kind, count in wanted.items())),
-            Deadline(self.budget.consequence, "the driver's records"),
-        )
+
+        def told() -> bool:
+            return all(self.watch.tally[kind] >= count for kind, count in wanted.items())
+
+        deadline = Deadline(self.budget.consequence, "the driver's records")
+        look = self._patience(f"the driver's records ({', '.join(sorted(wanted))})", deadline)
+        met = self._handed_on(told)
+        self.watch.wait(lambda: look() or self._failed(attempts) or met(), deadline)
+        return told()
+
+    def _failed(self, attempts: list[PendingAdd]) -> bool:
+        """Return whether the drivers were told that the only processor under way was not added.
+
+        Then the guest's count does not grow any more, and there is no Complete and no arrival to wait for (DDI:
+        wdm/ns-wdm-_ke_processor_change_notify_context.md). Of several adds it is not known which one failed.
+        """
+        if len(attempts) != 1 or attempts[0].what != "cpu":
+            return False
+        grown = {
+            kind: self.watch.tally[kind] > attempts[0].tally.get(kind, 0) for kind in ("failure", "complete")
+        }
+        return grown["failure"] and not grown["complete"]
+
+    def _patience(self, what: str, deadline: Deadline) -> Callable[[], bool]:
+        """Return a function to call from time to time while one waits. It tells once what is waited for. It returns False."""
+        began = time.monotonic()
+        told: list[str] = []
+
+        def look() -> bool:
+            if not told and time.monotonic() >= began + LONG_WAIT:
+                told.append(what)
+                self.tell(f"waiting for {what}, at most {deadline.remaining():.0f} s more")
+            return False
+
+        return look
 
     def _handed_on(self, met: Callable[[], bool]) -> Callable[[], bool]:
         """Return ``met``; if it is false, evaluate it again with the events that the guest reports only on request."""

@@ -28,7 +28,10 @@ FIRST_RECOUNT, LONGEST_RECOUNT = 0.02, 1.0
 
 
 class Removals:
-    """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is quiet."""
+    """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is quiet.
+
+    ``patience`` returns a function to call while one waits, which tells once for what.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Removals:
         *,
         drain: Callable[[], None],
         rest: Callable[[], None],
+        patience: Callable[[str, Deadline], Callable[[], bool]],
     ) -> None:
         self._machine = machine
         self._guest = guest
@@ -48,6 +52,7 @@ class Removals:
         self._budget = budget
         self._drain = drain
         self._rest = rest
+        self._patience = patience
         self._made = 0
         self._kept: dict[str, str] = {}
         self._processor_gone = ""
@@ -141,7 +146,8 @@ class Removals:
 
     def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:
         """Wait for the guest's reaction to a request, then record the outcome and the agreement on it."""
-        self._watch.wait(lambda: self._heard(removal, after).decided, deadline)
+        look = self._patience(f"the guest's answer to the request for {removal.device}", deadline)
+        self._watch.wait(lambda: look() or self._heard(removal, after).decided, deadline)
         heard = self._heard(removal, after)
         if heard.given_back or heard.deleted:
             self._await_gone(removal, after, deadline)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from harness.errors import MissingPart
 from harness.repro import prompt
-from harness.repro.session import COMMANDS, Session
+from harness.repro.session import Session, overview
+from harness.repro.typed_operation import KINDS, explained
 
 
 def test_a_prompt_without_its_package_names_the_extra(
@@ -47,8 +49,15 @@ def test_the_typed_lines_are_private_and_bounded(tmp_path: Path) -> None:
     assert file.stat().st_size <= prompt.LARGEST_HISTORY
 
 
+SCREEN = 24 - len(("the typed line", "the next prompt", "its toolbar"))
+"""The lines of a terminal of 80x24 that one answer may take."""
+
+
 def test_help_fits_a_terminal() -> None:
-    """Every command has a line of 80 columns."""
-    long = [name for name, one in COMMANDS.items() if len(f"{f'{name} {one.takes}':<29}{one.does}") > 80]
+    """On its first screen it names everything that can be typed, and each help of one fits too."""
+    lines = overview()
+    assert (True, []) == (len(lines) <= SCREEN, [line for line in lines if len(line) > 79])
+    words = set(re.findall(r"[a-z][a-z-]*", " ".join(lines)))
+    assert set(Session.names()) <= words
+    long = [name for name in KINDS if len(explained(name)) > SCREEN or max(map(len, explained(name))) > 79]
     assert long == []
-    assert set(COMMANDS) <= set(Session.names())
