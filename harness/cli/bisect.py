@@ -61,9 +61,15 @@ def bisect(
         raise UsageError(
             "give --qemu or --driver, one of the two", hint="harness bisect RUN --driver OLD NEWER NEWEST"
         )
-    if len(builds) > MOST_BUILDS or len(set(builds)) < len(builds):
-        raise UsageError(f"expected at most {MOST_BUILDS} builds, each once", hint="Leave out some builds.")
-    for build in builds:
+    if len(builds) > MOST_BUILDS:
+        raise UsageError(
+            f"expected at most {MOST_BUILDS} builds, got {len(builds)}", hint="Leave out some builds."
+        )
+    for place, build in enumerate(builds):
+        if build in builds[:place]:
+            raise UsageError(
+                f"the build {build} is given twice", hint="Give each once, from the oldest to the newest."
+            )
         if not Path(build).exists():
             raise UsageError(f"there is no build {build}", hint="Give paths, from the oldest to the newest.")
     recorded = RepeatableRun.read(lasting(run_named(run)))

@@ -8,6 +8,7 @@ The plan checker checks each operation, and the executor executes it as a plan's
 from __future__ import annotations
 
 import bisect
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -56,6 +57,16 @@ NO_END = "the history has no end"
 
 TAKEN = "session"
 """The folder in the run directory for the dumps and pictures of a session."""
+
+
+ELSEWHERE = {
+    "?": "help", "h": "help", "exit": "quit", "q": "quit", "next": "step", "n": "step", "s": "step",
+    "run": "continue", "c": "continue", "cont": "continue", "break": "until", "b": "until", "monitor": "attach",
+    "print": "records", "history": "records", "status": "check", "load": "restore",
+}  # fmt: skip
+"""Commands of debuggers and shells that a user may try here, and what they are called here."""
+
+_PLACE = re.compile(r"^do\[\d+\] \(([a-z-]+)\)")
 
 
 class SessionCommand(NamedTuple):
@@ -152,10 +163,7 @@ class Session:
             self.perform(typed_operation(name, words))
             return
         if name not in COMMANDS:
-            raise UsageError(
-                f"no command or operation is called {name!r}",
-                hint=f"{suggested(name, self.names())} help lists them.".strip(),
-            )
+            raise self._unknown(name)
         self._check_words(name, words)
         _METHODS[name](self, *words)
 
@@ -163,6 +171,14 @@ class Session:
     def names() -> list[str]:
         """Return every word that can begin a line."""
         return [*COMMANDS, *KINDS]
+
+    def _unknown(self, name: str) -> UsageError:
+        hint = f"{suggested(name, self.names())} help lists them.".strip()
+        if known := ELSEWHERE.get(name):
+            hint = f"Here it is called {known!r}. help lists the others."
+        elif name in ("harness", "./lab"):
+            hint = "This is a prompt of a session, not a shell: type the command in another terminal."
+        return UsageError(f"no command or operation is called {name!r}", hint=hint)
 
     def _check_words(self, name: str, words: list[str]) -> None:
         takes = COMMANDS[name].takes
@@ -279,7 +295,9 @@ class Session:
                 plan, guest=request.guest, machine=request.machine, backend=request.backend, kd=request.kd
             )
         except BadDocument as error:
-            raise UsageError(error.message.partition(": ")[2] or error.message, hint=error.hint) from error
+            said = error.message.partition(": ")[2] or error.message
+            # At a prompt the line that was typed needs no place in a plan.
+            raise UsageError(_PLACE.sub(r"\1", said), hint=error.hint) from error
 
     def _refuse_dead(self) -> None:
         if not self.live.machine.alive():
@@ -566,11 +584,11 @@ class Session:
                 self._say_all(wrapped("It stops after the operation in which that arrived."))
                 self._say_all(wrapped("RULE: an id of 'harness rules', or 'violated' for any."))
                 kinds = ", ".join(sorted(RECORD_KINDS))
-                self._say_all(wrapped(f"RECORD: the number of a record of the recorded run, or one of {kinds}."))
+                self._say_all(
+                    wrapped(f"RECORD: the number of a record of the recorded run, or one of {kinds}.")
+                )
         elif name:
-            raise UsageError(
-                f"no command or operation is called {name!r}", hint=suggested(name, self.names())
-            )
+            raise self._unknown(name)
         else:
             self._say_all(overview())
 

@@ -96,7 +96,10 @@ def typed_operation(name: str, words: list[str]) -> Operation:
         if not equals or not re.fullmatch(r"[A-Za-z_]+", key):
             field = next((field for field in order if field.name not in given), None)
             if field is None:
-                raise UsageError(f"{name}: there is no field for the value {word!r}", hint=_hint(name))
+                raise UsageError(
+                    f"{name}: there is no field for the value {word!r}",
+                    hint=f"Give optional fields as field=value. {_hint(name)}",
+                )
             key, value = field.name, word
         if key not in fields:
             raise UsageError(f"{name} has no field {key!r}", hint=suggest(key, fields))

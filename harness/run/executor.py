@@ -760,6 +760,7 @@ class Executor:
                 now=counted_of(attempt.what, now),
                 growth=_growth(attempts, attempt.what),
                 unshown=self._unshown,
+                failed=self._failed(attempts),
             )
             self._note_settled(attempt)
             self.writer.write(agreement)

@@ -48,10 +48,12 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         now: int,
         growth: int,
         unshown: tuple[str, ...] = (),
+        failed: bool = False,
     ) -> Agreement:
         """Return the three-way agreement: QEMU lists it, the firmware reported it, the guest counts as expected.
 
-        ``growth`` is what the whole batch should add to the guest's count. What is ``unshown`` is ignored.
+        ``growth`` is what the whole batch should add to the guest's count. What is ``unshown`` is ignored. ``failed``: the
+        drivers were told that it was not added.
         """
         apart = []
         if not listed and "qemu" not in unshown:
@@ -60,7 +62,8 @@ class PendingAdd(msgspec.Struct, kw_only=True):
             apart.append(f"no _OST reports success (seen: {answers_seen(ost)})")
         if not counted(self.what, self.before, now, growth):
             wanted = amount(self.what, self.before + growth)
-            apart.append(f"the guest counts {amount(self.what, now)}, expected {wanted}")
+            why = ', and Failure came (after a veto: expect = "vetoed")' if failed else ""
+            apart.append(f"the guest counts {amount(self.what, now)}, expected {wanted}{why}")
         return Agreement(
             attempt=self.name,
             expected=self.expected,

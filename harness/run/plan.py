@@ -111,6 +111,7 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
             raise bad(
                 ["do", index, "size"],
                 f"do[{index + 1}] (add-dimm): size {dimm.size.text!r} is not a multiple of 128 MiB",
+                "A size without a unit is in bytes. "
                 "Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
             )
         if isinstance(operation, AddDimm) and (found := _badly_made(operation)) is not None:

@@ -201,6 +201,24 @@ def test_a_mistake_does_nothing(hold: Hold, line: str, words: str) -> None:
     assert done.results[-1].error is None
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("exit", "Here it is called 'quit'"),
+        ("next", "Here it is called 'step'"),
+        ("help monitor", "Here it is called 'attach'"),
+        ("harness attach latest monitor", "in another terminal"),
+        ("add-cpu 2", "Give optional fields as field=value"),
+        ("add-dimm 256", "A size without a unit is in bytes"),
+    ],
+)
+def test_a_newcomers_mistake_gets_a_way_out(hold: Hold, line: str, hint: str) -> None:
+    """Words of other programs, and values without their field or unit."""
+    done, _ = hold(f"{line}\n")
+    assert done.refused is not None
+    assert hint in done.refused.hint
+
+
 def test_what_a_plan_is_refused_for_is_no_failure_of_the_run(hold: Hold) -> None:
     """QEMU's or the machine's refusal is said, and the session goes on."""
     done, said = hold(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +19,10 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
+from harness.run import executor as executor_module
 from harness.run.executor import Executor
 from harness.run.options import Timeouts
+from harness.run.pending_add import PendingAdd
 from harness.run.watch import Watch
 
 QUIET = 0.05
@@ -143,3 +146,49 @@ def test_driver_that_is_never_silent_ends_the_wait(make: Make, writer: HistoryWr
     executor, guest = make(lambda _question: writer.write(mark(next(numbers))))
     with pytest.raises(GuestHang, match="did not fall silent"):
         executor.quiesce(QUIET, Deadline(3 * QUIET, "rest"), ask=lambda: guest._note("ask"))
+
+
+def attempt(executor: Executor, **changes: Any) -> PendingAdd:
+    """An add of one processor that was just sent."""
+    seen = dict(executor.watch.tally)
+    plain: dict[str, Any] = {"name": "cpu-1", "what": "cpu", "device": "cpu-1", "expected": "added"}
+    return PendingAdd(**{**plain, "before": 2, "tally": seen, **changes})
+
+
+def ended(seq: int, state: int) -> d.SyncExit:
+    """The return of a callback."""
+    return d.SyncExit(
+        seq=seq, enter=seq - 1, reg=1, state=state, nt=2, group=0, number=2, status=0, op=0, **COMMON
+    )
+
+
+def test_add_that_failed_is_not_waited_for(make: Make, writer: HistoryWriter) -> None:
+    """After Failure the guest is counted once more; of two adds it is not known which one failed."""
+    executor, guest = make()
+    executor._loaded.append("hpnotify")
+    pending = attempt(executor)
+    writer.write(ended(2, d.START))
+    writer.write(ended(4, d.FAILURE))
+    executor._await_counts([pending], Deadline(600, "the count"))
+    assert ["counts"] == guest.questions
+    assert not executor._await_driver([pending])
+    other = attempt(executor, name="cpu-2", device="cpu-2", tally={})
+    assert (True, False) == (executor._failed([pending]), executor._failed([pending, other]))
+    writer.write(ended(6, d.COMPLETE))
+    assert not executor._failed([pending])
+
+
+def test_long_wait_says_what_it_waits_for(
+    make: Make, writer: HistoryWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each wait, and with the time that is left."""
+    monkeypatch.setattr(executor_module, "LONG_WAIT", 0.0)
+    executor, _ = make()
+    said: list[str] = []
+    executor.tell = said.append
+    executor._await_counts([attempt(executor)], Deadline(0.1, "the count"))
+    writer.write(mark(1))
+    executor.quiesce(QUIET, Deadline(60, "rest"))
+    count, rest = said
+    assert "waiting for the guest to count 3 processors, at most 0 s more" == count
+    assert re.fullmatch(r"waiting for 0\.05 s without a record of the driver, at most \d+ s more", rest)

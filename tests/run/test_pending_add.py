@@ -38,6 +38,13 @@ def test_one_of_three_differs(listed: bool, ost: list[tuple[int, int]], now: int
     assert detail in seen.detail
 
 
+def test_failure_is_named_where_a_processor_is_missing() -> None:
+    """With what a plan that vetoes it expects; a processor that is there needs no reason."""
+    seen = cpu().agreement(listed=True, ost=[(1, 0)], now=2, growth=1, failed=True)
+    assert 'expected 3 processors, and Failure came (after a veto: expect = "vetoed")' in seen.detail
+    assert cpu().agreement(listed=True, ost=[(1, 0)], now=3, growth=1, failed=True).agreed
+
+
 def test_vetoed_processor_must_not_be_counted() -> None:
     """A vetoed processor is right when QEMU lists it and the count is unchanged."""
     assert cpu("vetoed").agreement(listed=True, ost=[(1, 0)], now=2, growth=0).agreed
