@@ -7,9 +7,9 @@ harness`` and under pytest. Booted and restored loops take turns: each round has
 order. The times of the harness's stages come from its records (``harness show RUN --timing`` prints them for any run).
 Only the start and the exit of the process are measured from outside.
 
-The first restored loop of each round is a bare script with a column of its own. Memory that has been free for some
-seconds may have gone back to the hypervisor of this host (Linux: mm/page_reporting.c). A restored guest touches its whole
-memory at once, so whoever restores first pays for the return. The others find memory that the one before them has freed.
+The first restored loop of each round is a bare script with a column of its own. The kernel of a host that is itself a virtual
+machine may give free memory back to the hypervisor (Linux: mm/page_reporting.c). A restored guest touches its whole memory
+at once, so the first one after a pause waits for it. The others find memory that the one before them has freed.
 
 labgrid is installed from the package index into an environment in the cache directory. If that fails, its column is
 empty. Each figure is a median with the least and the most. ``--markdown`` prints the tables of docs/benchmarks.md

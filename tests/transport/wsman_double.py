@@ -150,6 +150,7 @@ class Command:
         self.changed = threading.Condition()
         self.waiting: list[tuple[str, bytes]] = []
         self.open = {"stdout", "stderr"}
+        self.line = line
         self.began = time.monotonic_ns()
         self.ended = 0
         self.process = subprocess.Popen(
