@@ -333,6 +333,8 @@ def main() -> int:
     if arguments.of is not None:
         measured = json.loads(arguments.of.read_text())
         measured = measured.get("loop", measured)
+        if "participants" not in measured:
+            sys.exit(f"{arguments.of}: it has no ranges of a loop: measure again, with --json FILE")
     else:
         load = round(os.getloadavg()[0], 1)
         participants = figures(measure(arguments.rounds, with_labgrid=not arguments.without_labgrid))

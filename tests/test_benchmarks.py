@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import found, measure, rows
+from benchmarks.bench_loop import STAGES, figures, markdown, rotated
 
 
 def program(directory: Path, text: str) -> Path:
@@ -43,3 +44,32 @@ def test_an_unknown_benchmark_is_refused() -> None:
     """The message names those there are."""
     with pytest.raises(SystemExit, match=r"no benchmark 'qpm'; there are .*qmp"):
         found(["qpm"])
+
+
+def test_each_participant_of_the_loop_is_at_each_place() -> None:
+    """So that no one of them always pays what the first one pays."""
+    names = ["a", "b", "c"]
+    assert [set(names)] * 3 == [
+        set(place) for place in zip(*(rotated(names, n) for n in range(3)), strict=True)
+    ]
+
+
+def test_table_of_the_loop_is_made_of_its_json() -> None:
+    """Booted and restored ones apart, each figure with its range, and a dash for a stage that nobody measured."""
+    stage = next(iter(STAGES))
+    none: dict[str, list[float]] = {one: [] for one in STAGES}
+    columns = figures({"bare, booted": {**none, stage: [3.0, 1.0, 2.4]}, "bare, restored": none})
+    about = {
+        "date": "2026-11-30",
+        "revision": "abc",
+        "cores": 2,
+        "load": 0.1,
+        "python": "3.11.2",
+        "rounds": 3,
+    }
+    lines = markdown({**about, "participants": columns}).splitlines()
+    assert f"| {stage} | 2 (1 to 3) |" in lines
+    assert f"| {stage} | - |" in lines
+    assert ["| stage | bare, booted |", "| stage | bare, restored |"] == [
+        line for line in lines if line.startswith("| stage")
+    ]
