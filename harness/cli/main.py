@@ -128,6 +128,22 @@ def _of_the_system(error: OSError) -> tuple[str, str]:
     return f"{what}: {error.strerror or error}", f"{DEBUG}=1 shows what the command was doing."
 
 
+_WORDS = tuple(
+    (re.compile(theirs), ours)
+    for theirs, ours in (
+        ("is not a valid float", "is not a number"),
+        ("is not a valid integer", "is not a whole number"),
+        (r"Input should be a valid integer.*", "expected a whole number"),
+        (r"Input should be a valid number.*", "expected a number"),
+        (
+            r"Input should be (greater|less) than or equal to (\S+)",
+            r"expected a number \1 than or equal to \2",
+        ),
+    )
+)
+"""Messages of click and of pydantic, which Typer uses, and the harness's words for them."""
+
+
 def _misused(words: list[str], error: Exception, message: str) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else program()
@@ -142,9 +158,8 @@ def _misused(words: list[str], error: Exception, message: str) -> int:
         message = f"no such option: {name}. Did you mean {' or '.join(options)}?"
     elif message.startswith("No such command") and context is not None:
         message = _no_such_command(message, list(context.command.commands))
-    message = message.replace("is not a valid float", "is not a number").replace(
-        "is not a valid integer", "is not a whole number"
-    )
+    for theirs, ours in _WORDS:
+        message = theirs.sub(ours, message)
     first = message[:1].lower() + message[1:] if message[1:2].islower() else message
     return _failed(words, first, f"'{path} --help' shows what there is.", ExitCode.USAGE)
 

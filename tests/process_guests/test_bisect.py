@@ -107,7 +107,7 @@ def test_what_cannot_be_bisected(perform_on: Perform, tmp_path: Path) -> None:
         ((good.directory, tmp_path), "give --qemu or --driver, one of the two"),
         ((good.directory, "--driver", tmp_path / "nosuch"), "there is no build"),
         ((good.directory, "--driver", tmp_path), "holds: it has no failure to look for"),
-        ((good.directory, "--driver", tmp_path, tmp_path), "each once"),
+        ((good.directory, "--driver", tmp_path, tmp_path), "is given twice"),
         ((tmp_path / "nosuch", "--driver", tmp_path), "nosuch"),
     ):
         done = bisect(*words)
