@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Mutations of the driver's source, one at a time: a test must catch each, or it is known to change nothing.
 
-``python tests/guest_drivers/mutants.py [COUNT [SEED]] [--shard K/N] [--log FILE]`` makes COUNT of them, drawn by SEED
-(default: all), or the Kth of N equal parts of those, and prints the table. A mutant in FILE is not tried again,
-so that a run that was stopped can go on. Exit status 1 if one survives that is not listed in EQUIVALENT.
+``python tests/guest_drivers/mutants.py [COUNT [SEED]] [--since REVISION] [--shard K/N] [--log FILE]`` makes COUNT of
+them, drawn by SEED (default: all), or the Kth of N equal parts of those, and prints the table. With REVISION, only those
+are made whose line the file did not have there. A mutant in FILE is not tried again, so that a run that was stopped can
+go on. Exit status 1 if one survives that is not listed in EQUIVALENT.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Mutant(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The mutant's name: where, what, and the original text."""
         return f"{self.file}:{self.line} {self.operator}: {self.before}"
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The mutant without its line number, which changes when lines are added above."""
+        return self.file, self.operator, self.before
 
 
 ZEROED = "the context of an object is zeroed by the framework"
@@ -186,9 +192,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 """Mistakes that change nothing that can be seen: file, operator, text of the line, and why."""
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """Yield every mistake that can be made in a file."""
-    lines = path.read_text().splitlines()
+def mutants(file: str, source: str) -> Iterator[Mutant]:
+    """Yield every mistake that can be made in the text of a file."""
+    lines = source.splitlines()
     inside = False
     for number, line in enumerate(lines, start=1):
         inside = (inside or line == "{") and line != "}"
@@ -197,7 +203,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
             continue
 
         def made(operator: str, changes: dict[int, str], line: int = number, text: str = text) -> Mutant:
-            return Mutant(path.name, line, operator, text, changes)
+            return Mutant(file, line, operator, text, changes)
 
         if found := CONDITION.match(line):
             yield made("negate", {number: f"{found[1]}(!{found[2]}){found[3]}"})
@@ -220,7 +226,29 @@ def mutants(path: Path) -> Iterator[Mutant]:
 
 def all_mutants() -> list[Mutant]:
     """Return every mutant of the driver."""
-    return [mutant for path in sorted((DRIVER / "src").glob("*.c")) for mutant in mutants(path)]
+    return [
+        mutant
+        for path in sorted((DRIVER / "src").glob("*.c"))
+        for mutant in mutants(path.name, path.read_text())
+    ]
+
+
+def places_at(revision: str) -> set[tuple[str, str, str]]:
+    """Return the places of the driver's mutants at a revision. Raises CalledProcessError if git does not know it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=DRIVER, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    files = [
+        name for name in git("ls-tree", "--name-only", revision, "src/").splitlines() if name.endswith(".c")
+    ]
+    return {
+        mutant.place
+        for name in files
+        for mutant in mutants(Path(name).name, git("show", f"{revision}:./{name}"))
+    }
 
 
 class Bench:
@@ -326,7 +354,7 @@ def sample(count: int, seed: int) -> list[Mutant]:
 
 def excuse(mutant: Mutant) -> str:
     """Return why a mistake changes nothing, or ""."""
-    return EQUIVALENT.get((mutant.file, mutant.operator, mutant.before), "")
+    return EQUIVALENT.get(mutant.place, "")
 
 
 class Log:
@@ -394,9 +422,12 @@ if __name__ == "__main__":
     parser.add_argument(
         "--shard", type=part_of, default=(1, 1), metavar="K/N", help="the Kth of N equal parts"
     )
+    parser.add_argument("--since", metavar="REVISION", help="only lines that the file did not have there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="go on where FILE ends, and write on in it")
     parser.add_argument("--patience", type=int, default=HANGS, metavar="SECONDS", help="until tests hang")
     given = parser.parse_args()
     HANGS = given.patience
     which, of = given.shard
-    sys.exit(main(sample(given.count, given.seed)[which - 1 :: of], Log(given.log)))
+    known = places_at(given.since) if given.since else set[tuple[str, str, str]]()
+    chosen = [mutant for mutant in sample(given.count, given.seed) if mutant.place not in known]
+    sys.exit(main(chosen[which - 1 :: of], Log(given.log)))
