@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rules for the driver's sources, checked on their text: headers of callbacks, pageable code, circles of modules.
 
-``python tests/guest_drivers/source_rules.py`` prints each module with the modules it uses, lowest first.
+``python tests/guest_drivers/source_rules.py`` prints each folder's modules with the modules they use, lowest first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-SOURCES = Path(__file__).parents[2] / "guest_drivers" / "hpnotify" / "src"
+DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
+SOURCES = DRIVER / "src"
+FOLDERS = ("nt/core", "wine", "twin")
+"""What stands for Windows, a folder a room. In ``host`` three programs each have their own definition of some names."""
 
 ROLES = (
     r"EVT_\w+|DRIVER_INITIALIZE|DRIVER_NOTIFICATION_CALLBACK_ROUTINE|PROCESSOR_CALLBACK_FUNCTION|KSTART_ROUTINE|"
@@ -37,6 +40,13 @@ ALLOCATED = re.compile(r"^#pragma alloc_text\((?:PAGE|INIT), (?P<name>\w+)\)$", 
 PAGE = re.compile(
     r"^ \* Page: https://learn\.microsoft\.com/windows-hardware/drivers/ddi/\w+/n[cf]-\w+-\w+$", re.MULTILINE
 )
+OUTSIDE = re.compile(
+    r"^(?P<head>(?:[A-Za-z_][^\n;{}()]*\n)*(?:[A-Za-z_][^\n;{}()]*[ *])?)(?P<name>\w+)\((?P<parameters>[^;{}]*)\)\n\{$"
+    r"|^(?P<kind>(?!(?:extern|typedef)\b)[A-Za-z_][\w ]*[ *])(?P<variable>\w+)(?:\[[^]\n]*\])?(?: = [^\n]*)?[;{]$",
+    re.MULTILINE,
+)
+"""A function or a variable that is defined outside of every function, in the NT layer's style or in Linux'."""
+ATTRIBUTE = re.compile(r"__attribute__\(\(.*?\)\)(?= )|__declspec\(\w+\)")
 INCLUDE = re.compile(r'^#include "(?P<name>\w+)\.h"$', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
@@ -162,7 +172,34 @@ def module_graph(files: Mapping[str, str]) -> dict[str, set[str]]:
     return graph
 
 
+def file_graph(files: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return the modules of a folder that each of its modules uses: by including a header, or by a name that it defines.
+
+    A module is a source and its header. Unlike ``module_graph`` this knows no prefix of the names.
+    """
+    code = {name: ATTRIBUTE.sub("", STRING.sub('""', COMMENT.sub("", text))) for name, text in files.items()}
+    owners: dict[str, str] = {}
+    local: dict[str, set[str]] = {name: set() for name in files}
+    for name, text in code.items():
+        for found in OUTSIDE.finditer(text if name.endswith(".c") else ""):
+            defined = found["name"] or found["variable"]
+            if re.search(r"\bstatic\b", found["head"] or found["kind"] or ""):
+                local[name].add(defined)
+            else:
+                owners[defined] = name.partition(".")[0]
+    graph: dict[str, set[str]] = {name.partition(".")[0]: set() for name in files}
+    for name, text in code.items():
+        module = name.partition(".")[0]
+        used = {found["name"] for found in INCLUDE.finditer(files[name]) if f"{found['name']}.h" in files}
+        if name.endswith(".c"):
+            used |= {owners[word] for word in set(re.findall(r"\w+", text)) - local[name] if word in owners}
+        graph[module] |= used - {module}
+    return graph
+
+
 if __name__ == "__main__":
-    uses = module_graph(read())
-    for each in TopologicalSorter(uses).static_order():
-        print(f"{each:14} {' '.join(sorted(uses[each]))}")
+    for room in ("src", *FOLDERS):
+        uses = module_graph(read()) if room == "src" else file_graph(read(DRIVER / room))
+        print(f"{room}:")
+        for each in TopologicalSorter(uses).static_order():
+            print(f"    {each:14} {' '.join(sorted(uses[each]))}")

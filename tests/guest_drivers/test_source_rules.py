@@ -7,7 +7,17 @@ import re
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
-from guest_drivers.source_rules import callback_faults, functions, module_graph, paging_faults, read, roles
+from guest_drivers.source_rules import (
+    DRIVER,
+    FOLDERS,
+    callback_faults,
+    file_graph,
+    functions,
+    module_graph,
+    paging_faults,
+    read,
+    roles,
+)
 
 FILES = read()
 
@@ -103,3 +113,51 @@ def test_a_circle_is_found(name: str, before: str, after: str) -> None:
     """An include or a call that leads upwards closes a circle."""
     with pytest.raises(CycleError):
         list(TopologicalSorter(module_graph(changed(name, before, after))).static_order())
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_files_of_the_hosts_form_no_circle(folder: str) -> None:
+    """Each file of the NT layer, of the double for Wine and of the twin uses only files below it."""
+    files = read(DRIVER / folder)
+    order = list(TopologicalSorter(file_graph(files)).static_order())
+    assert {name.partition(".")[0] for name in files} == set(order)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "uses"),
+    [
+        (
+            "nt/core",
+            "plants",
+            {"behaviour", "documented", "framework", "kernel", "notify", "object", "processor"},
+        ),
+        ("nt/core", "processor", {"behaviour", "kernel", "layer"}),
+        ("wine", "instructions", {"adapter", "double", "machine"}),
+        ("twin", "trace", {"machine"}),
+    ],
+)
+def test_what_a_file_uses(folder: str, name: str, uses: set[str]) -> None:
+    """Functions, tables and headers of other files are all found, and a static function of the same name is not."""
+    assert uses == file_graph(read(DRIVER / folder))[name]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "before", "after"),
+    [
+        ("nt/core", "layer.h", '#include "machine.h"\n', '#include "machine.h"\n#include "object.h"\n'),
+        ("nt/core", "kernel.c", "    return __atomic_load_n(&pool", "    notify_forget();\n    return __atomic_load_n(&pool"),
+        ("nt/core", "behaviour.c", "struct behaviour *current;", "struct behaviour *current = &documented;"),
+        ("wine", "adapter.c", "    machine_free(object);\n", "    machine_free(object);\n    double_begin(object);\n"),
+        ("twin", "debugger.c", "\tif (!kd)\n", "\tmachine_irql();\n\tif (!kd)\n"),
+    ],
+)  # fmt: skip
+def test_a_circle_of_files_is_found(folder: str, name: str, before: str, after: str) -> None:
+    """An include, a call or a pointer that leads upwards closes a circle."""
+    files = read(DRIVER / folder)
+    assert before in files[name]
+    with pytest.raises(CycleError):
+        list(
+            TopologicalSorter(
+                file_graph({**files, name: files[name].replace(before, after, 1)})
+            ).static_order()
+        )

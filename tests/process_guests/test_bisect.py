@@ -21,7 +21,7 @@ pytestmark = pytest.mark.host
 
 DOCUMENTED = """
     processor_activate(n);
-    for (each = registrations; each != NULL; each = each->next) {
+    for (each = processor_registrations(); each != NULL; each = each->next) {
         if (each->started[n]) {
             processor_deliver(each, KeProcessorAddCompleteNotify, n, STATUS_SUCCESS, NULL);
         }
@@ -33,7 +33,7 @@ COUNTED_LATE = DOCUMENTED.replace("    processor_activate(n);\n", "") + "    pro
 def built(place: Path, *, bad: bool) -> Path:
     """Return a copy of the driver's sources, in which a processor is counted after its Complete if ``bad``."""
     shutil.copytree(driver_folder(), place)
-    file = place / "nt" / "core" / "processor.c"
+    file = place / "nt" / "core" / "documented.c"
     text = file.read_text()
     assert text.count(DOCUMENTED) == 1
     file.write_text(text.replace(DOCUMENTED, COUNTED_LATE) if bad else text)

@@ -278,11 +278,6 @@ int machine_call(void *storage, unsigned processor, void (*run)(void *context), 
 	return smp_call_function_single_async(processor, &call->data) ? -1 : 0;
 }
 
-void machine_trace(const void *provider, unsigned id, unsigned version, const void *pieces, unsigned count)
-{
-	twin_trace_write(provider, id, version, pieces, count);
-}
-
 unsigned machine_processor(void)
 {
 	return raw_smp_processor_id();

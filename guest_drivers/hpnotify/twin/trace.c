@@ -14,7 +14,6 @@
 #include <linux/string.h>
 
 #include "machine.h"
-#include "twin.h"
 
 #define LINE_BYTES 4096
 #define HEAD_BYTES 256
@@ -64,8 +63,7 @@ static unsigned int size_of(const struct piece *piece, unsigned int count)
 	return bytes > LINE_BYTES ? LINE_BYTES : bytes;
 }
 
-void twin_trace_write(const void *provider, unsigned int id, unsigned int version, const void *pieces,
-		      unsigned int count)
+void machine_trace(const void *provider, unsigned id, unsigned version, const void *pieces, unsigned count)
 {
 	const struct piece *piece = pieces;
 	unsigned long flags;

@@ -16,9 +16,6 @@ int twin_debugger_begin(void);
 void twin_debugger_end(void);
 void twin_debugger_print(const char *text);
 
-void twin_trace_write(const void *provider, unsigned int id, unsigned int version, const void *pieces,
-		      unsigned int count);
-
 int twin_device_begin(void);
 void twin_device_end(void);
 

@@ -26,14 +26,6 @@ converted(const struct double_attributes *given, WDF_OBJECT_ATTRIBUTES *attribut
     return attributes;
 }
 
-/* Devices belong to Wine here, so the double queries them itself. */
-void
-service_rebalance_all(void *unused)
-{
-    UNREFERENCED_PARAMETER(unused);
-    double_rebalance();
-}
-
 #define CONVERTED(Given) ((PWDF_OBJECT_ATTRIBUTES)converted((Given), &(WDF_OBJECT_ATTRIBUTES){ 0 }))
 
 void *

@@ -9,33 +9,6 @@
 
 #include "bind.h"
 
-#define DRIVERS 4
-
-static BOUND Drivers[DRIVERS];
-
-BOUND *
-BoundOf(
-    PWDF_DRIVER_GLOBALS Globals
-    )
-{
-    return CONTAINING_RECORD(Globals, BOUND, Globals);
-}
-
-BOUND *
-BoundDriver(
-    PDRIVER_OBJECT Driver
-    )
-{
-    ULONG index;
-
-    for (index = 0; index < DRIVERS; index += 1) {
-        if (Drivers[index].Driver == Driver) {
-            return &Drivers[index];
-        }
-    }
-    return NULL;
-}
-
 __declspec(dllexport)
 NTSTATUS
 NTAPI
@@ -46,7 +19,7 @@ WdfVersionBind(
     PWDF_DRIVER_GLOBALS *ComponentGlobals
     )
 {
-    BOUND *bound = Drivers;
+    BOUND *bound;
 
     double_begin((PVOID)(ULONG_PTR)WdfVersionBind);
     if (BindInfo->Size != sizeof(*BindInfo) || BindInfo->FuncCount != WdfFunctionTableNumEntries ||
@@ -55,10 +28,8 @@ WdfVersionBind(
         double_trouble("a driver asks for what the framework 1.15 is not");
         return STATUS_INVALID_PARAMETER;
     }
-    while (bound < Drivers + DRIVERS && bound->Driver != NULL) {
-        bound += 1;
-    }
-    if (bound == Drivers + DRIVERS) {
+    bound = BoundDriver(NULL);
+    if (bound == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     memset(bound, 0, sizeof(*bound));

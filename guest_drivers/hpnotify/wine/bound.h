@@ -27,17 +27,17 @@ typedef struct _BOUND {
     BOUND_NAME LinkName;
 } BOUND;
 
-/* binding.c */
+/* bound.c */
 
 BOUND *
 BoundOf(
     _In_ PWDF_DRIVER_GLOBALS Globals
     );
 
-/* NULL if that driver is not bound. */
+/* NULL if that driver is not bound. For NULL: a place for another driver, or NULL if there is none left. */
 BOUND *
 BoundDriver(
-    _In_ PDRIVER_OBJECT Driver
+    _In_opt_ PDRIVER_OBJECT Driver
     );
 
 /* table.c: the framework's functions by their numbers. */
@@ -72,7 +72,7 @@ DeviceDispatchPreprocessed(
     PIRP Irp
     );
 
-/* control.c: control devices, a bound driver's and the double's own. */
+/* control.c: the control device of a bound driver. */
 
 VOID
 ControlBegin(

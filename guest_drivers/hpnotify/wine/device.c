@@ -236,11 +236,13 @@ Send(
     return answer.Status;
 }
 
+/* In the place of the core's service.c: devices belong to Wine here. */
 void
-double_rebalance(void)
+service_rebalance_all(void *unused)
 {
     NODE *node;
 
+    UNREFERENCED_PARAMETER(unused);
     for (node = Nodes; node < Nodes + NODES; node += 1) {
         if (node->Core == NULL) {
             continue;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The internal interfaces of the double. They are compiled in three worlds that cannot see one another's
- * headers: adapter.c with nt/include (the NT core's), machine.c with windows.h, the others with mingw-w64's ntddk.h (the
- * driver's; see bound.h). So only plain C types pass here.
+ * headers: adapter.c with nt/include (the NT core's), machine.c and instructions.c with windows.h, the others with
+ * mingw-w64's ntddk.h (the driver's; see bound.h). So only plain C types pass here.
  */
 #ifndef DOUBLE_H
 #define DOUBLE_H
@@ -12,8 +12,8 @@
 /* Appends to the transcript: "trouble: …" and whatever else a line says. */
 __attribute__((format(printf, 1, 2))) void double_say(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void double_trouble(const char *format, ...);
-/* First of all: the transcript, the exception handler, a reference that keeps the double loaded. */
-void double_begin(void *address_inside);
+/* The transcript and a reference that keeps the double loaded; nonzero if there are both already. */
+int double_machine(void *address_inside);
 long double_allocations(void);
 void *double_function(const char *library, const char *name);
 int double_writable(void *address, unsigned long bytes, int on);
@@ -25,8 +25,11 @@ int double_call(unsigned processor, void (*run)(void *context), void *context);
 /* The REG_DWORD values of a service's Parameters key, one by one until it returns 0. */
 int double_parameter(const unsigned short *service_path, unsigned index, unsigned short name[32], unsigned *value);
 
-/* device.c: stops and starts all devices of Plug and Play drivers. */
-void double_rebalance(void);
+/* instructions.c. First of all: the machine, the exception handler, and the core. */
+void double_begin(void *address_inside);
+
+/* device.c: stops and starts all devices of Plug and Play drivers; the core calls it. */
+void service_rebalance_all(void *unused);
 int double_announce(const void *class);
 
 /* adapter.c: the core's functions for a driver that has the real binary interface. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the NT layer needs, in Wine's process for drivers (see nt/core/machine.h), and the instructions that only a
- * kernel may execute: port input and output, and reading CR8. Processors are numbers that threads carry. All output to
- * the debug port, DbgPrintEx and event tracing goes into one transcript, in the format of the host process.
+ * What the NT layer needs, in Wine's process for drivers (see nt/core/machine.h). Processors are numbers that threads
+ * carry. All output to the debug port, DbgPrintEx and event tracing goes into one transcript, in the format of the host
+ * process.
  */
 #include <windows.h>
 #include <stdarg.h>
@@ -14,7 +14,6 @@
 
 #define DISPATCH_LEVEL 2
 #define INVALID_PARAMETER ((int)0xC000000D)
-#define WINE_STUB 0x80000100
 #define TRANSCRIPT "C:\\hpnotify-transcript.log"
 #define MOST_RANGES 64
 #define MOST_GIVEN 512
@@ -82,58 +81,12 @@ void double_trouble(const char *format, ...)
     va_end(arguments);
 }
 
-/* The register of a context by the number that an instruction has for it. */
-static DWORD64 *numbered(CONTEXT *context, unsigned number)
-{
-    DWORD64 *all[] = {
-        &context->Rax, &context->Rcx, &context->Rdx, &context->Rbx, &context->Rsp, &context->Rbp, &context->Rsi,
-        &context->Rdi, &context->R8, &context->R9, &context->R10, &context->R11, &context->R12, &context->R13,
-        &context->R14, &context->R15
-    };
-
-    return all[number];
-}
-
-static LONG CALLBACK execute(EXCEPTION_POINTERS *exception)
-{
-    CONTEXT *context = exception->ContextRecord;
-    const unsigned char *code = (const unsigned char *)context->Rip;
-
-    if (exception->ExceptionRecord->ExceptionCode == WINE_STUB) {
-        double_trouble("Wine has no %s", (const char *)exception->ExceptionRecord->ExceptionInformation[1]);
-        return EXCEPTION_CONTINUE_SEARCH;
-    }
-    if (exception->ExceptionRecord->ExceptionCode != EXCEPTION_PRIV_INSTRUCTION)
-        return EXCEPTION_CONTINUE_SEARCH;
-    if (code[0] == 0xEC) {
-        /* in al, dx */
-        context->Rax = (context->Rax & ~0xFFULL) | machine_port_read((unsigned short)context->Rdx);
-        context->Rip += 1;
-    } else if (code[0] == 0xF3 && code[1] == 0x6E) {
-        /* rep outsb */
-        adapter_port_write((unsigned short)context->Rdx, (void *)context->Rsi, (unsigned)context->Rcx);
-        context->Rsi += context->Rcx;
-        context->Rcx = 0;
-        context->Rip += 2;
-    } else if ((code[0] & 0xFE) == 0x44 && code[1] == 0x0F && code[2] == 0x20 && (code[3] & 0xF8) == 0xC0) {
-        /* mov REGISTER, cr8 */
-        *numbered(context, (code[3] & 7) + 8 * (code[0] & 1)) = adapter_irql();
-        context->Rip += 4;
-    } else {
-        double_trouble("a privileged instruction: %02x %02x %02x %02x", code[0], code[1], code[2], code[3]);
-        return EXCEPTION_CONTINUE_SEARCH;
-    }
-    return EXCEPTION_CONTINUE_EXECUTION;
-}
-
-static const unsigned initial[] = { 0, 1 };
-
-void double_begin(void *address_inside)
+int double_machine(void *address_inside)
 {
     HMODULE self;
 
     if (InterlockedExchange(&begun, 1) != 0)
-        return;
+        return -1;
     /* Never unloaded, although drivers come and go: a boot lasts as long as this process. */
     GetModuleHandleExW(
         GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, address_inside, &self);
@@ -145,9 +98,7 @@ void double_begin(void *address_inside)
     own_irql = TlsAlloc();
     transcript = CreateFileA(
         TRANSCRIPT, FILE_APPEND_DATA, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
-    AddVectoredExceptionHandler(1, execute);
-    if (core_initialize(initial, 2, 6, 64) != 0)
-        double_trouble("the core did not begin");
+    return 0;
 }
 
 long double_allocations(void)

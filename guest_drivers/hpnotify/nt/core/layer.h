@@ -18,7 +18,7 @@ struct _DRIVER_OBJECT {
     WDFDRIVER framework;
 };
 
-/* processor.c: numbering, counts, the processor change callbacks. */
+/* processor.c: numbering, counts, the calls of the processor change callbacks. */
 
 struct sync_registration {
     struct sync_registration *next;
@@ -28,6 +28,16 @@ struct sync_registration {
     UCHAR started[LAYER_PROCESSORS];
 };
 
+/* The processors that the machine starts with; call first. */
+void processor_initialize(const unsigned *given, ULONG count, ULONG most, ULONG size);
+void processor_forget(void);
+/* The number that the machine's processor has, or -1; a free number for it, or -1; that number is free again. */
+int processor_find(unsigned machine);
+int processor_take_number(unsigned machine);
+void processor_return_number(ULONG n);
+BOOLEAN processor_is_active(ULONG n);
+/* The machine's own number of a processor. */
+unsigned processor_machine(ULONG n);
 struct sync_registration *processor_registrations(void);
 void processor_deliver(
     struct sync_registration *registration, KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n, NTSTATUS status,
@@ -38,7 +48,6 @@ ULONG processor_active(void);
 /* The two rounds of an addition that drivers may refuse: Starts, and Failures with a status after an error. */
 NTSTATUS processor_start_round(ULONG n);
 void processor_failure_round(ULONG n, NTSTATUS status);
-void processor_announce_now(ULONG n);
 /* The machine's numbers of the active processors in the mask; returns how many. */
 ULONG processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64]);
 
@@ -46,8 +55,8 @@ ULONG processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64]);
 enum counted { COUNTED_MAXIMUM, COUNTED_GROUPS, COUNTED_GROUP_ZERO };
 
 /*
- * The points at which a plant may deviate from the documented behaviour. The documented behaviour is in processor.c,
- * notify.c, framework.c and device.c; every deviation is in plants.c, and no other file depends on the selected plant.
+ * The points at which a plant may deviate from the documented behaviour. That is in documented.c, every deviation is in
+ * plants.c, and no other file depends on the selected plant.
  */
 struct behaviour {
     const char *name;
@@ -90,8 +99,12 @@ struct behaviour {
     BOOLEAN (*drops_line)(void);
 };
 
+/* documented.c */
 extern const struct behaviour documented;
+
+/* behaviour.c: NULL until core_initialize or core_plant selects one. */
 const struct behaviour *behaviour(void);
+void behaviour_select(const struct behaviour *selected);
 
 /* notify.c: device interfaces and their callbacks. */
 

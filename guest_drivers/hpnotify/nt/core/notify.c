@@ -166,13 +166,6 @@ notify_forget(void)
 }
 
 void
-core_memory_arrived(unsigned long long start, unsigned long long bytes)
-{
-    UNREFERENCED_PARAMETER(bytes);
-    behaviour()->memory(start);
-}
-
-void
 notify_memory(ULONG64 start)
 {
     notify_arrival(INTERFACE_MEMORY, start);

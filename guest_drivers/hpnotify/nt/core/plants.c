@@ -107,7 +107,7 @@ complete_uncounted_complete(ULONG n)
 static NTSTATUS
 async_before_start_start(ULONG n)
 {
-    processor_announce_now(n);
+    notify_arrival(INTERFACE_PROCESSOR, processor_machine(n));
     return documented.add_start(n);
 }
 
@@ -914,20 +914,7 @@ stop_refused_answer(UCHAR minor, NTSTATUS status)
     return minor == IRP_MN_QUERY_STOP_DEVICE ? STATUS_UNSUCCESSFUL : status;
 }
 
-int
-core_rundown_acquired(void)
-{
-    return behaviour()->work_begins();
-}
-
-void
-core_rundown_releases(void)
-{
-    behaviour()->work_ends();
-}
-
 static struct behaviour planted;
-static const struct behaviour *current = &documented;
 
 static const struct behaviour plants[] = {
     { .name = "none" },
@@ -1007,12 +994,6 @@ static const struct behaviour plants[] = {
     { .name = "stop-refused", .answer = stop_refused_answer },
 };
 
-const struct behaviour *
-behaviour(void)
-{
-    return __atomic_load_n(&current, __ATOMIC_ACQUIRE);
-}
-
 const char *
 core_plant_name(void)
 {
@@ -1039,7 +1020,7 @@ core_plant(const char *name)
         if (__builtin_strcmp(plant->name, name) != 0) {
             continue;
         }
-        __atomic_store_n(&current, &documented, __ATOMIC_RELEASE);
+        behaviour_select(&documented);
         number_given = 0;
         reached = 0;
         vetoed = FALSE;
@@ -1068,7 +1049,7 @@ core_plant(const char *name)
             TAKE(power_off);
             TAKE(unload);
             TAKE(drops_line);
-            __atomic_store_n(&current, &planted, __ATOMIC_RELEASE);
+            behaviour_select(&planted);
         }
         return 0;
     }
