@@ -34,9 +34,11 @@ def _same(lock: str) -> str:
 def unguarded(text: str) -> Iterator[str]:
     """Yield ``FUNCTION: LINE`` for each line that uses what a lock guards while the function does not hold it.
 
-    A function that its declaration marks ``_Requires_lock_held_(LOCK)`` holds that lock throughout.
+    A function that its declaration marks ``_Requires_lock_held_(LOCK)`` holds that lock throughout, and a call of it is
+    such a use.
     """
     called_with = {found["name"]: _same(found["lock"]) for found in HELD.finditer(text)}
+    guarded = [*GUARDED.items(), *((lock, rf"\b{name}\(") for name, lock in called_with.items())]
     for function in FUNCTION.finditer(text):
         if function["name"] in BEFORE_ANYONE_ELSE:
             continue
@@ -46,6 +48,6 @@ def unguarded(text: str) -> Iterator[str]:
                 lock = _same(found["lock"])
                 held = held | {lock} if found["act"] == "Acquire" else held - {lock}
                 continue
-            for lock, use in GUARDED.items():
+            for lock, use in guarded:
                 if lock not in held and re.search(use, re.sub(r"sizeof\([^)]*\)", "", line)):
                     yield f"{function['name']}: {line.strip()}"

@@ -187,6 +187,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("device.c", "drop", "line.Capacity = HPN_DEVICE_CHARACTERS;"):
         LAYER + " (what lies there is never less than what is written)",
     ("control.c", "drop", "WdfObjectDelete(device);"): LAYER + " (the driver object's end deletes its devices)",
+    ("memory.c", "drop",
+     "getRangesEx2 = (HPN_GET_PHYSICAL_MEMORY_RANGES_EX2 *)(ULONG_PTR)MmGetSystemRoutineAddress(&newer);"):
+        LAYER + " (both routines tell the same)",
+    ("log.c", "drop", "Log->Sample.Sequence = 0;"): LAYER + " (a call that fails writes nothing)",
     ("sync.c", "drop", "record.OperationStatus = (ULONG)OperationStatus;"): LAYER + " (no Start follows a veto)",
 }  # fmt: skip
 """Mistakes that change nothing that can be seen: file, operator, text of the line, and why."""

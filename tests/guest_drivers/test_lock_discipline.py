@@ -19,7 +19,13 @@ def test_guarded_state_is_used_under_its_lock(source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "name"), [("Sync->Lock", "sync.c"), ("Veto->Lock", "veto.c"), ("Buffer->Lock", "memory.c")]
+    ("lock", "name"),
+    [
+        ("Sync->Lock", "sync.c"),
+        ("Sync->Lock", "balance.c"),
+        ("Veto->Lock", "veto.c"),
+        ("Buffer->Lock", "memory.c"),
+    ],
 )
 def test_a_lock_that_is_not_taken_is_found(lock: str, name: str) -> None:
     """Without any one of a file's acquisitions a use is found; the table names what the files contain."""

@@ -52,6 +52,7 @@ EtwWrite(
 {
     UNREFERENCED_PARAMETER(ActivityId);
     if (!valid(RegHandle)) {
+        layer_trouble("an event of a provider that is not registered");
         return STATUS_INVALID_HANDLE;
     }
     if (EventDescriptor->Level == 0) {
