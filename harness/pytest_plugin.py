@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict
     from harness.guest.guest import Guest
     from harness.history.record import Record
+    from harness.run.run import Run
 
 __all__ = ["Hotplug", "JudgeNow", "ReadRecords", "RunUnderTest"]
 
@@ -196,7 +197,7 @@ def guest_name(request: pytest.FixtureRequest) -> str:
 def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Path) -> Iterator[RunUnderTest]:
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
-    from harness.errors import HarnessError, UsageError
+    from harness.errors import UsageError
     from harness.interrupts import interruptible
     from harness.run.run import Run
 
@@ -208,42 +209,29 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     guests.refuse_known_failure(asked)
     run = item.stash[RUN_SO_FAR] = Run(asked)
-    # SIGTERM, SIGHUP and SIGQUIT end the run like Ctrl-C, while there is one.
-    with interruptible(), contextlib.ExitStack() as stack:
-        try:
-            under_test = RunUnderTest(run, stack=stack)
-        except HarnessError as error:
-            run.error = run.error or error
-            guests.ended(item, run, run.result(run.judge()))
-            said = f"{error}\nevidence: {run.directory.path}"
-            raise pytest.fail.Exception(said, pytrace=False) from None
-        except KeyboardInterrupt:
-            # Its history may have no header yet.
-            with contextlib.suppress(HarnessError):
-                run.judge()
-            raise
-        except pytest.fail.Exception as error:
-            # The time for the test was over while the guest booted.
-            with contextlib.suppress(HarnessError):
-                guests.ended(item, run, run.result(run.judge()))
-            error.msg = f"{error.msg}\nevidence: {run.directory.path}"
-            raise
-        if guests.prompts:
-            under_test.on_violation = functools.partial(_hold, request.config)
-        guests.live.append(under_test)
-        item.stash[RUN] = under_test
-        try:
-            if item.get_closest_marker("plan") is not None:
-                under_test.begin(asked.plan.do)
-            yield under_test
-        finally:
-            item.stash[RUN] = None
+    # SIGTERM, SIGHUP and SIGQUIT end the run like Ctrl-C, while there is one. One block for all: a signal between the end
+    # of the guest and the verdict leaves a verdict, too.
+    try:
+        with interruptible(), contextlib.ExitStack() as stack:
+            under_test = _booted(run, item, guests, stack)
+            if guests.prompts:
+                under_test.on_violation = functools.partial(_hold, request.config)
+            guests.live.append(under_test)
+            item.stash[RUN] = under_test
             try:
-                under_test.verdict()
+                if item.get_closest_marker("plan") is not None:
+                    under_test.begin(asked.plan.do)
+                yield under_test
             finally:
-                guests.live.remove(under_test)
-            result = under_test.result()
-            guests.ended(item, run, result)
+                item.stash[RUN] = None
+                try:
+                    under_test.verdict()
+                finally:
+                    guests.live.remove(under_test)
+                result = under_test.result()
+                guests.ended(item, run, result)
+    except KeyboardInterrupt as stop:
+        raise run.interruption() from stop
     if result.verdict.verdict is Verdict.VIOLATED and not under_test.asked:
         item.stash[CLASS] = str(result.failure_class or "")
         pytest.fail(
@@ -252,6 +240,25 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
             ),
             pytrace=False,
         )
+
+
+def _booted(run: Run, item: pytest.Item, guests: Guests, stack: contextlib.ExitStack) -> RunUnderTest:
+    """Boot the guest of a test. A run that does not get so far is judged, and fails the test."""
+    from harness.errors import HarnessError
+
+    try:
+        return RunUnderTest(run, stack=stack)
+    except HarnessError as error:
+        run.error = run.error or error
+        guests.ended(item, run, run.result(run.judge()))
+        said = f"{error}\nevidence: {run.directory.path}"
+        raise pytest.fail.Exception(said, pytrace=False) from None
+    except pytest.fail.Exception as error:
+        # The time for the test was over while the guest booted.
+        with contextlib.suppress(HarnessError):
+            guests.ended(item, run, run.result(run.judge()))
+        error.msg = f"{error.msg}\nevidence: {run.directory.path}"
+        raise
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from harness.acceptance.case import Case
 from harness.acceptance.result import EXIT_CODES, CaseOutcome, CaseResult, result_of
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
-from harness.errors import GuestHang, HarnessError
+from harness.errors import GuestHang
 from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns
 from harness.history import driver as d
 from harness.history.reader import History
@@ -61,16 +61,20 @@ def migrate(case: Case, request: RunRequest) -> CaseResult:
     judged by the rules, because the host's commands are in the first.
     """
     run = Run(request)
-    try:
-        state, spec, before = _save(case, run)
-        seen, why = _take_over(run, state, spec, before)
-    except HarnessError as error:
-        run.error = run.error or error
-        return result_of(case, request.guest, run.result(run.judge()))
-    finally:
-        with contextlib.suppress(OSError):
-            (run.directory.path / "state" / MEMORY).unlink()
-    found = result_of(case, request.guest, run.result(run.judge()))
+    taken_over: tuple[list[str], list[str]] | None = None
+
+    def work() -> None:
+        nonlocal taken_over
+        try:
+            taken_over = _take_over(run, *_save(case, run))
+        finally:
+            with contextlib.suppress(OSError):
+                (run.directory.path / "state" / MEMORY).unlink()
+
+    found = result_of(case, request.guest, run.judged_after(work))
+    if taken_over is None:
+        return found
+    seen, why = taken_over
     outcome = CaseOutcome.FAILED if why else CaseOutcome.PASSED
     return msgspec.structs.replace(found, outcome=outcome, why=why, seen=seen, exit_code=EXIT_CODES[outcome])
 

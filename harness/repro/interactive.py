@@ -43,26 +43,21 @@ def execute_and_wait(
     :func:`harness.run.run.perform` does.
     """
     run = Run(request, listeners=listeners, learnt=learnt)
-    # One block for all: a signal between the end of the guest and the verdict leaves a verdict, too.
-    try:
+
+    def use(live: Live) -> None:
+        failed: HarnessError | None = None
         try:
-            with run.live() as live:
-                failed: HarnessError | None = None
-                try:
-                    live.executor.execute(request.plan.do[:step])
-                except MachineFailed:
-                    raise
-                except HarnessError as error:
-                    failed = error
-                    say(f"A step failed: {error.message}")
-                _wait(live, run, say)
-                if failed is not None:
-                    raise failed
+            live.executor.execute(request.plan.do[:step])
+        except MachineFailed:
+            raise
         except HarnessError as error:
-            run.error = run.error or error
-        return run.result(run.judge())
-    except KeyboardInterrupt as stop:
-        raise run.interruption() from stop
+            failed = error
+            say(f"A step failed: {error.message}")
+        _wait(live, run, say)
+        if failed is not None:
+            raise failed
+
+    return run.attempt(use)
 
 
 def _wait(live: Live, run: Run, say: Say) -> None:

@@ -89,22 +89,16 @@ class InteractiveRun:
         tape = RecordTape()
         run = Run(self._request, listeners=(*self._listeners, tape), learnt=self._learnt)
         session: Session | None = None
-        # One block for all: a signal between the end of the guest and the verdict leaves a verdict, too.
-        try:
-            try:
-                with run.live() as live:
-                    self._ready()
-                    tape.take()
-                    session = Session(
-                        run, live, self._say, tape=tape, recorded=self._recorded, places=self._places
-                    )
-                    done.refused = self._converse(session, live, run, again)
-                    session.end()
-            except HarnessError as error:
-                run.error = run.error or error
-            done.results.append(run.result(run.judge()))
-        except KeyboardInterrupt as stop:
-            raise run.interruption() from stop
+
+        def use(live: Live) -> None:
+            nonlocal session
+            self._ready()
+            tape.take()
+            session = Session(run, live, self._say, tape=tape, recorded=self._recorded, places=self._places)
+            done.refused = self._converse(session, live, run, again)
+            session.end()
+
+        done.results.append(run.attempt(use))
         return session
 
     def _converse(

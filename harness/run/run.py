@@ -96,7 +96,7 @@ class RunInterrupted(Interrupted):
 
 
 class Run:
-    """One run, from its start to its verdict. Use :meth:`live` to get a guest, or :func:`perform` for a whole plan.
+    """One run, from its start to its verdict. Use :meth:`attempt` to use a guest, or :func:`perform` for a whole plan.
 
     ``learnt`` is called with the facts whenever one becomes known, and may raise to end the run. ``error`` is
     the error that ended it early, and ``failed_stage`` its stage. ``given_up`` is set before the run is ended
@@ -165,6 +165,35 @@ class Run:
         if self.error is None:
             return None
         return boot_failure(self.request, self.directory.name, self.failed_stage, self.error)
+
+    def attempt(self, use: Callable[[Live], None]) -> RunResult:
+        """Call ``use`` with a booted guest, then end everything, judge, and return the result.
+
+        A HarnessError of the run itself is returned in the result. Raises InfrastructureError if no verdict can be
+        written, RunInterrupted after everything was ended.
+        """
+
+        def work() -> None:
+            with self.live() as live:
+                use(live)
+
+        return self.judged_after(work)
+
+    def judged_after(self, work: Callable[[], None]) -> RunResult:
+        """As :meth:`attempt`; ``work`` begins and ends :meth:`live`."""
+        # One block for all: a signal between the end of the guest and the verdict leaves a verdict, too.
+        try:
+            try:
+                work()
+            except HarnessError as error:
+                self.error = self.error or error
+            try:
+                verdict = self.judge()
+            except HarnessError as caught:
+                raise self.error or caught from caught
+            return self.result(verdict)
+        except KeyboardInterrupt as stop:
+            raise self.interruption() from stop
 
     @contextlib.contextmanager
     def live(self) -> Iterator[Live]:
@@ -424,20 +453,7 @@ def perform(
 
 def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learnt) -> RunResult:
     run = Run(request, listeners=listeners, learnt=learnt)
-    # One block for all: a signal between the end of the guest and the verdict leaves a verdict, too.
-    try:
-        try:
-            with run.live() as live:
-                live.executor.execute(request.plan.do)
-        except HarnessError as error:
-            run.error = run.error or error
-        try:
-            verdict = run.judge()
-        except HarnessError as caught:
-            raise run.error or caught from caught
-        return run.result(verdict)
-    except KeyboardInterrupt as stop:
-        raise run.interruption() from stop
+    return run.attempt(lambda live: live.executor.execute(request.plan.do))
 
 
 def _asked(request: RunRequest) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from process_guests.conftest import Perform
 from process_guests.rule_table import CANNOT, HOST_PLANS, HostRuns, breaks
 from twin.running import plan_of, records_of
 
+from harness.acceptance.case import find_cases
+from harness.acceptance.migration import migrate
 from harness.capture.offline.joined import JoinedHistory
 from harness.cli.main import main
 from harness.cli.run import show_result
@@ -35,6 +37,7 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.run_directory import VERDICT
 from harness.interrupts import ENDING, Interrupted, interruptible
+from harness.repro.interactive import execute_and_wait
 from harness.repro.interactive_run import InteractiveRun
 from harness.repro.prompt import ScriptLines
 from harness.run import operation as op
@@ -290,11 +293,34 @@ def _session(request: RunRequest) -> None:
     InteractiveRun(request, lambda: lines, lambda _: None).perform()
 
 
-@pytest.mark.parametrize("act", [perform, _session], ids=["run", "session"])
+def _held(request: RunRequest) -> None:
+    def say(line: str) -> None:
+        if "Ctrl-C ends it" in line:
+            signal.raise_signal(signal.SIGINT)
+
+    execute_and_wait(request, 1, say)
+
+
+def _migration(request: RunRequest) -> None:
+    """A process cannot be taken over, which ends the run early."""
+    (case,) = find_cases(["migrate-with-an-add-pending"])
+    migrate(case, request)
+
+
+@pytest.mark.parametrize(
+    ("act", "verdict"),
+    [
+        pytest.param(perform, Verdict.HOLDS, id="run"),
+        pytest.param(_session, Verdict.HOLDS, id="session"),
+        pytest.param(_held, Verdict.HOLDS, id="held"),
+        pytest.param(_migration, Verdict.UNKNOWN, id="migration"),
+    ],
+)
 def test_a_signal_between_the_end_and_the_verdict_leaves_a_verdict(
     request_run: Callable[..., RunRequest],
     monkeypatch: pytest.MonkeyPatch,
     act: Callable[[RunRequest], object],
+    verdict: Verdict,
 ) -> None:
     """The guest has ended and the history is closed: what it says is judged all the same."""
     judge = Run.judge
@@ -308,7 +334,7 @@ def test_a_signal_between_the_end_and_the_verdict_leaves_a_verdict(
     with interruptible(), pytest.raises(RunInterrupted) as caught:
         act(request_run("veto", "host"))
     result = caught.value.result
-    assert (result.verdict.verdict, (result.directory / VERDICT).is_file()) == (Verdict.HOLDS, True)
+    assert (result.verdict.verdict, (result.directory / VERDICT).is_file()) == (verdict, True)
 
 
 def test_ctrl_c_before_the_first_record_is_an_interruption(

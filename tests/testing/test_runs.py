@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -89,6 +90,52 @@ def test_failed_assertion_ends_the_run_with_evidence(pytester: pytest.Pytester) 
     result.assert_outcomes(failed=1)
     (index,) = Path(pytester.path, "runs").glob("2*/evidence/index.json")
     assert "not so" in index.read_text()
+
+
+STRUCK = """
+import signal
+
+from harness.errors import GuestHang
+from harness.run.boot import GuestBoot
+from harness.run.run import Run
+
+judge = Run.judge
+up = GuestBoot.up
+
+
+def struck(run):
+    Run.judge = judge
+    signal.raise_signal(signal.SIGQUIT)
+    return judge(run)
+
+
+def silent(boot, stack):
+    up(boot, stack)
+    raise GuestHang("no answer")
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "verdict"),
+    [
+        pytest.param("def test_it(hotplug):\n    hotplug.add_cpu()\n    Run.judge = struck\n", "holds", id="end"),
+        pytest.param(
+            "def test_it(verdict):\n    Run.judge = struck\n    verdict()\n", "holds", id="asked"
+        ),
+        pytest.param(
+            "Run.judge = struck\nGuestBoot.up = silent\n\ndef test_it(guest):\n    pass\n", "unknown", id="boot"
+        ),
+    ],
+)  # fmt: skip
+def test_a_signal_between_the_end_and_the_verdict_leaves_a_verdict(
+    pytester: pytest.Pytester, test: str, verdict: str
+) -> None:
+    """The guest has ended and the history is closed: what it says is judged all the same."""
+    pytester.makepyfile(STRUCK + "\n" + test)
+    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs")
+    result.stdout.fnmatch_lines(["!!!*interrupted by SIGQUIT*"])
+    (found,) = Path(pytester.path, "runs").glob("2*/verdict.json")
+    assert verdict == json.loads(found.read_text())["verdict"]
 
 
 def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) -> None:
