@@ -29,8 +29,9 @@ from harness.fleet.engine import (
 from harness.fleet.engine_server import EngineServer
 from harness.fleet.scheduler_probe import greet, probe
 from harness.fleet.tls import TlsFiles, security
-from harness.fleet.worker_service import SayLine, WorkerService, offered
+from harness.fleet.worker_service import WorkerService, offered
 from harness.host.budget import host_budget
+from harness.run.say import Say
 
 START_S = 60.0
 PAUSE_S = 2.0
@@ -57,7 +58,7 @@ class FleetWorker:
         harness: str,
         listen: str = "",
         port: int = 0,
-        say: SayLine,
+        say: Say,
     ) -> None:
         require_engine()
         self.url = check_address(url, tls)

@@ -48,6 +48,7 @@ from harness.host.reservations import why_reserved
 from harness.lab.run_process import RunProcess
 from harness.program import readable
 from harness.run.options import is_process
+from harness.run.say import Say
 from harness.setup.parts import HOST, TESTED
 from harness.template.store import Store, store_directory
 
@@ -59,7 +60,6 @@ ORDER, REPORT = "order.json", "report.json"
 SENT = ["runs", "output"]
 
 StillWanted = Callable[[], bool]
-SayLine = Callable[[str], None]
 
 
 class WorkerService:
@@ -68,7 +68,7 @@ class WorkerService:
 
     current: ClassVar[WorkerService | None] = None
 
-    def __init__(self, work: Path, *, host: str, session: str, say: SayLine = lambda _: None) -> None:
+    def __init__(self, work: Path, *, host: str, session: str, say: Say = lambda _: None) -> None:
         self.work = work
         self.host = host
         self.session = session

@@ -37,10 +37,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, flushed: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Yield a file to write that becomes ``path`` at the end: of mode 0600, complete or not at all. Raises OSError.
 
-    With ``flushed`` it is on the disk before it becomes ``path``, so that a power failure leaves the old or the new one.
+    With ``durable`` it is on the disk before it becomes ``path``, so that a power failure leaves the old or the new one.
     It is written under a random name, so a link that another user planted there is not followed. An existing ``path`` that
     is not a file, such as ``/dev/stdout`` or a FIFO, is written directly.
     """
@@ -53,7 +53,7 @@ def replacing(path: Path, *, flushed: bool = False) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            if flushed:
+            if durable:
                 file.flush()
                 os.fsync(file.fileno())
         fresh.replace(path)
@@ -63,7 +63,7 @@ def replacing(path: Path, *, flushed: bool = False) -> Iterator[BinaryIO]:
         raise
 
 
-def write_private(path: Path, data: bytes | str, *, flushed: bool = False) -> None:
+def write_private(path: Path, data: bytes | str, *, durable: bool = False) -> None:
     """Write a file as :func:`replacing` does; text as UTF-8. Raises OSError."""
-    with replacing(path, flushed=flushed) as file:
+    with replacing(path, durable=durable) as file:
         file.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)

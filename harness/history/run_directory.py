@@ -221,7 +221,7 @@ class RunDirectory:
         target = self.path / name
         try:
             data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-            write_private(target, data, flushed=durable)
+            write_private(target, data, durable=durable)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write {target}: {error.strerror}",

@@ -27,9 +27,9 @@ from harness.history.run_directory import RunDirectory
 from harness.host.registry import MachineEntry, Registry
 from harness.invocation import invocation
 from harness.machine.machine import Machine
-from harness.repro.say import Say
 from harness.run.options import is_process
 from harness.run.run import Run
+from harness.run.say import Say
 
 Place = Literal["monitor", "console", "gdb", "kd", "vnc"]
 PLACES: tuple[Place, ...] = ("monitor", "console", "gdb", "kd", "vnc")

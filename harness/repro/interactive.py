@@ -16,10 +16,10 @@ from harness.history.record import Stage
 from harness.history.writer import Listener
 from harness.interrupts import answered, uninterrupted
 from harness.repro.attachment import how_to_attach
-from harness.repro.say import Say
 from harness.run.boot import Live
 from harness.run.request import RunRequest
 from harness.run.run import Learnt, Run, RunResult
+from harness.run.say import Say
 
 LONGEST = 7 * 24 * 3600.0
 """Seconds after which an interactive guest is ended."""

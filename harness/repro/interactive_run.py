@@ -20,12 +20,12 @@ from harness.repro.attachment import how_to_attach
 from harness.repro.prompt import SessionLines
 from harness.repro.record_tape import RecordTape
 from harness.repro.recorded_run import operations_in
-from harness.repro.say import Say
 from harness.repro.session import Session
 from harness.run.boot import Live
 from harness.run.operation import Operation
 from harness.run.request import RunRequest
 from harness.run.run import Learnt, Run, RunResult
+from harness.run.say import Say
 
 SessionOpening = Literal["prompt", "violated"]
 """When a session begins: at once, or at the plan's first violation. Until then the plan is executed."""

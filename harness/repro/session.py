@@ -31,7 +31,6 @@ from harness.report.timeline import timeline
 from harness.repro import saved_session
 from harness.repro.attachment import how_to_attach
 from harness.repro.record_tape import RecordTape, kinds_of
-from harness.repro.say import Say
 from harness.repro.typed_operation import KINDS, explained, fields_of, typed_operation, wrapped
 from harness.run.boot import Live
 from harness.run.executor import too_late
@@ -39,6 +38,7 @@ from harness.run.operation import BootGuest, Operation
 from harness.run.plan import Plan, checked
 from harness.run.rehearsal import rehearse
 from harness.run.run import Run
+from harness.run.say import Say
 
 ASK = 60.0
 """Seconds that a QMP command of the user may take, and a screenshot."""

@@ -224,7 +224,7 @@ class CheckpointStack:
         self.state = msgspec.structs.replace(self.state, **changes)
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_private(self.folder / "state.json", msgspec.json.encode(self.state), flushed=True)
+            write_private(self.folder / "state.json", msgspec.json.encode(self.state), durable=True)
             _settle(self.folder)
 
     def log_folder(self) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The output of a session to its user."""
+"""Lines to whoever started the work: the output of a session, the report of a worker."""
 
 from collections.abc import Callable
 
