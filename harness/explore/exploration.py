@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError, shortage_hint
+from harness.errors import ExitCode, HarnessError, InfrastructureError, shortage_hint
 from harness.explore.corpus import Corpus
 from harness.explore.finding import ExploredFinding, FindingFolder, known_findings
 from harness.explore.generation import generate, load_hypothesis, plans
@@ -25,6 +24,7 @@ from harness.explore.shrinking import Shrinking, tries_for
 from harness.explore.trial import Trial, broken_rule
 from harness.explore.trial_pool import TrialPool, TrialSetting
 from harness.history.private import write_private
+from harness.host.file_lock import locked_or_refused
 from harness.host.qemu_build import find_qemu
 from harness.interrupts import uninterrupted
 from harness.interval import Rate, wilson
@@ -440,14 +440,11 @@ def _locked(into: Path) -> int:
         raise InfrastructureError(
             f"cannot make {into}: {error.strerror}", hint="Give a writable place with --into DIR."
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise UsageError(
-            f"another exploration uses {into}",
-            hint="Wait for its end, or give another folder with --into DIR.",
-        ) from error
+    locked_or_refused(
+        descriptor,
+        f"another exploration uses {into}",
+        hint="Wait for its end, or give another folder with --into DIR.",
+    )
     return descriptor
 
 

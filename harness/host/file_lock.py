@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError, InfrastructureError, UsageError
 
 
 @contextlib.contextmanager
@@ -44,3 +44,15 @@ def locked(path: Path, doing: str, deadline: Deadline, say: Callable[[str], None
         yield
     finally:
         os.close(descriptor)
+
+
+def locked_or_refused(descriptor: int, taken: str, *, hint: str) -> None:
+    """Lock an open file or directory until ``descriptor`` is closed.
+
+    Raises UsageError with ``taken`` as its message if another process holds the lock, and closes ``descriptor``.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(taken, hint=hint) from error

@@ -18,7 +18,6 @@ while the nightly run is under way.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ import msgspec
 
 from harness.errors import ExitCode, InfrastructureError, UsageError
 from harness.history.private import write_private
+from harness.host.file_lock import locked_or_refused
 from harness.lab.matrix import Cell, Matrix
 from harness.run.failure import BootFailure
 
@@ -251,14 +251,11 @@ def _reopen(directory: Path) -> NightlyState:
 
 
 def _lock(descriptor: int, directory: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise UsageError(
-            f"another process uses the nightly run in {directory}",
-            hint="Wait for it, or name another with --name.",
-        ) from error
+    locked_or_refused(
+        descriptor,
+        f"another process uses the nightly run in {directory}",
+        hint="Wait for it, or name another with --name.",
+    )
 
 
 def read_state(data: bytes) -> tuple[NightlyHeader, dict[str, CellOutcome], int]:

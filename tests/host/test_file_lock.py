@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
-from harness.host.file_lock import locked
+from harness.errors import InfrastructureError, UsageError
+from harness.host.file_lock import locked, locked_or_refused
 
 HOLDER = """
 import sys, signal
@@ -53,3 +53,18 @@ def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with locked(lock, "counting sheep", Deadline(60, "test"), pytest.fail):
         entered = True
     assert entered
+
+
+def test_a_lock_that_is_held_refuses_at_once(tmp_path: Path) -> None:
+    """A second user is told so, without a descriptor left open; when the first ends, the lock is free."""
+    first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    locked_or_refused(first, "", hint="")
+    with pytest.raises(UsageError, match="another one counts sheep") as caught:
+        locked_or_refused(second, "another one counts sheep", hint="Wait.")
+    assert "Wait." == caught.value.hint
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(second)
+    os.close(first)
+    third = os.open(tmp_path, os.O_RDONLY)
+    locked_or_refused(third, "another one counts sheep", hint="Wait.")
+    os.close(third)
