@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Query the result store about all runs.", no_args_is_help=True)
 
-Question = Callable[["Connection"], "Answer"]
+StoreQuery = Callable[["Connection"], "Answer"]
 """What a command asks the store."""
 
 Days = Annotated[float, typer.Option(metavar="N", min=0, max=100_000, help="Query the last N days.")]
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _answer(
-    question: Question,
+    question: StoreQuery,
     into: Into = Path("nightly"),
     lab: Lab = None,
     markdown: Markdown = False,
@@ -69,13 +69,13 @@ def _answer(
     return ExitCode.HOLDS
 
 
-def _query(name: str) -> Callable[[Callable[..., Question]], Callable[..., int]]:
+def _query(name: str) -> Callable[[Callable[..., StoreQuery]], Callable[..., int]]:
     """Return a decorator that makes a function, whose parameters are options, the command ``name``.
 
     The options of :func:`_answer` follow; a function that has one of them gets its value, too.
     """
 
-    def decorate(ask: Callable[..., Question]) -> Callable[..., int]:
+    def decorate(ask: Callable[..., StoreQuery]) -> Callable[..., int]:
         own = inspect.signature(ask, eval_str=True).parameters
         _, *shared = inspect.signature(_answer, eval_str=True).parameters.values()
         parameters = [*(one for one in own.values() if one not in shared), *shared]
@@ -96,7 +96,7 @@ def _query(name: str) -> Callable[[Callable[..., Question]], Callable[..., int]]
 def runs(
     last: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Number of runs.")] = 20,
     failed: Annotated[bool, typer.Option("--failed", help="Only runs that do not hold.")] = False,
-) -> Question:
+) -> StoreQuery:
     """List the last runs and their results."""
     from harness.store.questions.last_runs import last_runs
 
@@ -108,7 +108,7 @@ def new(
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="The nightly run; the last one by default.")
     ] = "",
-) -> Question:
+) -> StoreQuery:
     """List what changed since the previous nightly run: failures that are new, persist, are flaky or are gone."""
     from harness.store.questions.nightly_comparison import nightly_comparison
 
@@ -119,7 +119,7 @@ def new(
 def rule(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="A rule, e.g. SYNC-EXACTLY-TWO.")],
     days: Days = 30,
-) -> Question:
+) -> StoreQuery:
     """Show when a rule last held and when it broke, by guest build, QEMU build and driver digest."""
     from harness.store.questions.rule_past import rule_past
 
@@ -130,7 +130,7 @@ def rule(
 @_query("flaky")
 def flaky(
     days: Days = 30,
-) -> Question:
+) -> StoreQuery:
     """List matrix points with different results on one build, with their rates and confidence intervals."""
     from harness.store.questions.flaky import flaky as ask
 
@@ -140,7 +140,7 @@ def flaky(
 @_query("incidents")
 def incidents(
     days: Days = 30,
-) -> Question:
+) -> StoreQuery:
     """List failures by signature: one line for all runs with the same failure."""
     from harness.store.questions.incidents import incidents as ask
 
@@ -151,7 +151,7 @@ def incidents(
 def known(
     days: Days = 30,
     lab: Lab = None,
-) -> Question:
+) -> StoreQuery:
     """List which known issues of the lab still occur, and which have expired."""
     import datetime
 
@@ -168,7 +168,7 @@ def known(
 @_query("slow")
 def slow(
     days: Days = 30,
-) -> Question:
+) -> StoreQuery:
     """List the slowest runs, and percentiles and drift of boot, restore and adds of each guest on each host."""
     from harness.store.questions.slow import slow as ask
 
@@ -178,7 +178,7 @@ def slow(
 @_query("hosts")
 def hosts(
     days: Days = 30,
-) -> Question:
+) -> StoreQuery:
     """List the results of each host, and name the hosts that differ from the others in results or times."""
     from harness.store.questions.host_comparison import host_comparison
 
@@ -188,7 +188,7 @@ def hosts(
 @_query("never")
 def never(
     days: Days = 30,
-) -> Question:
+) -> StoreQuery:
     """List the rules that no run exercised, and the points of the matrix that were not run."""
     from harness.store.questions.never import never as ask
 
@@ -201,7 +201,7 @@ def _since(days: float) -> int:
     return since(days)
 
 
-def _of_days(question: Callable[..., Answer], days: float) -> Question:
+def _of_days(question: Callable[..., Answer], days: float) -> StoreQuery:
     """Return the question about the last ``days``."""
     beginning = _since(days)
     return lambda store: question(store, days=days, beginning=beginning)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines to whoever started the work: the output of a session, the report of a worker."""
+"""Lines to the user: the output of a session, the report of a worker."""
 
 from collections.abc import Callable
 
