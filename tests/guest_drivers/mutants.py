@@ -264,6 +264,8 @@ class Bench:
         for part in ("src", "kmdf", "nt", "host"):
             shutil.copytree(DRIVER / part, self.tree / part)
         self._built: set[str] = set()
+        self._tests: subprocess.Popen[bytes] | None = None
+        self._ended = False
         self._make("address,undefined")
 
     def _make(self, sanitizer: str) -> None:
@@ -289,7 +291,9 @@ class Bench:
         assert self._passes("address,undefined", str(HERE / "test_schedules.py"), "-k", SCHEDULES)
 
     def _passes(self, sanitizer: str, *arguments: str) -> bool:
-        process = subprocess.Popen(
+        if self._ended:
+            return False
+        process = self._tests = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-x", "-q", "-o", f"cache_dir={self.folder}/cache", *arguments],
             cwd=DRIVER.parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
             env={**os.environ, "HOTPLUG_HARNESS_HOST_PROGRAMS": str(self.folder / sanitizer)},
@@ -300,6 +304,12 @@ class Bench:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return False
+
+    def end(self) -> None:
+        """End the tests that run, and start no others: what they say then counts for nothing."""
+        self._ended = True
+        if self._tests is not None and self._tests.poll() is None:
+            os.killpg(self._tests.pid, signal.SIGKILL)
 
     def try_out(self, mutant: Mutant) -> str:
         """Return what caught the mutation: ``locks``, ``compiler``, ``tests``, ``threads``, ``schedules``, or "" for nothing."""
@@ -335,10 +345,9 @@ def run(chosen: list[Mutant], *, check: bool = False) -> Iterator[tuple[Mutant, 
     """Try the mistakes out on two benches; yield each with who caught it. ``check``: try the tests without any first."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as workers:
         benches: SimpleQueue[Bench] = SimpleQueue()
-        for bench in workers.map(lambda n: Bench(Path(folder) / str(n)), range(2)):
+        everything = list(workers.map(lambda n: Bench(Path(folder) / str(n)), range(2)))
+        for bench in everything:
             benches.put(bench)
-        if check:
-            bench.check()
 
         def one(mutant: Mutant) -> str:
             bench = benches.get()
@@ -347,7 +356,14 @@ def run(chosen: list[Mutant], *, check: bool = False) -> Iterator[tuple[Mutant, 
             finally:
                 benches.put(bench)
 
-        yield from zip(chosen, workers.map(one, chosen), strict=True)
+        try:
+            if check:
+                everything[0].check()
+            yield from zip(chosen, workers.map(one, chosen), strict=True)
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+            for bench in everything:
+                bench.end()
 
 
 def sample(count: int, seed: int) -> list[Mutant]:
@@ -431,6 +447,7 @@ if __name__ == "__main__":
     parser.add_argument("--patience", type=int, default=HANGS, metavar="SECONDS", help="until tests hang")
     given = parser.parse_args()
     HANGS = given.patience
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     which, of = given.shard
     known = places_at(given.since) if given.since else set[tuple[str, str, str]]()
     chosen = [mutant for mutant in sample(given.count, given.seed) if mutant.place not in known]
