@@ -10,6 +10,7 @@
 
 _Static_assert(sizeof(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT) == 16, "as the driver has it");
 _Static_assert(sizeof(DEVICE_INTERFACE_CHANGE_NOTIFICATION) == 48, "as the driver has it");
+_Static_assert(sizeof(EX_RUNDOWN_REF) == 8, "as the driver has it");
 _Static_assert(sizeof(UNICODE_STRING) == 16, "as the driver has it");
 _Static_assert(__builtin_offsetof(WDF_OBJECT_CONTEXT_TYPE_INFO, ContextSize) == 16, "as the driver has it");
 
@@ -278,7 +279,9 @@ void *
 adapter_redirect(const char *name)
 {
     static const struct function functions[] = {
-        FUNCTION(DbgPrintEx), FUNCTION(EtwRegister), FUNCTION(EtwUnregister), FUNCTION(EtwWrite), FUNCTION(ExFreePool),
+        FUNCTION(DbgPrintEx), FUNCTION(EtwRegister), FUNCTION(EtwUnregister), FUNCTION(EtwWrite),
+        FUNCTION(ExAcquireRundownProtection), FUNCTION(ExFreePool), FUNCTION(ExInitializeRundownProtection),
+        FUNCTION(ExReleaseRundownProtection), FUNCTION(ExWaitForRundownProtectionRelease),
         FUNCTION(IoRegisterPlugPlayNotification), FUNCTION(IoUnregisterPlugPlayNotificationEx),
         FUNCTION(KeDeregisterProcessorChangeCallback), FUNCTION(KeGetCurrentProcessorNumberEx),
         FUNCTION(KeGetProcessorIndexFromNumber), FUNCTION(KeGetProcessorNumberFromIndex),

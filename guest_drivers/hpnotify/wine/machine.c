@@ -261,6 +261,11 @@ void double_be(unsigned processor)
     set_of_thread(own_processor, processor);
 }
 
+void machine_delay(unsigned long long ticks)
+{
+    Sleep((DWORD)((ticks + 9999) / 10000));
+}
+
 void machine_pause(void)
 {
     Sleep(0);

@@ -15,15 +15,3 @@ behaviour_select(const struct behaviour *selected)
 {
     __atomic_store_n(&current, selected, __ATOMIC_RELEASE);
 }
-
-int
-core_rundown_acquired(void)
-{
-    return behaviour()->work_begins();
-}
-
-void
-core_rundown_releases(void)
-{
-    behaviour()->work_ends();
-}

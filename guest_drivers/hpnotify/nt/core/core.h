@@ -42,13 +42,6 @@ void core_memory_arrived(unsigned long long start, unsigned long long bytes);
  */
 void core_interface_changed(unsigned event, unsigned class, unsigned short *link, unsigned bytes);
 
-/*
- * Called by users of run-down protection: after it was acquired, and before it is released. A driver's callback
- * does its work in between. Nonzero if the caller may continue.
- */
-int core_rundown_acquired(void);
-void core_rundown_releases(void);
-
 /* Returns 0 if there is such a plant; "none" ends it. */
 int core_plant(const char *name);
 const char *core_plant_name(void);
