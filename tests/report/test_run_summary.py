@@ -146,11 +146,9 @@ def test_what_was_printed_before_needs_no_command(tmp_path: Path) -> None:
     history = recorded(tmp_path / "r", hot_add().records)
     (tmp_path / "r" / "run.json").write_text('{"plan": {"name": "p"}}')
     lines = summary_lines(broken(30), history, path=tmp_path / "r", detailed=True)
-    assert [True, False, 1] == [
-        any(re.fullmatch(r"and \d+ more violated rules: all above", line) for line in lines),
-        any("harness show" in line for line in lines),
-        sum("harness repro" in line for line in lines),
-    ]
+    text = "\n".join(lines)
+    assert re.search(r"^and \d+ more violated rules: all above$", text, re.MULTILINE)
+    assert (text.count("harness show"), text.count("harness repro")) == (0, 1)
 
 
 def test_a_long_path_is_never_cut(tmp_path: Path) -> None:
