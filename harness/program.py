@@ -46,8 +46,6 @@ PACKAGES = {
 
 LARGEST_OUTPUT = 16 << 20
 """Bytes of a program's output that are kept, from the end."""
-LEASH = ("setpriv", "--pdeathsig", "TERM", "--")
-"""Before a command: the kernel sends it SIGTERM when this process dies; only the thread that starts it counts, the main one."""
 GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL."""
 LAST_LINES = 12

@@ -21,7 +21,7 @@ import pytest
 
 from harness import interrupts, locks
 
-TURNS = ("machine", "follower", "events", "history")
+TURNS = ("fork server", "machine", "follower", "events", "history")
 """Turns in the order in which they are taken."""
 
 LOCKS = (

@@ -22,7 +22,8 @@ from harness.explore.generation import generate, load_hypothesis, plans
 from harness.explore.legality import Legality, OperationSequence
 from harness.explore.shrinking import Shrinking, tries_for
 from harness.explore.trial import Trial, broken_rule
-from harness.explore.trial_pool import TrialPool, TrialSetting
+from harness.explore.trial_pool import TrialPool
+from harness.explore.trial_process import TrialSetting
 from harness.history.private import write_private
 from harness.host.file_lock import locked_or_refused
 from harness.host.qemu_build import find_qemu

@@ -113,6 +113,7 @@ class FleetWorker:
                 service.drained = True
                 if server is not None:
                     server.close()
+                service.close()
             if once:
                 return
             threading.Event().wait(PAUSE_S)

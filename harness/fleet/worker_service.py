@@ -38,6 +38,7 @@ from harness.fleet.order import (
     encode,
 )
 from harness.fleet.results_place import ResultsPlace
+from harness.forking.fork_server import ForkServer
 from harness.guest.guest_types import GUEST_TYPES
 from harness.history.private import open_private, write_private
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
@@ -74,6 +75,11 @@ class WorkerService:
         self.session = session
         self.drained = False
         self._say = say
+        self._server = ForkServer()
+
+    def close(self) -> None:
+        """End the process that forks the cells, when no cell runs any more."""
+        self._server.close()
 
     def perform(self, text: str, wanted: StillWanted) -> str:
         """Execute an order, while it is ``wanted``, and return the answer. Raises InfrastructureError for an invalid
@@ -180,7 +186,9 @@ class WorkerService:
         if order.retry_of:
             words += ["--retry-of", order.retry_of]
         try:
-            child = RunProcess(order.cell, words, folder, number=order.number, seconds=order.seconds)
+            child = RunProcess(
+                self._server, order.cell, words, folder, number=order.number, seconds=order.seconds
+            )
         except HarnessError as error:
             return msgspec.structs.replace(report, ended=error.message)
         ended = ""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ExitCode
+from harness.forking.fork_server import ForkServer
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
 from harness.lab.expected_time import ExpectedTime
@@ -68,6 +69,7 @@ class Nightly:
         self._tell = tell
         self._tick = tick
         self._hold = hold
+        self._server = ForkServer()
         todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
         self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in todo)
         self.expected = ExpectedTime(matrix, costs)
@@ -95,22 +97,23 @@ class Nightly:
 
         Raises KeyboardInterrupt after the runs under way have ended.
         """
-        try:
-            with selectors.DefaultSelector() as selector:
-                while self._queue or self.running:
-                    self._start(selector)
-                    if not self.running and self._queue and self._next() is None:
-                        self._state.out_of_time = f"not enough time before {shown(self.until or 0)}"
-                        return
-                    for key, _ in selector.select(TICK):
-                        child: RunProcess = key.data
-                        selector.unregister(child.descriptor)
-                        self._over(child)
-                    self._end_the_late()
-                    self._tick()
-        finally:
-            with uninterrupted() as hurry:
-                self._end_all(hurry)
+        with self._server:
+            try:
+                with selectors.DefaultSelector() as selector:
+                    while self._queue or self.running:
+                        self._start(selector)
+                        if not self.running and self._queue and self._next() is None:
+                            self._state.out_of_time = f"not enough time before {shown(self.until or 0)}"
+                            return
+                        for key, _ in selector.select(TICK):
+                            child: RunProcess = key.data
+                            selector.unregister(child.descriptor)
+                            self._over(child)
+                        self._end_the_late()
+                        self._tick()
+            finally:
+                with uninterrupted() as hurry:
+                    self._end_all(hurry)
 
     def estimate(self) -> float | None:
         """Return the expected seconds of the remaining cells, None while no run is known."""
@@ -154,8 +157,9 @@ class Nightly:
             with uninterrupted():
                 # The run is noted as soon as it exists, so an interrupt at any moment ends it.
                 child = RunProcess(
-                    cell, words, self._state.directory, number=number, seconds=self._matrix.document.timeout
-                )
+                    self._server, cell, words, self._state.directory,
+                    number=number, seconds=self._matrix.document.timeout,
+                )  # fmt: skip
                 self.running.append(child)
                 selector.register(child.descriptor, selectors.EVENT_READ, child)
 

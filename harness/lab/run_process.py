@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: MIT
 """One run of a nightly run as its own process, ``harness run``, so that its failure cannot end the others.
 
-It has its own session, so the terminal's Ctrl-C does not reach it. The kernel sends it SIGTERM when the nightly run's
-process dies for any reason. On SIGTERM it ends its guest first.
+It is forked (:mod:`harness.forking.fork_server`). It has its own session, so the terminal's Ctrl-C does not reach it, and it gets
+SIGTERM when the nightly run's process dies for any reason. On SIGTERM it ends its guest first.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -18,13 +16,13 @@ from typing import BinaryIO
 import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
+from harness.forking.fork_server import ForkServer
 from harness.history.private import open_private
 from harness.history.run_directory import FACTS, RunDirectory
 from harness.interrupts import ENDING
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
-from harness.program import LEASH, start_program
 from harness.run.failure import BOOT_STAGES, BootFailure
 
 LARGEST_OUTPUT = 64 << 20
@@ -68,9 +66,18 @@ def _written(path: Path) -> BinaryIO:
 
 
 class RunProcess:
-    """One attempt at a cell, started. ``number`` is 2 for the repetition of an attempt that left no result."""
+    """One attempt at a cell, forked by ``server``. ``number`` is 2 for the repetition of an attempt that left no result."""
 
-    def __init__(self, cell: Cell, words: list[str], directory: Path, *, number: int, seconds: float) -> None:
+    def __init__(
+        self,
+        server: ForkServer,
+        cell: Cell,
+        words: list[str],
+        directory: Path,
+        *,
+        number: int,
+        seconds: float,
+    ) -> None:
         self.cell = cell
         self.number = number
         self.words = words
@@ -82,13 +89,8 @@ class RunProcess:
         self._document, self.log = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.log")
         try:
             with _written(self._document) as out, _written(self.log) as err:
-                self._process = start_program(
-                    [*LEASH, sys.executable, "-m", "harness", *words],
-                    "a run of the nightly run",
-                    stdout=out,
-                    stderr=err,
-                )
-            self.descriptor = os.pidfd_open(self._process.pid)
+                self._process = server.start(words=words, output=(out, err))
+            self.descriptor = self._process.descriptor
         except OSError as error:
             raise InfrastructureError(
                 f"cannot start a run of the nightly run: {error.strerror}",
@@ -97,17 +99,11 @@ class RunProcess:
 
     def ask(self, number: signal.Signals) -> None:
         """Send a signal: SIGTERM makes it end its guest and then itself; SIGKILL ends all of its session."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if number is signal.SIGKILL:
-                os.killpg(self._process.pid, number)
-            else:
-                os.kill(self._process.pid, number)
+        self._process.ask(number)
 
     def reap(self) -> int:
         """Return the exit status of the ended child, negative for a signal."""
-        status = self._process.wait()
-        os.close(self.descriptor)
-        return status
+        return self._process.wait()
 
     def outcome(self, status: int, machine: str) -> tuple[CellOutcome, bool]:
         """Return the result, and whether to repeat the attempt because it left none.
@@ -117,7 +113,7 @@ class RunProcess:
         seconds = round(time.monotonic() - self.began, 1)
         document = self._read()
         # The document of an interrupted run says how far it came. It is not a result.
-        if document is None or status - 128 in ENDING:
+        if document is None or self._process.orphaned or status - 128 in ENDING:
             return self._without(status, seconds)
         error = document.error
         boot = None
@@ -163,7 +159,9 @@ class RunProcess:
         if number in ENDING and not self.late:
             code = ExitCode(128 + number)
         why = self._last_words()
-        if self.late:
+        if self._process.orphaned:
+            why = f"the run was ended, because the process that forked it died: {why}"
+        elif self.late:
             why = f"the run exceeded its time and was ended: {why}"
         elif status < 0:
             why = f"the run was killed by signal {-status}: {why}"

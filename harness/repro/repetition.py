@@ -2,17 +2,16 @@
 """Repetitions of one run: the rate of the same result, its confidence interval, and what differs.
 
 Each repetition is a ``harness repro`` in its own process, so that none affects another. Each waits for its share of
-the host. The kernel ends them when this process dies.
+the host. They are forked (:mod:`harness.forking.fork_server`), and end with this process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import signal
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Self
@@ -20,9 +19,10 @@ from typing import IO, Self
 import msgspec
 
 from harness.errors import ExitCode, FailureClass, HarnessError, worst
+from harness.forking.fork_server import RUNS, ForkServer
+from harness.forking.forked_process import ForkedProcess
 from harness.interrupts import uninterrupted
 from harness.interval import Rate, wilson
-from harness.program import LEASH, ChildProcess, end_program, start_program
 from harness.report.transcript import read_transcript
 from harness.report.transcript_comparison import TranscriptDifference, compare_transcripts
 from harness.repro.recorded_run import Signature
@@ -32,6 +32,9 @@ LARGEST_OUTPUT = 64 << 20
 
 PATIENCE = 60.0
 """Seconds that a repetition gets after SIGTERM to end its guest."""
+
+MODULES = (*RUNS, "harness.cli.repro")
+"""What the process that forks the repetitions imports first."""
 
 NO_RESULT = (FailureClass.INFRASTRUCTURE, FailureClass.PLAN)
 """Failures that do not count for or against the reproduction."""
@@ -152,19 +155,21 @@ class _Children:
     """The running processes. Leaving the block ends those that still run."""
 
     def __init__(self) -> None:
-        self.running: dict[int, tuple[ChildProcess, int, IO[bytes], IO[bytes]]] = {}
+        self.running: dict[int, tuple[ForkedProcess, IO[bytes], IO[bytes]]] = {}
+        self._server = ForkServer(MODULES)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with uninterrupted():
+        with uninterrupted(), self._server:
             for child, *_ignored in self.running.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGTERM)
-            for child, descriptor, out, err in self.running.values():
-                end_program(child, patience=PATIENCE)
-                os.close(descriptor)
+                child.ask(signal.SIGTERM)
+            deadline = time.monotonic() + PATIENCE
+            for child, out, err in self.running.values():
+                if not child.ended(max(0.0, deadline - time.monotonic())):
+                    child.ask(signal.SIGKILL)
+                child.wait()
                 out.close()
                 err.close()
 
@@ -173,17 +178,14 @@ class _Children:
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - end() closes them
         # A signal during the start would leave a process that is never ended.
         with uninterrupted():
-            command = [*LEASH, sys.executable, "-m", "harness", *words]
-            child = start_program(command, "a repetition", stdout=out, stderr=err)
-            descriptor = os.pidfd_open(child.pid)
-            self.running[number] = child, descriptor, out, err
-        return descriptor
+            child = self._server.start(words=words, output=(out, err))
+            self.running[number] = child, out, err
+        return child.descriptor
 
     def end(self, number: int) -> Repetition:
         """Return the result of a repetition that has ended."""
-        child, descriptor, out, err = self.running.pop(number)
+        child, out, err = self.running.pop(number)
         status = child.wait()
-        os.close(descriptor)
         with out, err:
             return _result(number, status, out, err)
 

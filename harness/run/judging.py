@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from harness.capture.offline.recordings import recordings
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Judged
 from harness.errors import ExitCode, HarnessError
+from harness.forking.leash import end_with
 from harness.history.reader import History
 from harness.history.run_directory import Brief, RunDirectory, history_file
 from harness.interrupts import ENDING
@@ -192,10 +192,13 @@ class _Worker:
     def _start(self) -> None:
         import multiprocessing
 
-        # Forked, because a new interpreter takes longer to start than most runs take to judge.
+        # Forked from this process, because a new interpreter, a fork server's too, takes longer to start than most runs
+        # take to judge.
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self.connection), daemon=True)
+        self._process = context.Process(
+            target=_work, args=(theirs, self.connection, os.getpid()), daemon=True
+        )
         # The process inherits blocked signals until it has set its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
@@ -233,7 +236,7 @@ class _Worker:
         self.connection.close()
 
 
-def _work(connection: Connection, other_end: Connection) -> None:
+def _work(connection: Connection, other_end: Connection, parent: int) -> None:
     """Judge incoming runs until the connection ends.
 
     Leave a terminal's signals to the parent, and end with it if it is killed.
@@ -242,20 +245,10 @@ def _work(connection: Connection, other_end: Connection) -> None:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     other_end.close()
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    end_with(parent, signal.SIGKILL)
     with suppress(EOFError, OSError):
         while True:
             connection.send(judge_run(connection.recv()))
-
-
-def _end_with_parent() -> None:
-    from multiprocessing import parent_process
-    from multiprocessing.connection import wait
-
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(ExitCode.INTERRUPTED)
 
 
 def _failed(

@@ -15,13 +15,14 @@ import subprocess
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.program import LEASH
 
 NODES = ("node1", "node2")
 CPUS, MEMORY = 16, 80_000
 """What each node says that it has, in processors and MiB: room for two jobs of the printed script."""
 NO_CGROUPS = (23, 11)
 """From this version on slurmd starts without cgroups only if told so, and before it does not know the word (cgroup.conf(5))."""
+LEASH = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Before a command: the kernel sends it SIGTERM when the thread that started it ends."""
 START_S = 60.0
 END_S = 90.0
 """Longer than Slurm waits from SIGTERM to SIGKILL, 30 s by default (slurm.conf(5), KillWait)."""

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""The service of a fork server: one process without a thread, which forks a process for each request and reaps it.
+
+A forked process leads a session of its own. It has none of the server's descriptors and is sent SIGTERM when the server ends
+for any reason. The end of the client, also by SIGKILL, closes the control socket: the server then ends its processes, and itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.forking.leash import end_with
+from harness.forking.message import Ended, Request, Started, receive, send
+from harness.invocation import MODULE
+
+GRACE = 45.0
+"""Seconds from SIGTERM to SIGKILL, in which a process ends its guest and judges its history."""
+
+Entry = Callable[[], object]
+
+
+class Service:
+    """Serves the client at the other end of ``control``."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, tuple[int, socket.socket]] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def serve(self) -> Entry | None:
+        """Serve until the client is gone. Return None then; in each forked process, what it has to call."""
+        self._selector.register(self._control, selectors.EVENT_READ)
+        ends = 0.0
+        while not ends or self._children:
+            for key, _ in self._selector.select(max(0.0, ends - time.monotonic()) if ends else None):
+                if isinstance(key.data, int):
+                    self._signal(key.data, key.fileobj)
+                elif key.fileobj is not self._control:
+                    self._reap(key.fd)
+                elif (entry := self._answer()) is not None:
+                    return entry
+            if self._control.fileno() < 0 and not ends:
+                ends = time.monotonic() + GRACE
+                self._end_all(signal.SIGTERM)
+            elif ends and time.monotonic() > ends:
+                self._end_all(signal.SIGKILL)
+        return None
+
+    def _answer(self) -> Entry | None:
+        request, descriptors = receive(self._control, Request)
+        if request is None:
+            self._selector.unregister(self._control)
+            self._control.close()
+            return None
+        channel = socket.socket(fileno=descriptors.pop(0))
+        server = os.getpid()
+        try:
+            if pid := os.fork():
+                self._note(pid, channel)
+        except OSError as error:
+            pid = -1
+            with contextlib.suppress(OSError):
+                send(channel, Started(0, failure=error.errno or 0), [])
+            channel.close()
+        if not pid:
+            end_with(server, signal.SIGTERM)
+            channel.close()
+            return self._become(request, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None
+
+    def _become(self, request: Request, descriptors: list[int]) -> Entry:
+        """Leave the server behind, in the forked process."""
+        os.setsid()
+        self._selector.close()
+        self._control.close()
+        for watch, (_, channel) in self._children.items():
+            os.close(watch)
+            channel.close()
+        if request.output:
+            for stream in (1, 2):
+                given = descriptors.pop(0)
+                os.dup2(given, stream)
+                os.close(given)
+        sys.argv = [str(MODULE), *request.words]
+        module, _, name = request.entry.partition(":")
+        found: Callable[..., object] = getattr(importlib.import_module(module), name)
+        return lambda: found(*descriptors)
+
+    def _note(self, pid: int, channel: socket.socket) -> None:
+        try:
+            watch = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._children[watch] = pid, channel
+        self._selector.register(watch, selectors.EVENT_READ)
+        self._selector.register(channel, selectors.EVENT_READ, pid)
+        with contextlib.suppress(OSError):
+            send(channel, Started(pid), [watch])
+
+    def _signal(self, pid: int, channel: Any) -> None:
+        """Send the signal that came to a process's session; it is not reaped, so its number is its own."""
+        number = b""
+        with contextlib.suppress(OSError):
+            number = channel.recv(1)
+        if not number:
+            self._selector.unregister(channel)
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number[0])
+
+    def _reap(self, watch: int) -> None:
+        pid, channel = self._children.pop(watch)
+        self._selector.unregister(watch)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(channel)
+        os.close(watch)
+        _, status = os.waitpid(pid, 0)
+        with contextlib.suppress(OSError):
+            send(channel, Ended(os.waitstatus_to_exitcode(status)), [])
+        channel.close()
+
+    def _end_all(self, number: signal.Signals) -> None:
+        for pid, _ in self._children.values():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if number is signal.SIGKILL:
+                    os.killpg(pid, number)
+                else:
+                    os.kill(pid, number)
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve the client of the control socket whose descriptor is the first word, with the modules that the others name."""
+    control = socket.socket(fileno=int(words[0]))
+    control.set_inheritable(False)
+    for name in words[1:]:
+        importlib.import_module(name)
+    # What is here is never freed, so collections in the forked processes need not write to its pages (Python: gc.freeze).
+    gc.collect()
+    gc.freeze()
+    entry = Service(control).serve()
+    if entry is None:
+        return 0
+    code = entry()
+    return code if isinstance(code, int) else 0
