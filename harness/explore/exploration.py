@@ -41,10 +41,13 @@ CONFIRMATIONS = 5
 FINAL_RUNS = 10
 """The number of runs of the smallest plan, for its rate of reproduction."""
 
+MOST_REPEATED = 3
+"""The number of trials without a result that are repeated for one candidate while shrinking."""
+
 MOST_FAILURES = 5
 """The number of consecutive trials whose infrastructure may fail."""
 
-PROCESSES, MOST_PROCESSES = 16, 64
+PROCESSES, MOST_PROCESSES = 32, 64
 """The number of concurrent process guests: for each processor, and in all."""
 
 PROGRESS = "progress.jsonl"
@@ -58,8 +61,8 @@ SCRATCH = "hotplug-explore-"
 def usual_jobs(guest: str) -> int:
     """Return how many guests are explored at once by default.
 
-    The plan of a process waits for about a second, mostly for quiet, and takes 26 ms of processor time
-    (measured on 29 November 2026, guest ``host``): 16 of them keep a processor about half busy.
+    The plan of a process waits for about a second, mostly for quiet, and takes 25 to 35 ms of processor time
+    (measured on 29 and 30 November 2026, guest ``host``): 32 of them keep a processor busy.
     """
     processors = len(os.sched_getaffinity(0))
     return min(MOST_PROCESSES, PROCESSES * processors) if is_process(guest) else processors
@@ -194,7 +197,13 @@ class Exploration:
         waiting: list[OperationSequence] = []
         number, barren = 0, 0
         while not report.ended:
-            while self._pool.busy < ahead and not (self._most and len(self._executed) >= self._most):
+            if over := self._soon_late:
+                self._executed -= self._pool.forget_waiting()
+            while (
+                not over
+                and self._pool.busy < ahead
+                and not (self._most and len(self._executed) >= self._most)
+            ):
                 if not waiting:
                     number += 1
                     waiting = self._generated(number)
@@ -206,7 +215,7 @@ class Exploration:
                     self._executed.add(hash(operations))
                     self._pool.submit(operations, seed=report.seed)
             if not self._pool.busy and not self._ended:
-                report.ended = "plans"
+                report.ended = "budget" if over else "plans"
                 return
             self._receive()
             while self._ended and not report.ended:
@@ -223,6 +232,11 @@ class Exploration:
     @property
     def _late(self) -> bool:
         return time.monotonic() - self._begun >= self._seconds
+
+    @property
+    def _soon_late(self) -> bool:
+        """Whether a plan that begins now would probably not end in time."""
+        return time.monotonic() - self._begun + self._pool.usual_seconds >= self._seconds
 
     def _receive(self, tickets: dict[int, int] | None = None) -> list[tuple[int, Trial]]:
         """Wait a second for trials; return those of ``tickets`` with their indices, and keep the others for later."""
@@ -326,11 +340,18 @@ class Exploration:
     def _first(
         self, candidates: Sequence[OperationSequence], signature: str, tries: int
     ) -> tuple[int, Trial] | None:
-        """Run each candidate, repeatedly if it does not show the signature. Return the first that shows it, with its
-        trial."""
-        for _ in range(tries):
+        """Run each candidate, ``tries`` times if it does not show the signature. Return the first that shows it, with its
+        trial. A trial without a result says nothing about its candidate, and is repeated."""
+        left, repeated = [tries] * len(candidates), [0] * len(candidates)
+        while any(left):
+            todo = [at for at, runs in enumerate(left) if runs]
             shown: dict[int, Trial] = {}
-            for at, trial in self._all(candidates):
+            for place, trial in self._all([candidates[at] for at in todo]):
+                at = todo[place]
+                if trial.failed and repeated[at] < MOST_REPEATED:
+                    repeated[at] += 1
+                else:
+                    left[at] -= 1
                 if trial.signature == signature:
                     shown[at] = trial
                 else:

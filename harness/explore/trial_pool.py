@@ -15,6 +15,9 @@ from harness.explore.trial_process import MODULES, TrialProcess, TrialSetting
 from harness.forking.fork_server import ForkServer
 from harness.interrupts import uninterrupted
 
+RECENT = 0.1
+"""The weight of the newest plan in the usual seconds of a plan, a moving average."""
+
 PATIENCE = 30.0
 """Seconds that the processes get to end their guests."""
 
@@ -23,7 +26,7 @@ class TrialPool:
     """Executes plans. Leaving the block ends the guests that still run, and waits for their end.
 
     ``submit`` takes any number of plans. ``results`` returns each trial with its ticket, in the order in which they
-    end. No plan begins while ``held`` returns true.
+    end. No plan begins while ``held`` returns true. ``usual_seconds`` is how long a plan took lately, 0 before the first.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class TrialPool:
         self._server = ForkServer(MODULES)
         self._waiting: deque[tuple[int, OperationSequence, int]] = deque()
         self._ticket = 0
+        self.usual_seconds = 0.0
 
     def __enter__(self) -> Self:
         try:
@@ -85,6 +89,8 @@ class TrialPool:
             one = busy[connection]  # type: ignore[index]
             job = one.job
             assert job is not None
+            took = time.monotonic() - one.began
+            self.usual_seconds += (took - self.usual_seconds) * (RECENT if self.usual_seconds else 1)
             trial = one.take()
             if trial is None:
                 one.replace(time.monotonic() + PATIENCE)

@@ -34,7 +34,8 @@ class TrialSetting:
 
 
 class TrialProcess:
-    """One process. ``job`` is its current ticket, operations and seed, None if it is idle.
+    """One process. ``job`` is its current ticket, operations and seed, None if it is idle. It ``began`` at that time of the
+    monotonic clock.
 
     Raises InfrastructureError if it cannot be started.
     """
@@ -46,6 +47,7 @@ class TrialProcess:
 
     def _start(self) -> None:
         self.job: tuple[int, OperationSequence, int] | None = None
+        self.began = 0.0
         self.connection, theirs = Pipe()
         try:
             with theirs:
@@ -61,6 +63,7 @@ class TrialProcess:
     def give(self, job: tuple[int, OperationSequence, int]) -> None:
         """Execute a plan."""
         self.job = job
+        self.began = time.monotonic()
         with suppress(OSError):
             self.connection.send(job[1:])
 

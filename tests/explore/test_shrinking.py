@@ -74,6 +74,27 @@ def test_flaky() -> None:
     assert smallest == (op.AddDimm(size="128 MiB"), op.AddCpu())
 
 
+def test_another_order() -> None:
+    """A paused guest sees its adds at once, in any order; without the pause only one order fails, and that one is found."""
+    shown: list[OperationSequence] = []
+
+    def first(candidates: Sequence[OperationSequence], tries: int) -> int | None:
+        for at, candidate in enumerate(candidates):
+            kinds = {type(one) for one in candidate}
+            at_once = op.Pause in kinds and {op.AddCpu, op.AddDimm} <= kinds
+            if tries and (at_once or contains(candidate, NEEDED[0])):
+                shown.append(candidate)
+                return at
+        return None
+
+    whole = HOST.completed([op.Pause(), op.AddCpu(), op.AddDimm(size="384 MiB")])
+    assert whole is not None
+    assert len(whole) == 5
+    smallest = Shrinking(whole, HOST, first).shrink()
+    assert smallest == (op.AddDimm(size="128 MiB"), op.AddCpu())
+    assert shown[-1] == smallest
+
+
 @pytest.mark.parametrize("seen", range(1, 20))
 def test_number_of_tries(seen: int) -> None:
     """A step that is right is missed with a small probability; one that always fails is run once."""

@@ -24,7 +24,7 @@ def describe(to: int) -> int:
             int(each.name) for each in Path("/proc/self/fd").iterdir() if each.exists() and int(each.name) > 2
         ),
         "threads": [threading.active_count(), len(list(Path("/proc/self/task").iterdir()))],
-        "random": random.random(),  # noqa: S311 - whether two processes draw the same
+        "random": random.random(),
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "loaded": "harness.run.run" in sys.modules,
     }

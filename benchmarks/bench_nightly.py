@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""What a run costs in a nightly run: on the guest ``host`` after the first one, and of restored twins two at a time.
+
+``host.cpu_ms`` is the processor time of one run, over all processes, so it does not depend on other load: that of a nightly run of
+many runs less that of one, for each further run. The plan's own waits take no processor time. ``host.rss_kib`` is the memory of
+the nightly run's process: after the first tenth of the runs, at their end, and at its peak; ``host.forking_rss_kib`` is that of the
+process that forks the runs. ``twins`` are nightly runs of restored twins, one run after another and two at a time, in turn:
+``ratio`` is how much faster two at a time are. Another load on the machine lowers it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+LIMIT_MS = 30.0
+LEAST_RATIO = 1.8
+FLAT_KIB = 1024
+"""How much the memory may grow after the first tenth of the runs."""
+
+LAB = """\
+name = "benchmark"
+repeat = {repeat}
+report = "failed"
+[[guest]]
+name = "{guest}"
+[[plan]]
+plan = "cpu-and-dimm"
+"""
+
+
+class NightlyRun:
+    """One nightly run: its seconds, its processor time in all processes, and the memory of the two that last."""
+
+    def __init__(self, folder: Path, guest: str, repeat: int, *, parallel: int) -> None:
+        lab = folder / "lab.toml"
+        head = 'accel = "tcg"\nrestore = true\n' if guest == "twin" else ""
+        lab.write_text(head + LAB.format(repeat=repeat, guest=guest))
+        words = ["nightly", "--once", "--json", "--lab", str(lab), "--into", str(folder / "kept")]
+        self.memory: dict[str, list[int]] = {"own": [], "forking": []}
+        began = time.perf_counter()
+        with (folder / "said").open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness", *words, "--parallel", str(parallel)],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.DEVNULL, env={**os.environ, "HOTPLUG_HARNESS_STORE": ""},
+            )  # fmt: skip
+            while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+                self._look(process.pid)
+                time.sleep(0.2)
+            _, status, used = os.wait4(process.pid, 0)
+        self.seconds = time.perf_counter() - began
+        self.cpu = used.ru_utime + used.ru_stime
+        document = json.loads((folder / "said").read_text())
+        if status or document["counts"].get("holds") != repeat:
+            sys.exit(f"the nightly run of {guest} did not hold: {document['counts']}")
+
+    def _look(self, pid: int) -> None:
+        try:
+            own = psutil.Process(pid)
+            self.memory["own"].append(own.memory_info().rss >> 10)
+            self.memory["forking"] += [child.memory_info().rss >> 10 for child in own.children()]
+        except psutil.Error:
+            return
+
+    def of(self, whose: str) -> dict[str, int]:
+        """Return the memory of a process, in KiB."""
+        seen = self.memory[whose]
+        tenth = max(1, len(seen) // 10)
+        return {
+            "after_a_tenth": round(statistics.median(seen[tenth : 2 * tenth] or seen)),
+            "at_the_end": round(statistics.median(seen[-tenth:])),
+            "peak": max(seen),
+        }
+
+
+def measured(guest: str, repeat: int, *, parallel: int) -> NightlyRun:
+    """Measure a nightly run in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-nightly-") as folder:
+        return NightlyRun(Path(folder), guest, repeat, parallel=parallel)
+
+
+def main() -> int:
+    """Print the figures; return 1 if one exceeds its limit."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000, help="runs of the guest host")
+    parser.add_argument("--parallel", type=int, default=8, help="runs of the guest host at once")
+    parser.add_argument("--twins", type=int, default=10, help="runs of the twin in each round; 0 for none")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    one, many = (measured("host", runs, parallel=given.parallel) for runs in (1, given.runs))
+    cpu_ms = 1000 * (many.cpu - one.cpu) / (given.runs - 1)
+    memory = many.of("own")
+    figures = {
+        "host": {
+            "runs": given.runs, "seconds": round(many.seconds, 1), "cpu_ms": round(cpu_ms, 1), "limit_ms": LIMIT_MS,
+            "rss_kib": memory, "forking_rss_kib": many.of("forking"),
+        },
+        "load": os.getloadavg()[0],
+    }  # fmt: skip
+    failed = cpu_ms > LIMIT_MS or memory["at_the_end"] - memory["after_a_tenth"] > FLAT_KIB
+    if given.twins:
+        # The first saves the ready snapshot.
+        measured("twin", 1, parallel=1)
+        rounds = [
+            [measured("twin", given.twins, parallel=at_once).seconds for at_once in (1, 2)]
+            for _ in range(given.rounds)
+        ]
+        alone, paired = (statistics.median(column) for column in zip(*rounds, strict=True))
+        figures["twins"] = {
+            "runs": given.twins, "one_after_another_s": alone, "two_at_a_time_s": paired,
+            "ratio": round(alone / paired, 2), "least_ratio": LEAST_RATIO,
+        }  # fmt: skip
+        failed = failed or (alone / paired < LEAST_RATIO and len(os.sched_getaffinity(0)) >= 2)
+    print(json.dumps(figures))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
