@@ -20,7 +20,7 @@ from harness.run.options import RunOptions
 from harness.run.request import RunRequest
 
 ENTRY = "harness.explore.trial_process:work"
-MODULES = ("harness.explore.trial_process", "harness.run.judging")
+MODULES = ("harness.explore.trial_process", "harness.contract.checker", "harness.run.judging")
 """What the process that forks trial processes imports first."""
 
 

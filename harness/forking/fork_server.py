@@ -27,9 +27,14 @@ RUNS = (
     "harness.cli.run",
     "harness.cli.conclusion",
     "harness.cli.session",
+    "harness.contract.checker",
+    "harness.report.run_summary",
+    "harness.report.stage_view",
+    "harness.run.judging",
     "harness.run.run",
 )
-"""The modules that a run by the command line needs, named here because this room is below theirs."""
+"""The modules that a run by the command line needs, named here because this room is below theirs. A test compares them with
+what a run imports."""
 
 COMMAND = "harness.__main__:main"
 """The entry of a process that is a command of the harness."""
