@@ -6,6 +6,7 @@ They take seconds, and so they run with those that boot guests.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from report.junit_schema import checked
 from twin.running import CACHE
 
 from harness.cli.main import main
+from harness.deadline import Deadline
 from harness.host.reservations import Reservations
 
 BAD = "#!/bin/sh\nexit 7\n"
@@ -129,6 +131,38 @@ def test_run_that_is_killed_does_not_end_the_nightly_run(
     assert {1: "", 2: next(f["run"] for f in runs if f.get("attempt", 1) == 1)} == {
         f.get("attempt", 1): f.get("retry_of", "") for f in runs
     }
+
+
+@pytest.mark.qemu
+def test_the_end_of_the_process_that_forks_the_runs_is_a_run_that_died(tmp_path: Path) -> None:
+    """The run ends with it and is repeated, forked by a new one; nothing is left."""
+    gate = tmp_path / "gate"
+    file = lab(tmp_path, ("slow", SLOW.format(gate=gate)))
+    words = [sys.executable, "-m", "harness", *nightly(file, "--json")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        mine = psutil.Process(process.pid)
+        Deadline(60, "a false QEMU").poll(lambda: any("sleep" in one.name() for one in family(mine)))
+        (server,) = mine.children()
+        before = family(mine)
+        gate.touch()
+        server.kill()
+        out, _ = process.communicate(timeout=120)
+    document = json.loads(out)
+    assert (69, 1) == (process.returncode, len(document["runs"]))
+    runs = [json.loads(one.read_text()) for one in sorted((tmp_path / "kept/n/runs").glob("2*/run.json"))]
+    first, second = sorted(runs, key=lambda run: run.get("attempt", 1))[:2]
+    assert (first["run"], 2) == (second["retry_of"], second["attempt"])
+    assert [] == [one for one in before if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that are descended from one, of those that have not ended meanwhile."""
+    found = []
+    for one in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if one.name():
+                found.append(one)
+    return found
 
 
 @pytest.mark.qemu
