@@ -144,7 +144,9 @@ class RunProcess:
     def _read(self) -> _Document | None:
         try:
             with self._document.open("rb") as file:
-                return msgspec.json.decode(file.read(LARGEST_OUTPUT), type=_Document)
+                # Python reserves as many bytes as it is asked to read.
+                size = min(LARGEST_OUTPUT, os.fstat(file.fileno()).st_size)
+                return msgspec.json.decode(file.read(size), type=_Document)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
