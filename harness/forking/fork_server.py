@@ -22,19 +22,8 @@ from harness.forking.message import Request, Started, receive, send
 from harness.interrupts import uninterrupted
 from harness.program import DEVNULL, ChildProcess, end_program, start_program
 
-RUNS = (
-    "harness.cli.main",
-    "harness.cli.run",
-    "harness.cli.conclusion",
-    "harness.cli.session",
-    "harness.contract.checker",
-    "harness.report.run_summary",
-    "harness.report.stage_view",
-    "harness.run.judging",
-    "harness.run.run",
-)
-"""The modules that a run by the command line needs, named here because this room is below theirs. A test compares them with
-what a run imports."""
+RUNS = ("harness.cli.readiness:make_ready",)
+"""What a server of runs by the command line does first, named here because this room is below the command line's."""
 
 COMMAND = "harness.__main__:main"
 """The entry of a process that is a command of the harness."""
@@ -47,7 +36,7 @@ END_S = 60.0
 
 
 class ForkServer:
-    """A server that has imported ``modules``. It is started for its first process, or to replace one that died. Its processes have
+    """A server that has imported ``modules``, and has called what is named after a colon. It is started for its first process, or to replace one that died. Its processes have
     the environment, the working directory and the ignored signals that this process had then.
 
     Leaving the block ends all its processes, each with SIGTERM first. So does the end of this process, however it ends.

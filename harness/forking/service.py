@@ -143,11 +143,15 @@ class Service:
 
 
 def main(words: Sequence[str]) -> int:
-    """Serve the client of the control socket whose descriptor is the first word, with the modules that the others name."""
+    """Serve the client of the control socket whose descriptor is the first word, after it has imported the
+    modules that the others name, and called what stands after a colon."""
     control = socket.socket(fileno=int(words[0]))
     control.set_inheritable(False)
     for name in words[1:]:
-        importlib.import_module(name)
+        module, _, function = name.partition(":")
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
     # What is here is never freed, so collections in the forked processes need not write to its pages (Python: gc.freeze).
     gc.collect()
     gc.freeze()

@@ -19,7 +19,7 @@ from typing import IO, Self
 import msgspec
 
 from harness.errors import ExitCode, FailureClass, HarnessError, worst
-from harness.forking.fork_server import RUNS, ForkServer
+from harness.forking.fork_server import ForkServer
 from harness.forking.forked_process import ForkedProcess
 from harness.interrupts import uninterrupted
 from harness.interval import Rate, wilson
@@ -32,9 +32,6 @@ LARGEST_OUTPUT = 64 << 20
 
 PATIENCE = 60.0
 """Seconds that a repetition gets after SIGTERM to end its guest."""
-
-MODULES = (*RUNS, "harness.cli.repro")
-"""What the process that forks the repetitions imports first."""
 
 NO_RESULT = (FailureClass.INFRASTRUCTURE, FailureClass.PLAN)
 """Failures that do not count for or against the reproduction."""
@@ -156,7 +153,7 @@ class _Children:
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[ForkedProcess, IO[bytes], IO[bytes]]] = {}
-        self._server = ForkServer(MODULES)
+        self._server = ForkServer()
 
     def __enter__(self) -> Self:
         return self

@@ -108,6 +108,12 @@ class Database:
         with told(self.address), self._engine.connect() as connection:
             yield connection
 
+    def release_memory(self) -> None:
+        """Free SQLite's cache of pages, which would grow with the store to 64 MiB (SQLite: PRAGMA shrink_memory)."""
+        if self.address.file is not None:
+            with told(self.address), self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA shrink_memory")
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection whose writes are committed together, or rolled back if the block raises. Raises

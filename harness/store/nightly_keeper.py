@@ -79,6 +79,7 @@ class NightlyKeeper:
             if self._store is None:
                 self._store = Database.open(self.address, make=True, wait=wait)
             load(self._store, self._sources())
+            self._store.release_memory()
         except HarnessError as error:
             self.failure = error
             self._not_before = time.monotonic() + PAUSE_S

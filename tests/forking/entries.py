@@ -32,6 +32,16 @@ def describe(to: int) -> int:
     return 7
 
 
+def run(to: int) -> int:
+    """Be a command of the harness, and write which of its modules were imported for it."""
+    from harness.cli.main import main
+
+    before = set(sys.modules)
+    code = main()
+    os.write(to, json.dumps(sorted(name for name in sys.modules if name not in before)).encode())
+    return code
+
+
 def speak() -> int:
     """Write on both output streams."""
     sys.stdout.write("out\n")

@@ -95,6 +95,23 @@ def test_it_has_what_the_server_imported() -> None:
         assert len(tasks) == 1
 
 
+@pytest.mark.host
+def test_a_run_imports_nothing_again(tmp_path: Path) -> None:
+    """All of the harness that it needs is in the server, which has no thread and no open socket but its client's."""
+    reading, writing = os.pipe()
+    words = ["run", "cpu-and-dimm", "--guest", "host", "--runs", str(tmp_path), "--json"]
+    with ForkServer() as server, (tmp_path / "out").open("wb") as out, os.fdopen(reading) as pipe:
+        process = server.start(f"{HERE}:run", words, output=(out, out), descriptors=[writing])
+        os.close(writing)
+        imported = json.loads(pipe.read())
+        assert process.wait() == 0
+        place = Path(f"/proc/{server.pid}")
+        tasks = list((place / "task").iterdir())
+        sockets = [each for each in (place / "fd").iterdir() if str(each.readlink()).startswith("socket:")]
+    assert [name for name in imported if name.startswith("harness.")] == []
+    assert (len(tasks), len(sockets)) == (1, 1)
+
+
 def test_output_goes_to_files(server: ForkServer, tmp_path: Path) -> None:
     """Each stream to its own."""
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
