@@ -52,7 +52,7 @@ def explore(
             metavar="N",
             min=1,
             max=MOST_JOBS,
-            help="Number of concurrent guests. Default: one a processor; for process guests 32 a processor, at most 64.",
+            help="Number of concurrent guests. Default: one a processor; for process guests 24 a processor, at most 64.",
         ),
     ] = None,
     keep_going: Annotated[

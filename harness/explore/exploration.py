@@ -47,7 +47,7 @@ MOST_REPEATED = 3
 MOST_FAILURES = 5
 """The number of consecutive trials whose infrastructure may fail."""
 
-PROCESSES, MOST_PROCESSES = 32, 64
+PROCESSES, MOST_PROCESSES = 24, 64
 """The number of concurrent process guests: for each processor, and in all."""
 
 PROGRESS = "progress.jsonl"
@@ -62,7 +62,8 @@ def usual_jobs(guest: str) -> int:
     """Return how many guests are explored at once by default.
 
     The plan of a process waits for about a second, mostly for quiet, and takes 25 to 35 ms of processor time
-    (measured on 29 and 30 November 2026, guest ``host``): 32 of them keep a processor busy.
+    (measured on 29 and 30 November 2026, guest ``host``): 24 of them keep a processor busy. Each has one of the 128
+    instances of inotify that a user usually has (inotify(7), max_user_instances).
     """
     processors = len(os.sched_getaffinity(0))
     return min(MOST_PROCESSES, PROCESSES * processors) if is_process(guest) else processors
