@@ -250,9 +250,11 @@ class NightlyPlan(TypedDict):
 
 
 class ListedHost(TypedDict):
-    """A host of a fleet: its budget in processors and bytes, what else it offers, and the attempts that it has."""
+    """A host of a fleet: its budget in processors and bytes, what else it offers, and the attempts that it has.
+    ``instance`` tells several workers of one host apart, "" for its only one."""
 
     host: str
+    instance: str
     address: str
     drained: bool
     vcpus: int

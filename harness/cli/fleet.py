@@ -57,13 +57,18 @@ def hosts(
     found: list[ListedHost] = [
         {
             "host": host.name,
+            "instance": host.instance,
             "address": host.address,
             "drained": host.name in drained,
             "vcpus": int(host.resources.get("vcpus", 0)),
             "memory": int(host.resources.get("memory", 0)),
             "harness": host.version_of("harness"),
             "engine": host.version_of("engine"),
-            "offers": sorted(name for name in host.resources if name not in ("vcpus", "memory")),
+            "offers": sorted(
+                name
+                for name in host.resources
+                if name not in ("vcpus", "memory") and not name.startswith("session=")
+            ),
             "attempts": sorted(running.get(host.address, [])),
         }
         for host in offered
@@ -89,8 +94,9 @@ def _lines(document: FleetDocument) -> list[str]:
         has = " ".join(
             name.replace("=", " ") for name in host["offers"] if not name.startswith(("harness=", "engine="))
         )
+        name = "/".join(filter(None, (host["host"], host["instance"])))
         lines.append(
-            f"  {printable(host['host'], 24):<24} {state:<12} {host['vcpus']:>4} processors {size_text(host['memory']):>9}"
+            f"  {printable(name, 24):<24} {state:<12} {host['vcpus']:>4} processors {size_text(host['memory']):>9}"
             f"  {printable(has, 200)}"
         )
     for nightly in document["nightlies"]:

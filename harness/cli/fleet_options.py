@@ -113,4 +113,5 @@ def fleet_settings(row: FleetRow, scheduler: str, base: Path, into: Path) -> Fle
         results=check_results(results or f"file://{into.absolute() / '.exchange'}"),
         harness=harness_version(),
         wait=row.wait,
+        hold=row.hold,
     )

@@ -26,6 +26,13 @@ def worker(
     name: Annotated[
         str, typer.Option(metavar="HOST", help="This host's name in the fleet; by default its hostname.")
     ] = "",
+    instance: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="What tells several workers of one host apart, such as the number of a batch system's job.",
+        ),
+    ] = "",
     listen: Annotated[
         str,
         typer.Option(
@@ -50,6 +57,7 @@ def worker(
     """Offer this host to a scheduler: its budget, KVM, templates and QEMU. Runs take its leases and respect its
     reservations."""
     import os
+    import re
     import sys
     import time
 
@@ -65,6 +73,12 @@ def worker(
             f"--name {host[:200]!r} is not a valid host name", hint="Use letters, digits, '.', '_' and '-'."
         )
 
+    if instance and not re.fullmatch(r"[A-Za-z0-9._\[\]-]{1,100}", instance):
+        raise UsageError(
+            f"--instance {instance[:200]!r} is not a valid name",
+            hint="Use letters, digits, '.', '_', '-' and brackets.",
+        )
+
     def say(text: str) -> None:
         sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {printable(text, 1000)}\n")
         sys.stderr.flush()
@@ -72,6 +86,14 @@ def worker(
     url, tls = fleet_of(scheduler, lab, ca, cert, key)
     directory = (work or cache_directory(os.environ) / "fleet").absolute()
     FleetWorker(
-        url, tls, host=host, work=directory, harness=harness_version(), listen=listen, port=port, say=say
+        url,
+        tls,
+        host=host,
+        instance=instance,
+        work=directory,
+        harness=harness_version(),
+        listen=listen,
+        port=port,
+        say=say,
     ).serve(once=once)
     return ExitCode.HOLDS

@@ -46,12 +46,17 @@ BEGUN = "hotplug-harness-begun"
 
 
 class OfferedHost(msgspec.Struct, frozen=True):
-    """A worker known to the scheduler. ``name`` is the host's. ``session`` identifies this start of the worker."""
+    """A worker known to the scheduler. ``name`` is the host's, and ``instance`` tells several workers of one host apart."""
 
     address: str
     name: str
-    session: str
+    instance: str
     resources: dict[str, float]
+
+    @property
+    def session(self) -> str:
+        """What identifies this start of the worker, "" for a worker that is not ``harness worker``."""
+        return self.version_of("session")
 
     def version_of(self, what: str) -> str:
         """Return the worker's version of ``harness`` or ``engine``, "" if it gives none."""
@@ -203,13 +208,13 @@ class Engine:
         workers = self._call("identity", n_workers=-1)["workers"]
         found = []
         for address, about in workers.items():
-            name, _, session = str(about.get("name", "")).rpartition("/")
-            found.append(
-                OfferedHost(
-                    str(address), (name or session)[:200], session[:200] if name else "", _offers(about)
-                )
-            )
+            name, _, instance = str(about.get("name", "")).partition("/")
+            found.append(OfferedHost(str(address), name[:200], instance[:200], _offers(about)))
         return sorted(found, key=lambda host: (host.name, host.address))
+
+    def forget(self, host: OfferedHost) -> None:
+        """Let the scheduler forget a worker that is gone, which it has not noticed yet. Raises SchedulerLost."""
+        self._call("unregister", address=host.address, stimulus_id="harness-worker-gone", close=False)
 
     def ask(self, hosts: list[OfferedHost], question: HostQuestion) -> dict[str, HostAnswer]:
         """Ask hosts concurrently what they can run. Return the answers by address. A host that does not answer in time

@@ -28,6 +28,7 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
 from harness.fleet.engine import EndedOrder, Engine, engine_version, reachable
 from harness.fleet.order import (
+    LONGEST_REASON,
     NAME,
     AttemptReport,
     CellOrder,
@@ -74,7 +75,7 @@ INCOMING = ".incoming"
 
 class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet settings of a nightly run: the scheduler, TLS and the exchange. ``wait`` is in seconds, for a host or
-    a lost scheduler.
+    a lost scheduler. ``hold`` is how long, in seconds, a host that refused an order gets none.
 
     ``harness`` is the version that all hosts must have.
     """
@@ -84,6 +85,7 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     results: str
     harness: str
     wait: float = 600.0
+    hold: float = 15.0
 
 
 class FleetAttempt:
@@ -164,7 +166,8 @@ class FleetNightly:
         self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
         self._exchange = ResultsPlace(settings.results)
         self._placement = CellPlacement(
-            matrix, results=settings.results, parallel=parallel, harness=settings.harness, engine=engine_version(), say=say
+            matrix, results=settings.results, parallel=parallel, harness=settings.harness, engine=engine_version(),
+            hold=settings.hold, say=say,
         )  # fmt: skip
         self._looked = self._noted = 0.0
         self._drained: set[str] = set()
@@ -414,6 +417,10 @@ class FleetNightly:
         if report.refused:
             self._placement.hold(host, report.refused)
             self._requeue(attempt)
+            return
+        if report.interrupted:
+            self._placement.note_interrupted(attempt.host, attempt.id, report.ended[:LONGEST_REASON])
+            self._abandon(attempt, f"host {host}: {report.ended}")
             return
         if report.unsent or report.outcome is None:
             self._lose(attempt, f"host {host}: {report.unsent or report.ended}")

@@ -86,7 +86,8 @@ class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """The result of an attempt on a host.
 
     ``outcome`` is None if it was not started, because of ``refused``, or was ended early, because of ``ended``.
-    ``again`` says whether it left no result. ``unsent`` says why its run directories are still on the host, "" if they
+    ``interrupted`` is whether the end of its worker, or a signal from outside, ended it: the end of a batch job does both,
+    in any order. ``again`` says whether it left no result. ``unsent`` says why its run directories are still on the host, "" if they
     were sent.
     """
 
@@ -97,6 +98,7 @@ class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     outcome: CellOutcome | None = None
     again: bool = False
     ended: str = ""
+    interrupted: bool = False
     refused: str = ""
     unsent: str = ""
 

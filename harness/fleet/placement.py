@@ -2,9 +2,9 @@
 """CellPlacement: the hosts that a nightly run can use, which cells each can run and has room for, and the next host
 for a cell.
 
-A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. A worker that is lost counts as one failure,
-however many cells it had: the job of a batch system ends like that. A host that refuses an order, because a
-user has reserved it, gets none for :data:`HOLD_S`.
+A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. The end of a worker counts as one failure,
+however many cells it had, and whether they or the worker end first: the job of a batch system ends like that. A host that
+refuses an order, because a user has reserved it, or whose cells were interrupted, gets none for a while.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from harness.run.plan import decode_plan
 from harness.run.resource_request import request_of
 
 STRIKES = 3
-HOLD_S = 15.0
 SILENT_S = 60.0
 """Seconds after which a host that gave no answer is asked again. Each question that hangs occupies one of its threads."""
 CLOCKS_S = 5.0
@@ -35,12 +34,16 @@ SayHint = Callable[[str, str], None]
 
 
 class FleetHost:
-    """A worker that can be used: its answer to what it can run, and its cells under way. ``lost`` once it is known to be gone."""
+    """A worker that can be used: its answer to what it can run, and its cells under way. ``lost`` once it is known to be gone.
+
+    ``interrupted`` are the cells that were under way when one of them was interrupted. They count with it, as one failure.
+    """
 
     def __init__(self, offered: OfferedHost, answer: HostAnswer) -> None:
         self.offered = offered
         self.answer = answer
         self.running: dict[str, ResourceRequest] = {}
+        self.interrupted: frozenset[str] = frozenset()
         self.lost = False
 
     @property
@@ -63,10 +66,18 @@ class FleetHost:
 
 class CellPlacement:
     """The hosts of one nightly run. ``say`` is called, with a hint, for each host that is left out. ``harness`` and
-    ``engine`` are this side's versions."""
+    ``engine`` are this side's versions. ``hold`` is how long, in seconds, a host that refused an order gets none."""
 
     def __init__(
-        self, matrix: Matrix, *, results: str, parallel: int, harness: str, engine: str, say: SayHint
+        self,
+        matrix: Matrix,
+        *,
+        results: str,
+        parallel: int,
+        harness: str,
+        engine: str,
+        hold: float,
+        say: SayHint,
     ) -> None:
         self.hosts: dict[str, FleetHost] = {}
         self.refused: dict[str, str] = {}
@@ -76,6 +87,7 @@ class CellPlacement:
         self._question = HostQuestion(machines=needs(matrix, self.requests), results=results)
         self._parallel = parallel
         self._versions = {"harness": harness, "engine": engine}
+        self._hold = hold
         self._say = say
         self._strikes: dict[str, int] = {}
         self._held: dict[str, tuple[float, str]] = {}
@@ -146,12 +158,14 @@ class CellPlacement:
         until, why = self._held.get(host, (0.0, ""))
         return why if time.monotonic() < until else ""
 
-    def hold(self, host: str, why: str) -> None:
-        """Give a host no order for :data:`HOLD_S`, because it refused one."""
+    def hold(
+        self, host: str, why: str, hint: str = "It gets no run until then. Runs under way continue."
+    ) -> None:
+        """Give a host no order for the time that is set, because it refused one."""
         why = why[:300]
         if self._held.get(host, (0.0, ""))[1] != why:
-            self._say(f"host {host}: {why}", "It gets no run until then. Runs under way continue.")
-        self._held[host] = (time.monotonic() + HOLD_S, why)
+            self._say(f"host {host}: {why}", hint)
+        self._held[host] = (time.monotonic() + self._hold, why)
 
     def note(self, host: str, why: str) -> None:
         """Note how a cell ended on a host. ``why`` says how its infrastructure failed, "" if it did not."""
@@ -165,6 +179,18 @@ class CellPlacement:
                 "It gets no more runs of this nightly run. If you repeat the command, the host is used again.",
             )
 
+    def note_interrupted(self, host: FleetHost, attempt: str, why: str) -> None:
+        """Note that an attempt was interrupted on a host. All that are under way there count with it, as one failure, and
+        so does the loss of the worker that may follow."""
+        if attempt not in host.interrupted:
+            self.note(host.name, why)
+            host.interrupted = frozenset(host.running)
+        self.hold(
+            host.name,
+            f"a run was interrupted: {why}",
+            f"It gets no run for {self._hold:g} s. What was interrupted is tried again, on another host if one can run it.",
+        )
+
     def note_lost(self, host: FleetHost) -> str:
         """Note that a worker was lost, and return what happened, in words. It counts once if it had runs, and gets no
         more orders."""
@@ -176,7 +202,8 @@ class CellPlacement:
         self._say(
             said, f"{'They are' if count != 1 else 'It is'} tried again, on another host if one can run it."
         )
-        self.note(host.name, "its worker was lost")
+        if host.interrupted.isdisjoint(host.running):
+            self.note(host.name, "its worker was lost")
         return said
 
     def _fits(self, key: str, host: OfferedHost) -> bool:
@@ -214,6 +241,8 @@ class CellPlacement:
                 trouble=answer.trouble[:300],
             )
             self.hosts[key] = FleetHost(host, answer)
+            # The start of another worker ends what held the host before, or its answer to the first order does.
+            self._held.pop(host.name, None)
             if answer.trouble:
                 self._say(f"host {host.name}: {answer.trouble}", "It gets no runs.")
             apart = max(began - answer.time, answer.time - ended)

@@ -42,8 +42,13 @@ LEFT_S = 60.0
 """Seconds between two attempts to send what could not be sent."""
 
 
+class NameTaken(InfrastructureError):
+    """The scheduler has a worker of this name."""
+
+
 class FleetWorker:
     """Offers this host, called ``host``, to the scheduler at ``url``. ``harness`` is the version that it reports.
+    ``instance`` tells several workers of one host apart, such as jobs of a batch system.
 
     It listens at ``listen``, "" for the interface that reaches the scheduler, and at ``port``, 0 for any.
     """
@@ -54,6 +59,7 @@ class FleetWorker:
         tls: TlsFiles | None,
         *,
         host: str,
+        instance: str = "",
         work: Path,
         harness: str,
         listen: str = "",
@@ -63,6 +69,7 @@ class FleetWorker:
         require_engine()
         self.url = check_address(url, tls)
         self.host = host
+        self.instance = instance
         self._tls = tls
         self._work = work
         self._harness = harness
@@ -91,6 +98,7 @@ class FleetWorker:
             WorkerService.current = service
             self._send_left(service)
             server = None
+            taken = False
             try:
                 probe(self.url, self._tls, CONNECT_S)
                 self._check_name()
@@ -102,6 +110,9 @@ class FleetWorker:
                 self._say(
                     f"the scheduler {self.url} is lost; the cells of this host are ended, and it is offered again"
                 )
+            except NameTaken:
+                # Another worker was as fast. The next check names it, if it is still there.
+                taken = True
             except InfrastructureError as error:
                 if once:
                     raise
@@ -110,31 +121,35 @@ class FleetWorker:
                     self._say("trying again until it can be reached")
                 last = error.message
             finally:
-                service.drained = True
+                service.drain()
                 if server is not None:
                     server.close()
                 service.close()
-            if once:
+            if once and not taken:
                 return
             threading.Event().wait(PAUSE_S)
 
     def _check_name(self) -> None:
         """Raise UsageError if a live worker of this name is at the scheduler. One whose address refuses connections was
-        killed: the scheduler has not noticed it yet."""
+        killed: the scheduler has not noticed it yet, and is told. Of two that start at once, the scheduler takes one."""
         with Engine.connect(self.url, self._tls) as engine:
-            same = [host for host in engine.hosts() if host.name == self.host]
-        for other in same:
-            try:
-                greet(other.address, self._tls, ALIVE_S)
-            except TimeoutError:
-                pass
-            except OSError:
-                continue
-            raise UsageError(
-                f"a worker named {self.host} is at this scheduler already, at {other.address}",
-                hint="Give another name with --name HOST, or end that worker. The scheduler forgets a host that is switched "
-                "off after its --heartbeat.",
-            )
+            for other in engine.hosts():
+                if (other.name, other.instance) != (self.host, self.instance):
+                    continue
+                try:
+                    greet(other.address, self._tls, ALIVE_S)
+                except TimeoutError:
+                    pass
+                except OSError:
+                    engine.forget(other)
+                    continue
+                one = f"{self.host}, instance {self.instance}," if self.instance else self.host
+                raise UsageError(
+                    f"a worker named {one} is at this scheduler already, at {other.address}",
+                    hint="Give another name with --name HOST, or end that worker. Several workers of one host, such as jobs of "
+                    "a batch system, need --instance ID. The scheduler forgets a host that is switched off after its "
+                    "--heartbeat.",
+                )
 
     def _attend(self, server: EngineServer, service: WorkerService) -> None:
         due = time.monotonic() + LEFT_S
@@ -156,12 +171,15 @@ class FleetWorker:
         budget = host_budget(os.environ, self._work)
         host = urlsplit(self.url).hostname or ""
         listen = self._listen or ("127.0.0.1" if is_loopback(host) else None)
-        return await Worker(
+        worker = Worker(
             self.url,
-            name=f"{service.host}/{service.session}",
+            # The scheduler refuses a name that it has, in one step: two that start at once cannot both get it.
+            name=f"{self.host}/{self.instance}",
             # A cell is a process of its own and waits for its lease. One thread waits for that process.
             nthreads=budget.vcpus + 2,
-            resources=offered(budget, harness=self._harness, engine=engine_version()),
+            resources=offered(
+                budget, harness=self._harness, engine=engine_version(), session=service.session
+            ),
             memory_limit=0,
             host=listen,
             port=self._port,
@@ -172,3 +190,10 @@ class FleetWorker:
             dashboard_address="127.0.0.1:0",
             nanny=None,
         )
+        try:
+            return await worker
+        except RuntimeError as error:
+            # The engine has no type for this answer of Scheduler.add_worker.
+            if "name taken" in str(error.__cause__):
+                raise NameTaken(f"the scheduler {self.url} has a worker named {self.host}") from error
+            raise

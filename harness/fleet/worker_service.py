@@ -18,6 +18,7 @@ import itertools
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import ClassVar
 
 import msgspec
 
-from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
 from harness.fleet.order import (
     FILES,
     NAME,
@@ -46,6 +47,7 @@ from harness.host.kvm_probe import KVM
 from harness.host.lease_directory import lease_directory
 from harness.host.qemu_build import find_qemu
 from harness.host.reservations import why_reserved
+from harness.interrupts import ENDING
 from harness.lab.run_process import RunProcess
 from harness.program import readable
 from harness.run.options import is_process
@@ -57,6 +59,11 @@ TICK = 0.5
 """Seconds between two checks whether a cell is still wanted."""
 GRACE = 45.0
 """Seconds from SIGTERM to SIGKILL. In that time a run ends its guest and judges its history."""
+SETTLE_S = 2.0
+"""Seconds that a failure waits for the end of this worker. The end of a batch job reaches runs and worker in any order: Slurm
+sends SIGTERM to all processes of a job, one after the other (scancel(1))."""
+WORKER_ENDED = "its worker ended first"
+CANCELLED = "the nightly run cancelled it"
 ORDER, REPORT = "order.json", "report.json"
 SENT = ["runs", "output"]
 
@@ -73,13 +80,22 @@ class WorkerService:
         self.work = work
         self.host = host
         self.session = session
-        self.drained = False
         self._say = say
+        self._drained = threading.Event()
         self._server = ForkServer()
 
     def close(self) -> None:
         """End the process that forks the cells, when no cell runs any more."""
         self._server.close()
+
+    @property
+    def drained(self) -> bool:
+        """Whether this worker ends, and takes no more orders."""
+        return self._drained.is_set()
+
+    def drain(self) -> None:
+        """Take no more orders, and end the cells under way."""
+        self._drained.set()
 
     def perform(self, text: str, wanted: StillWanted) -> str:
         """Execute an order, while it is ``wanted``, and return the answer. Raises InfrastructureError for an invalid
@@ -159,7 +175,7 @@ class WorkerService:
             return msgspec.json.decode((folder / REPORT).read_bytes(), type=AttemptReport)
         return AttemptReport(
             attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host,
-            ended="its worker ended first",
+            ended=WORKER_ENDED, interrupted=True,
         )  # fmt: skip
 
     def _refusal(self, order: CellOrder) -> str:
@@ -198,15 +214,22 @@ class WorkerService:
             if killed and now > killed:
                 child.ask(signal.SIGKILL)
             elif not killed and not wanted():
-                ended = "its worker ended first" if self.drained else "the nightly run cancelled it"
+                ended = WORKER_ENDED if self.drained else CANCELLED
             elif not killed and now > child.ends:
                 child.late = True
             if (ended or child.late) and not killed:
                 child.ask(signal.SIGTERM)
                 killed = now + GRACE
         outcome, again = child.outcome(child.reap(), order.cell.machine)
+        failed = again or outcome.code is ExitCode.INFRASTRUCTURE
+        if not ended and failed and not child.late:
+            if self._drained.wait(SETTLE_S):
+                ended = WORKER_ENDED
+            elif outcome.exit_code - 128 in ENDING:
+                ended = f"another process ended it by {signal.Signals(outcome.exit_code - 128).name}"
         if ended:
-            return msgspec.structs.replace(report, ended=ended)
+            interrupted = ended != CANCELLED
+            return msgspec.structs.replace(report, ended=ended, interrupted=interrupted)
         return msgspec.structs.replace(
             report, outcome=msgspec.structs.replace(outcome, host=self.host), again=again
         )
@@ -285,13 +308,14 @@ def lacking(guest: str, options: list[str], vcpus: int, memory: int, budget: Hos
     return f"there is no {absent[0]}" if absent else ""
 
 
-def offered(budget: HostBudget, *, harness: str, engine: str) -> dict[str, float]:
+def offered(budget: HostBudget, *, harness: str, engine: str, session: str) -> dict[str, float]:
     """Return this host's offer as the worker's resources: numbers, and 1 for each part that is present."""
     found: dict[str, float] = {
         "vcpus": budget.vcpus,
         "memory": budget.memory,
         f"harness={harness}": 1,
         f"engine={engine}": 1,
+        f"session={session}": 1,
     }
     if os.access(KVM, os.R_OK | os.W_OK):
         found["kvm"] = 1

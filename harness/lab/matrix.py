@@ -137,7 +137,8 @@ class FleetRow(_Table, frozen=True, kw_only=True):
     """``[fleet]``: the ``scheduler`` of many hosts, "" to run here; the files of TLS; and ``results``, the place
     through which run directories return.
 
-    ``wait`` is the time in seconds to wait for a host that can run the remaining cells, or for a lost scheduler.
+    ``wait`` is the time in seconds to wait for a host that can run the remaining cells, or for a lost scheduler. ``hold``
+    is the time in seconds that a host gets no order after it refused one, or after its runs were interrupted.
     """
 
     scheduler: str = ""
@@ -146,6 +147,7 @@ class FleetRow(_Table, frozen=True, kw_only=True):
     key: str = ""
     results: str = ""
     wait: Annotated[float, msgspec.Meta(ge=0, le=7 * 24 * 3600)] = 600.0
+    hold: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 15.0
 
 
 class LabDocument(_Table, frozen=True, kw_only=True):

@@ -63,9 +63,11 @@ class Fleet:
         self.processes[f"{name}.{next(self._numbers)}"] = process
         return process
 
-    def scheduler(self) -> subprocess.Popen[bytes]:
-        """Start the scheduler and wait until it listens."""
-        process = self.start("scheduler", "fleet", "scheduler", "--listen", self.url, "--heartbeat", "5")
+    def scheduler(self, *, heartbeat: float = 60.0) -> subprocess.Popen[bytes]:
+        """Start the scheduler and wait until it listens. A busy machine keeps a worker from a short ``heartbeat``."""
+        process = self.start(
+            "scheduler", "fleet", "scheduler", "--listen", self.url, "--heartbeat", f"{heartbeat:g}"
+        )
         Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(process), interval=0.2)
         return process
 

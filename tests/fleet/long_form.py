@@ -32,6 +32,8 @@ LAB = (
 )
 CALLS = 4
 """How often the same command is called until no run is left."""
+HEARTBEAT_S = 5.0
+"""Seconds after which the scheduler drops a worker that is stopped."""
 END_S = 60.0
 """Seconds for the last process of a cell to end."""
 
@@ -63,7 +65,7 @@ def hang_worker(fleet: Fleet) -> None:
 def kill_scheduler(fleet: Fleet) -> None:
     """Kill the scheduler and start it again."""
     fleet.last("scheduler").kill()
-    fleet.scheduler()
+    fleet.scheduler(heartbeat=HEARTBEAT_S)
 
 
 def kill_nightly(fleet: Fleet) -> None:
@@ -121,7 +123,7 @@ def hit(fault: str, place: Path, *, seed: int, cells: int) -> Round:
     try:
         (place / "results").mkdir()
         fleet.lab(LAB.format(cells=cells, results=place / "results"))
-        fleet.scheduler()
+        fleet.scheduler(heartbeat=HEARTBEAT_S)
         for name in "abc":
             fleet.worker(name)
         fleet.hosts("a", "b", "c")

@@ -26,7 +26,7 @@ MACHINE = "host.process.default"
 def placement(said: list[str], *, harness: str = "1") -> CellPlacement:
     """Return the hosts of a nightly run of the matrix; what it says goes into ``said``."""
     return CellPlacement(
-        MATRIX, results="file:///nosuch", parallel=1, harness=harness, engine=engines.engine_version(),
+        MATRIX, results="file:///nosuch", parallel=1, harness=harness, engine=engines.engine_version(), hold=15.0,
         say=lambda message, _: said.append(message),
     )  # fmt: skip
 
@@ -34,7 +34,7 @@ def placement(said: list[str], *, harness: str = "1") -> CellPlacement:
 def host(name: str, why: str) -> FleetHost:
     """Return a host that cannot run the machine because of ``why``, "" if it can."""
     answer = HostAnswer(host=name, time=0, vcpus=8, memory=8 << 30, cannot={MACHINE: why})
-    return FleetHost(OfferedHost("tcp://127.0.0.1:1", name, "s", {}), answer)
+    return FleetHost(OfferedHost("tcp://127.0.0.1:1", name, "", {"session=s": 1}), answer)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -124,3 +124,48 @@ def test_what_a_worker_offers_is_bounded() -> None:
     assert {"vcpus": 4.0, "x" * 200: 1.0} == engines._offers({"resources": wrong})
     assert engines.MOST_OFFERS == len(engines._offers({"resources": {str(n): 1 for n in range(999)}}))
     assert {} == engines._offers({"resources": "many"})
+
+
+def test_a_host_with_another_version_of_the_engine_is_left_out() -> None:
+    """It is refused by name, with both versions."""
+    said: list[str] = []
+    hosts = placement(said)
+    mine = engines.engine_version()
+    offers = {"harness=1": 1.0, "engine=2020.1.0": 1.0, "session=s": 1.0}
+    assert not hosts._fits("k", OfferedHost("tcp://127.0.0.1:1", "old", "", offers))
+    assert [f"host old is left out: its dask.distributed is 2020.1.0, and here it is {mine}"] == said
+    assert hosts._fits(
+        "k", OfferedHost("tcp://127.0.0.1:1", "new", "", {"harness=1": 1.0, f"engine={mine}": 1.0})
+    )
+
+
+def test_what_a_waiting_cell_waits_for() -> None:
+    """A host, room on one, or what its only host said."""
+    (cell,) = MATRIX.cells
+    hosts = placement([])
+    assert "no host that can run it is connected" == hosts.waits_for(cell)
+    hosts.hosts = {"a": host("a", "")}
+    hosts.hosts["a"].running["x"] = hosts.requests[cell.point]
+    assert [None, "its hosts are busy"] == [hosts.choose(cell, []), hosts.waits_for(cell)]
+    hosts.hosts["a"].running.clear()
+    hosts.hold("a", "this host is reserved by root")
+    assert [None, "this host is reserved by root"] == [hosts.choose(cell, []), hosts.waits_for(cell)]
+
+
+def test_interrupted_runs_count_once_with_the_loss_of_their_worker() -> None:
+    """Those that were under way together; a run that began afterwards counts for itself."""
+    said: list[str] = []
+    hosts = placement(said)
+    one = host("a", "")
+    request = hosts.requests[MATRIX.cells[0].point]
+    one.running |= dict.fromkeys(("x", "y", "z"), request)
+    for attempt in ("x", "y"):
+        hosts.note_interrupted(one, attempt, "its worker ended first")
+        del one.running[attempt]
+    assert "host a: its worker was lost with 1 run under way" == hosts.note_lost(one)
+    assert [1, {}, ""] == [hosts._strikes["a"], hosts.aside, hosts.note_lost(host("a", ""))]
+    again = host("a", "")
+    for attempt in ("u", "v"):
+        again.running = {attempt: request}
+        hosts.note_interrupted(again, attempt, "its worker ended first")
+    assert [3, ["a"]] == [hosts._strikes["a"], [*hosts.aside]]

@@ -3,40 +3,39 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import hashlib
 import json
 import re
-import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fleet.conftest import PATIENCE, Fleet
 
-from harness.cli.fleet_options import harness_version
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
-from harness.fleet.nightly import FleetNightly, FleetSettings
-from harness.lab.matrix import read_matrix
-from harness.lab.nightly_state import open_nightly_run
+from harness.fleet.engine_server import EngineServer
+from harness.fleet.worker import FleetWorker, NameTaken
+from harness.fleet.worker_service import WorkerService
 
-SLOW = '#!/bin/sh\ntest "$1" = --version && echo QEMU emulator version 7.2.22 && exit\ntest -e {gate} && exit 7\nexec sleep 600\n'
 HOST = 'name = "hosts"\nparallel = 2\n[[guest]]\nname = "host"\n[[plan]]\nplan = "cpu-and-dimm"\nrepeat = 4\n'
-
-
-def slow_lab(fleet: Fleet, *, tail: str = "") -> None:
-    """Write a lab whose QEMU hangs until the file ``gate`` is there, and fails from then on."""
-    program = fleet.place / "qemu-slow"
-    program.write_text(SLOW.format(gate=fleet.place / "gate"))
-    program.chmod(0o755)
-    fleet.lab(f'accel = "tcg"\n[[qemu]]\nname = "slow"\npath = "{program}"\n[[plan]]\nplan = "veto"\n{tail}')
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
     """Return the exit code of a process."""
     return process.wait(PATIENCE)
+
+
+def results(outcomes: list[dict[str, Any]]) -> set[tuple[str, ...]]:
+    """Return what outcomes say of their cells: no host, no time, no directory."""
+    return {(one["cell"], one["state"], one["verdict"], str(one.get("exit_code", 0))) for one in outcomes}
 
 
 @pytest.mark.host
@@ -59,6 +58,12 @@ def test_two_hosts_share_a_nightly_run(fleet: Fleet) -> None:
     assert sorted(str(run) for run in fleet.runs()) == sorted(
         str(fleet.place / run) for one in outcomes for run in one["runs"]
     )
+    # The same lab.toml without a scheduler.
+    assert 0 == ended(
+        fleet.start("local", "nightly", "--once", "--name", "n", "--lab", "lab.toml", "--into", "local")
+    )
+    lines = (fleet.place / "local" / "n" / "state.jsonl").read_text().splitlines()[1:]
+    assert results(outcomes) == results([json.loads(line) for line in lines])
     assert [] == list((fleet.place / "nightly" / "n" / ".incoming").glob("*"))
     assert [] == list(fleet.place.glob("work-*/*/order.json"))
     with sqlite3.connect(fleet.place / "nightly" / "results.sqlite") as store:
@@ -66,171 +71,6 @@ def test_two_hosts_share_a_nightly_run(fleet: Fleet) -> None:
             "select host.name, count(*) from run join host on host.id = run.host_id group by 1"
         )
         assert {"a": 2, "b": 2} == dict(rows)
-
-
-@pytest.mark.qemu
-def test_a_killed_worker_costs_one_attempt(fleet: Fleet) -> None:
-    """Its cell is tried again on the other host, nothing of it runs on, and its run is sent when the worker is started again."""
-    slow_lab(fleet)
-    fleet.scheduler()
-    first = fleet.worker("a")
-    fleet.worker("b")
-    fleet.hosts("a", "b")
-    nightly = fleet.nightly()
-    fleet.wait_said("a", "begins")
-    Deadline(PATIENCE, "a cell").poll(lambda: bool(fleet.cells()), interval=0.1)
-    first.kill()
-    fleet.wait_said("b", "begins")
-    fleet.worker("a")
-    (fleet.place / "gate").touch()
-    assert 69 == ended(nightly), fleet.said("nightly")
-    last = fleet.outcomes()[-1]
-    assert ["b", 69] == [last["host"], last["exit_code"]]
-    assert len({one["cell"] for one in fleet.outcomes()}) == 1
-    Deadline(PATIENCE, "the end of the cells").poll(lambda: not fleet.cells(), interval=0.1)
-
-
-@pytest.mark.qemu
-def test_a_hung_worker_is_dropped_and_its_late_result_is_an_attempt(fleet: Fleet) -> None:
-    """A worker that is stopped is lost after its heartbeat; back again, it ends its cell and sends what that recorded."""
-    slow_lab(fleet)
-    fleet.scheduler()
-    hung = fleet.worker("a")
-    fleet.worker("b")
-    fleet.hosts("a", "b")
-    nightly = fleet.nightly()
-    fleet.wait_said("a", "begins")
-    Deadline(PATIENCE, "a cell").poll(lambda: bool(fleet.cells()), interval=0.1)
-    hung.send_signal(signal.SIGSTOP)
-    fleet.wait_said("b", "begins")
-    hung.send_signal(signal.SIGCONT)
-    late = re.compile(r"veto\.1: (ended|unknown)")
-    Deadline(PATIENCE, "the late result").poll(lambda: bool(late.search(fleet.said("a"))), interval=0.1)
-    (fleet.place / "gate").touch()
-    assert 69 == ended(nightly), fleet.said("nightly")
-    last = fleet.outcomes()[-1]
-    assert [1, "b", 2] == [len({one["cell"] for one in fleet.outcomes()}), last["host"], len(last["runs"])]
-    assert sorted(last["runs"]) == sorted(str(run.relative_to(fleet.place)) for run in fleet.runs())
-    names = [run.rpartition("/")[2] for run in last["runs"]]
-    assert dict(zip(names, ("a", "b"), strict=True)) == last["hosts"]
-    with sqlite3.connect(fleet.place / "nightly" / "results.sqlite") as store:
-        rows = store.execute(
-            "select run.name, host.name, counted from run join host on host.id = run.host_id"
-        )
-        assert {(names[0], "a", 0), (names[1], "b", 1)} == set(rows)
-
-
-@pytest.mark.qemu
-def test_a_killed_scheduler_is_waited_for(fleet: Fleet) -> None:
-    """Workers end their cells, and all go on when it is started again."""
-    slow_lab(fleet)
-    scheduler = fleet.scheduler()
-    fleet.worker("a")
-    fleet.hosts("a")
-    nightly = fleet.nightly()
-    fleet.wait_said("a", "begins")
-    scheduler.kill()
-    fleet.wait_said("a", "ended: ")
-    fleet.wait_said("nightly", "is lost")
-    (fleet.place / "gate").touch()
-    fleet.scheduler()
-    assert 69 == ended(nightly), fleet.said("nightly")
-    assert 1 == len({one["cell"] for one in fleet.outcomes()})
-    assert "the scheduler is reachable again" in fleet.said("nightly")
-
-
-@pytest.mark.qemu
-def test_a_killed_nightly_run_goes_on(fleet: Fleet) -> None:
-    """Its cells are ended on their hosts, and the same command does them once."""
-    slow_lab(fleet)
-    fleet.scheduler()
-    fleet.worker("a")
-    fleet.hosts("a")
-    nightly = fleet.nightly()
-    fleet.wait_said("a", "begins")
-    nightly.kill()
-    fleet.wait_said("a", "ended: ")
-    assert [] == fleet.outcomes()
-    (fleet.place / "gate").touch()
-    assert 69 == ended(fleet.nightly()), fleet.said("nightly")
-    assert 1 == len({one["cell"] for one in fleet.outcomes()})
-
-
-@pytest.mark.qemu
-def test_a_host_that_fails_three_runs_is_set_aside(fleet: Fleet) -> None:
-    """It gets no more runs, which is said; without another host the rest is left for the next call."""
-    # A guest that did not boot on one machine is not booted on it again.
-    slow_lab(fleet, tail='[[topology]]\nname = "one"\n[[topology]]\nname = "two"\nmax_processors = 5\n')
-    (fleet.place / "gate").touch()
-    fleet.scheduler()
-    fleet.worker("a")
-    fleet.hosts("a")
-    assert 69 == ended(fleet.nightly())
-    assert "host a is set aside: the infrastructure failed in 3 runs in a row" in fleet.said("nightly")
-
-
-@pytest.mark.qemu
-def test_a_worker_that_is_lost_with_three_runs_is_no_host_to_set_aside(fleet: Fleet) -> None:
-    """One end of a worker is one failure: the same host, back again, gets all its runs."""
-    slow_lab(fleet, tail="".join(f'[[topology]]\nname = "{n}"\nmax_processors = {n}\n' for n in (4, 5, 6)))
-    fleet.lab("parallel = 3\n" + (fleet.place / "lab.toml").read_text())
-    fleet.scheduler()
-    first = fleet.worker("a")
-    fleet.hosts("a")
-    nightly = fleet.nightly()
-
-    def begun(count: int) -> bool:
-        assert nightly.poll() is None, fleet.said("nightly")
-        return fleet.said("a").count("begins") == count
-
-    Deadline(PATIENCE, "three runs").poll(lambda: begun(3), interval=0.1)
-    first.kill()
-    fleet.worker("a")
-    Deadline(PATIENCE, "the same runs again").poll(lambda: begun(6), interval=0.1)
-    assert "set aside" not in fleet.said("nightly")
-    lost = "host a: its worker was lost with 3 runs under way"
-    assert [1, 1] == [fleet.said("nightly").count(words) for words in (lost, "its worker was lost")]
-    (fleet.place / "gate").touch()
-    assert 69 == ended(nightly), fleet.said("nightly")
-    place = fleet.place / "nightly" / "n"
-    assert [lost] == json.loads((place / "summary.json").read_text())["lost_workers"]
-    assert f"  {lost}\n" in (place / "summary.txt").read_text()
-    assert lost in (place / "morning.txt").read_text().splitlines()[0]
-    assert "Attempted to run" not in fleet.said("nightly")
-
-
-@pytest.mark.qemu
-def test_runs_sent_to_a_dead_worker_are_part_of_its_one_loss(fleet: Fleet) -> None:
-    """The scheduler has not noticed a cut link yet: the runs sent meanwhile are tried elsewhere, and it is one failure."""
-    slow_lab(fleet, tail="".join(f'[[topology]]\nname = "{n}"\nmax_processors = {n}\n' for n in (4, 5, 6)))
-    fleet.lab("parallel = 1\n" + (fleet.place / "lab.toml").read_text())
-    fleet.scheduler()
-    matrix = read_matrix(fleet.place / "lab.toml")
-    dead = fleet.worker("a")
-    fleet.hosts("a")
-    said: list[str] = []
-    into = fleet.place / "nightly"
-    settings = FleetSettings(
-        scheduler=fleet.url, tls=None, results=f"file://{into / '.exchange'}", harness=harness_version()
-    )
-    with open_nightly_run(into, matrix, name="n") as state, Engine.connect(fleet.url, None) as engine:
-        run = FleetNightly(matrix, state, settings, parallel=3, say=lambda message, _: said.append(message))
-        run._begin(engine)
-        dead.kill()
-        dead.wait()
-        run._start(engine)
-        assert 3 == len(run.running)
-
-        def noticed() -> bool:
-            run._looked = 0.0
-            run._look(engine)
-            for order in engine.ended(0.1):
-                run._over(engine, order)
-            return not run.running
-
-        Deadline(PATIENCE, "the loss").poll(noticed, interval=0.1)
-        assert ["host a: its worker was lost with 3 runs under way"] == said == state.lost_workers
-        assert [{}, 3] == [run._placement.aside, run.left]
 
 
 def test_a_second_worker_of_one_name_is_refused(fleet: Fleet) -> None:
@@ -257,6 +97,67 @@ def test_a_second_worker_of_one_name_is_refused(fleet: Fleet) -> None:
     fleet.worker("a")
     Deadline(PATIENCE, "the offer").poll(lambda: 2 == fleet.said("a").count("is offered"), interval=0.1)
     fleet.hosts("a")
+
+
+AT_ONCE = """
+import fcntl, harness.fleet.worker as module
+check = module.FleetWorker._check_name
+def checked(self):
+    check(self)
+    self._say("has checked its name")
+    with open("gate") as gate:
+        fcntl.flock(gate, fcntl.LOCK_SH)
+module.FleetWorker._check_name = checked
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--once",)])
+def test_of_two_workers_that_start_at_once_one_is_refused(fleet: Fleet, words: tuple[str, ...]) -> None:
+    """Both have found no other of their name, and wait for the same lock: the scheduler takes one, and the other exits with 64."""
+    fleet.scheduler()
+    with (fleet.place / "gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        both = [odd_worker(fleet, name, AT_ONCE, "--name", "a", *words) for name in ("one", "other")]
+        for name in ("one", "other"):
+            fleet.wait_said(name, "has checked its name")
+    Deadline(PATIENCE, "the refusal").poll(
+        lambda: any(process.poll() is not None for process in both), interval=0.1
+    )
+    assert sorted([64, None], key=str) == sorted([process.poll() for process in both], key=str)
+    loser = "one" if both[0].poll() is not None else "other"
+    assert "a worker named a is at this scheduler already, at tcp://127.0.0.1:" in fleet.said(loser)
+    fleet.hosts("a")
+
+
+def test_of_two_workers_in_one_instant_one_has_the_name(fleet: Fleet, tmp_path: Path) -> None:
+    """Twenty times, without the check before: the scheduler itself decides, and no instance is in the way of another."""
+    fleet.scheduler()
+    barrier = threading.Barrier(3)
+    taken: list[str] = []
+
+    def start(instance: str) -> None:
+        worker = FleetWorker(
+            fleet.url, None, host="a", instance=instance, work=tmp_path, harness="0", say=lambda _: None
+        )
+        for number in range(20):
+            service = WorkerService(tmp_path, host="a", session=f"{number}-{threading.get_ident()}")
+            server = EngineServer("worker", functools.partial(worker._make, service))
+            barrier.wait(PATIENCE)
+            try:
+                server.start(PATIENCE)
+                taken.append(instance)
+            except NameTaken:
+                pass
+            barrier.wait(PATIENCE)
+            server.close()
+            barrier.wait(PATIENCE)
+
+    threads = [threading.Thread(target=start, args=(instance,)) for instance in ("", "", "7")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [20, 20] == [taken.count(""), taken.count("7")]
 
 
 def test_a_fleet_whose_hosts_are_drained_is_said_at_once(fleet: Fleet) -> None:
@@ -385,7 +286,7 @@ def test_two_nightly_runs_share_a_scheduler(fleet: Fleet) -> None:
 @pytest.mark.host
 def test_a_reserved_host_gets_no_runs(fleet: Fleet) -> None:
     """A desk session is not pushed aside; the cell is not counted as tried, and runs when the reservation ends."""
-    fleet.lab(HOST)
+    fleet.lab(HOST.replace("[[guest]]", "[fleet]\nhold = 1\n[[guest]]"))
     fleet.scheduler()
     leases = str(fleet.place / "leases")
     fleet.worker("a", HOTPLUG_HARNESS_LEASES=leases)
@@ -405,10 +306,10 @@ def test_a_reserved_host_gets_no_runs(fleet: Fleet) -> None:
 PATCHED = "import sys, time, types; from harness.cli.main import main\n{}\nsys.exit(main(sys.argv[1:]))"
 
 
-def odd_worker(fleet: Fleet, name: str, patch: str) -> None:
+def odd_worker(fleet: Fleet, name: str, patch: str, *words: str) -> subprocess.Popen[bytes]:
     """Start a worker with another behaviour."""
-    words = ("worker", "--scheduler", fleet.url, "--name", name, "--work", str(fleet.place / f"work-{name}"))
-    fleet.run_python(name, PATCHED.format(patch), *words)
+    given = ("worker", "--scheduler", fleet.url, "--work", str(fleet.place / f"work-{name}"))
+    return fleet.run_python(name, PATCHED.format(patch), *given, *(words or ("--name", name)))
 
 
 @pytest.mark.host
@@ -489,31 +390,6 @@ def test_a_damaged_attempt_in_the_exchange_stops_nothing(fleet: Fleet) -> None:
     assert 0 == ended(fleet.nightly()), fleet.said("nightly")
     assert "the note of evil-1" in fleet.said("nightly")
     assert [4, True] == [len(fleet.outcomes()), place.exists()]
-
-
-@pytest.mark.qemu
-def test_an_order_that_somebody_cancels_is_given_again(fleet: Fleet) -> None:
-    """That says nothing about its host: the cell is not counted as tried."""
-    from distributed import Client, Future
-
-    slow_lab(fleet)
-    fleet.scheduler()
-    fleet.worker("a")
-    fleet.hosts("a")
-    nightly = fleet.nightly()
-    fleet.wait_said("a", "begins")
-    with Client(fleet.url, timeout=20, set_as_default=False) as client:
-        (keys,) = client.processing().values()
-        client.cancel([Future(key, client) for key in keys], force=True)
-    fleet.wait_said("nightly", "its order was cancelled")
-    (fleet.place / "gate").touch()
-    assert 69 == ended(nightly), fleet.said("nightly")
-    last = fleet.outcomes()[-1]
-    assert {last["cell"]} == {one["cell"] for one in fleet.outcomes()}
-    # The cancelled attempt, and the two that its infrastructure failed.
-    assert [3, 3] == [fleet.said("a").count("begins"), len(fleet.runs())]
-    assert "host a is set aside" not in fleet.said("nightly")
-    assert 69 == last["exit_code"]
 
 
 def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:

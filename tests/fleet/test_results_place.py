@@ -394,6 +394,20 @@ def test_an_order_whose_name_leads_elsewhere_is_refused(tmp_path: Path, attempt:
     assert [] == list((tmp_path / "work").iterdir())
 
 
+def test_an_order_is_executed_once_and_for_one_start_of_the_worker(tmp_path: Path) -> None:
+    """One that was made, one for an earlier start, and one that comes while the worker ends are refused."""
+    told = order(tmp_path / "work", "a-1", "file:///nosuch")
+    fresh = msgspec.structs.replace(told, attempt="a-2")
+    worker, later = (WorkerService(tmp_path / "work", host="h", session=name) for name in ("s", "t"))
+    reports = [worker.run(told, lambda: True), later.run(fresh, lambda: True)]
+    worker.drain()
+    reports.append(worker.run(fresh, lambda: True))
+    assert [
+        "the attempt was already made", "the order is for an earlier start of this worker", "the worker is ending",
+    ] == [report.refused for report in reports]  # fmt: skip
+    assert ["a-1"] == [folder.name for folder in (tmp_path / "work").iterdir()]
+
+
 def test_an_exchange_that_cannot_be_reached_is_tried_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
