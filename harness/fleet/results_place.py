@@ -128,6 +128,7 @@ class ResultsPlace:
         pieces: list[Piece] = []
         with self._words("written to"):
             self._files.makedirs(place, exist_ok=True)
+            self._files.invalidate_cache()
             there = {entry["name"].rpartition("/")[2]: entry["size"] for entry in self._listed(place)}
             if NOTE in there:
                 return
@@ -242,7 +243,11 @@ class ResultsPlace:
         return "/".join([self._root, *names])
 
     def _listed(self, place: str) -> list[dict[str, Any]]:
-        return cast("list[dict[str, Any]]", self._files.ls(place, detail=True))
+        try:
+            return cast("list[dict[str, Any]]", self._files.ls(place, detail=True))
+        except FileNotFoundError:
+            # S3 has no empty folders.
+            return []
 
     def _write(self, place: str, name: str, data: bytes) -> None:
         fresh = f"{place}/.{name}.{secrets.token_hex(4)}"

@@ -24,12 +24,13 @@ FAILS = "start: QEMU died, exit status 7"
 
 
 class SlowNightly:
-    """The nightly run n of one cell for each of ``machines``, on a fleet; ``parallel`` at once on a host.
+    """The nightly run n of one cell for each of ``machines``, on a fleet; ``parallel`` at once on a host, and none for
+    ``hold`` seconds after it refused one.
 
     :meth:`begin` starts it. Then each run that has begun hangs until :meth:`release`.
     """
 
-    def __init__(self, fleet: Fleet, *, machines: int = 1, parallel: int = 3) -> None:
+    def __init__(self, fleet: Fleet, *, machines: int = 1, parallel: int = 3, hold: float = 15) -> None:
         self.fleet = fleet
         self.machines = machines
         self.worker: subprocess.Popen[bytes]
@@ -44,7 +45,7 @@ class SlowNightly:
         names = range(4, 4 + machines)
         topologies = "".join(f'[[topology]]\nname = "{n}"\nmax_processors = {n}\n' for n in names)
         fleet.lab(
-            f'parallel = {parallel}\naccel = "tcg"\n[fleet]\nhold = 1\n[[qemu]]\nname = "slow"\npath = "{program}"\n'
+            f'parallel = {parallel}\naccel = "tcg"\n[fleet]\nhold = {hold}\n[[qemu]]\nname = "slow"\npath = "{program}"\n'
             f'[[plan]]\nplan = "veto"\n{topologies}'
         )
 
