@@ -13,8 +13,6 @@ import pytest
 from harness.setup.parts import REQUIRABLE
 
 ROOT = Path(__file__).resolve().parents[1]
-APART = {"slurm"}
-"""Parts with an environment of their own (docs/ci.md)."""
 IN_THE_ROOT = {"qemu", "host"}
 """Markers of what ``./lab`` always installs."""
 
@@ -47,13 +45,14 @@ def test_every_marker_is_run_somewhere(tmp_path: Path) -> None:
     """Every part is required and selected on the machine; what is left runs in the fresh root, except with real Windows or KVM."""
     _, commands, _ = asked(tmp_path, powershell=True)
     last = commands[-1]
-    required = [part for part in REQUIRABLE if part not in APART]
-    assert ["test", "--require", ",".join(required), "--", "--require", "root,powershell", "-m"] == last[:-1]
+    assert ["test", "--require", ",".join(REQUIRABLE), "--", "--require", "root,powershell", "-m"] == last[
+        :-1
+    ]
     selected = last[-1].split(" or ")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     markers = {line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]}
-    assert markers - IN_THE_ROOT - {"hardware", "kvm"} - APART == set(selected)
-    assert {*required, "root", "powershell"} == set(selected)
+    assert markers - IN_THE_ROOT - {"hardware", "kvm"} == set(selected)
+    assert {*REQUIRABLE, "root", "powershell"} == set(selected)
 
 
 def test_powershell_is_asked_for_where_it_is(tmp_path: Path) -> None:
