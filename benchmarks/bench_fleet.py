@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
@@ -89,6 +90,36 @@ def nightly(cells: int, names: str) -> float:
             fleet.close()
 
 
+def cost(cells: int) -> dict[str, float]:
+    """Return the processor time of each part of a fleet for one run of a nightly run on two workers, without the runs' own."""
+    with tempfile.TemporaryDirectory(prefix="bench-fleet-") as folder:
+        fleet = Fleet(Path(folder))
+        try:
+            fleet.lab(LAB.format(cells))
+            parts = {"scheduler": fleet.scheduler(), "a": fleet.worker("a"), "b": fleet.worker("b")}
+            fleet.hosts("a", "b")
+            before = {name: used(process.pid)[0] for name, process in parts.items()}
+            began = time.perf_counter()
+            # With its few programs, such as git for the version.
+            _, status, usage = os.wait4(fleet.nightly().pid, 0)
+            seconds = time.perf_counter() - began
+            if status:
+                raise SystemExit(f"the nightly run ended with {status}: {fleet.said('nightly')[-500:]}")
+            found = {name: used(process.pid) for name, process in parts.items()}
+            spent = {name: found[name][0] - before[name] for name in parts}
+        finally:
+            fleet.close()
+    return {
+        "seconds": round(seconds, 1),
+        "nightly_ms_per_run": round(1000 * (usage.ru_utime + usage.ru_stime) / cells, 1),
+        "nightly_mib": round(usage.ru_maxrss / 1024, 1),
+        "scheduler_ms_per_run": round(1000 * spent["scheduler"] / cells, 1),
+        "scheduler_mib": round(found["scheduler"][1], 1),
+        "workers_ms_per_run": round(1000 * (spent["a"] + spent["b"]) / cells, 1),
+        "load_after": os.getloadavg()[0],
+    }
+
+
 def local(cells: int) -> float:
     """Return the seconds of the same nightly run without a fleet."""
     with tempfile.TemporaryDirectory(prefix="bench-fleet-") as folder:
@@ -107,8 +138,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_fleet", description=__doc__)
     parser.add_argument("--cells", type=int, nargs="*", default=[10, 100, 1000, 10_000])
     parser.add_argument("--runs", type=int, nargs="*", default=[10])
+    parser.add_argument("--costs", type=int, nargs="*", default=[10])
     given = parser.parse_args()
-    figures: dict[str, object] = {"processors": os.cpu_count(), "load_before": os.getloadavg()[0]}
+    figures: dict[str, Any] = {"processors": os.cpu_count(), "load_before": os.getloadavg()[0]}
     figures["bare"] = {str(cells): bare(cells) for cells in given.cells}
     runs = {}
     for cells in given.runs:
@@ -121,6 +153,10 @@ def main() -> int:
             "ratio_of_two_workers": round(one / two, 2),
         }
     figures["runs"] = runs
+    figures["costs"] = {}
+    for cells in given.costs:
+        figures["costs"][str(cells)] = cost(cells)
+        print(cells, figures["costs"][str(cells)], file=sys.stderr, flush=True)
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
 
