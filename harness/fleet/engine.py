@@ -9,6 +9,7 @@ that it is counted once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import itertools
 import queue
@@ -43,6 +44,8 @@ ROOT = "hotplug-harness"
 """The key of this program's values in the scheduler's metadata."""
 BEGUN = "hotplug-harness-begun"
 """The topic under which hosts report the name of each order that begins."""
+ENDING = "hotplug-harness-ending"
+"""The topic under which a worker that was told to end reports its session."""
 
 
 class OfferedHost(msgspec.Struct, frozen=True):
@@ -165,7 +168,9 @@ class Engine:
         self._futures: dict[str, Any] = {}
         self._ended: queue.SimpleQueue[EndedOrder] = queue.SimpleQueue()
         self._begun: queue.SimpleQueue[str] = queue.SimpleQueue()
-        client.subscribe_topic(BEGUN, lambda event: self._begun.put(str(event[1])[:1000]))
+        self._ending: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for topic, said in ((BEGUN, self._begun), (ENDING, self._ending)):
+            client.subscribe_topic(topic, functools.partial(_heard, said))
 
     @classmethod
     def connect(cls, url: str, tls: TlsFiles | None, *, seconds: float = CONNECT_S) -> Self:
@@ -254,9 +259,11 @@ class Engine:
 
     def begun(self) -> Iterator[str]:
         """Yield the orders that have begun on their hosts since the last call, those of other nightly runs too."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                yield self._begun.get_nowait()
+        return _taken(self._begun)
+
+    def ending(self) -> Iterator[str]:
+        """Yield the sessions of the workers that were told to end since the last call."""
+        return _taken(self._ending)
 
     def cancel(self, attempt: str) -> None:
         """Cancel an order. Its host ends what it started. :meth:`ended` does not report it."""
@@ -315,6 +322,16 @@ class Engine:
             yield
         except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
             raise SchedulerLost(f"the scheduler {self.url} is lost: {_said(error)}") from error
+
+
+def _heard(said: queue.SimpleQueue[str], event: tuple[float, Any]) -> None:
+    said.put(str(event[1])[:1000])
+
+
+def _taken(said: queue.SimpleQueue[str]) -> Iterator[str]:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            yield said.get_nowait()
 
 
 def _ended(attempt: str, future: Any) -> EndedOrder:

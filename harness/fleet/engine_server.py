@@ -46,6 +46,12 @@ class EngineServer:
         """Return whether it has finished. Wait at most ``seconds``."""
         return self._over.wait(seconds)
 
+    def tell(self, topic: str, what: str) -> None:
+        """Let a worker that runs log an event at its scheduler."""
+        if self._loop is not None and self.server is not None and not self._over.is_set():
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.server.log_event, topic, what)
+
     def close(self) -> None:
         """Close the server and wait for its end."""
         loop, server = self._loop, self.server

@@ -171,6 +171,7 @@ class FleetNightly:
         )  # fmt: skip
         self._looked = self._noted = 0.0
         self._drained: set[str] = set()
+        self._told: set[str] = set()
         self._able = time.monotonic()
         for outcome in state.outcomes.values():
             self._boots.note(outcome.boot)
@@ -290,6 +291,7 @@ class FleetNightly:
     def _look(self, engine: Engine) -> None:
         if time.monotonic() < self._looked + LOOK_S:
             return
+        self._note_ending(engine)
         for host in self._placement.look(engine):
             self._lose_host(engine, host)
         self._looked = time.monotonic()
@@ -298,6 +300,12 @@ class FleetNightly:
             self._able = self._looked
         elif self._looked > self._able + self._settings.wait or self._all_aside():
             raise self._nobody("and none is left")
+
+    def _note_ending(self, engine: Engine) -> None:
+        """Note the workers that were told to end: they get no more orders, and their loss does not count as a failure of their hosts."""
+        self._told.update(engine.ending())
+        for host in self._placement.hosts.values():
+            host.told = host.offered.session in self._told
 
     def _say_drained(self) -> None:
         """Report once that no host is usable because all are drained, and how that ends."""
@@ -393,6 +401,7 @@ class FleetNightly:
         self._attempts[attempt.id] = attempt
 
     def _over(self, engine: Engine, ended: EndedOrder) -> None:
+        self._note_ending(engine)
         attempt = self._attempts.get(ended.attempt)
         if attempt is None:
             # The attempt was abandoned. The sweep at the end keeps its records.
@@ -448,7 +457,9 @@ class FleetNightly:
 
     def _lose_host(self, engine: Engine, host: FleetHost) -> None:
         """Abandon all attempts of a host whose worker was lost: those that it had begun, and those that were sent to it
-        before that was noticed. This is one failure of the host."""
+        before that was noticed. This is one failure of the host, or none if the worker was told to end."""
+        self._note_ending(engine)
+        host.told = host.offered.session in self._told
         said = self._placement.note_lost(host)
         if said:
             self._state.lost_workers.append(said)

@@ -2,8 +2,9 @@
 """CellPlacement: the hosts that a nightly run can use, which cells each can run and has room for, and the next host
 for a cell.
 
-A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. The end of a worker counts as one failure,
-however many cells it had, and whether they or the worker end first: the job of a batch system ends like that. A host that
+A host whose infrastructure fails :data:`STRIKES` cells in a row is set aside. The loss of a worker counts as one failure,
+however many cells it had, and whether they or the worker end first: the job of a batch system ends like that. One that reports
+that it was told to end does not count: several jobs on one host may be cancelled at once. A host that
 refuses an order, because a user has reserved it, or whose cells were interrupted, gets none for a while.
 """
 
@@ -36,7 +37,7 @@ SayHint = Callable[[str, str], None]
 class FleetHost:
     """A worker that can be used: its answer to what it can run, and its cells under way. ``lost`` once it is known to be gone.
 
-    ``interrupted`` are the cells that were under way when one of them was interrupted. They count with it, as one failure.
+    ``told`` is whether it reported that it was told to end. ``interrupted`` are the cells that were under way when one of them was interrupted. They count with it, as one failure.
     """
 
     def __init__(self, offered: OfferedHost, answer: HostAnswer) -> None:
@@ -44,7 +45,7 @@ class FleetHost:
         self.answer = answer
         self.running: dict[str, ResourceRequest] = {}
         self.interrupted: frozenset[str] = frozenset()
-        self.lost = False
+        self.lost = self.told = False
 
     @property
     def name(self) -> str:
@@ -129,7 +130,7 @@ class CellPlacement:
             if not host.answer.cannot.get(machine, "?")
             and host.name not in self.aside
             and host.name not in self.drained
-            and not host.lost
+            and not (host.lost or host.told)
         ]
 
     def choose(self, cell: Cell, without: Collection[str]) -> FleetHost | None:
@@ -182,7 +183,7 @@ class CellPlacement:
     def note_interrupted(self, host: FleetHost, attempt: str, why: str) -> None:
         """Note that an attempt was interrupted on a host. All that are under way there count with it, as one failure, and
         so does the loss of the worker that may follow."""
-        if attempt not in host.interrupted:
+        if attempt not in host.interrupted and not host.told:
             self.note(host.name, why)
             host.interrupted = frozenset(host.running)
         self.hold(
@@ -202,7 +203,7 @@ class CellPlacement:
         self._say(
             said, f"{'They are' if count != 1 else 'It is'} tried again, on another host if one can run it."
         )
-        if host.interrupted.isdisjoint(host.running):
+        if host.interrupted.isdisjoint(host.running) and not host.told:
             self.note(host.name, "its worker was lost")
         return said
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from harness.errors import InfrastructureError, UsageError
 from harness.fleet.engine import (
     CONNECT_S,
+    ENDING,
     Engine,
     check_address,
     engine_version,
@@ -110,6 +111,10 @@ class FleetWorker:
                 self._say(
                     f"the scheduler {self.url} is lost; the cells of this host are ended, and it is offered again"
                 )
+            except KeyboardInterrupt:
+                if server is not None:
+                    server.tell(ENDING, service.session)
+                raise
             except NameTaken:
                 # Another worker was as fast. The next check names it, if it is still there.
                 taken = True

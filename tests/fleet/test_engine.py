@@ -164,6 +164,13 @@ def test_interrupted_runs_count_once_with_the_loss_of_their_worker() -> None:
         del one.running[attempt]
     assert "host a: its worker was lost with 1 run under way" == hosts.note_lost(one)
     assert [1, {}, ""] == [hosts._strikes["a"], hosts.aside, hosts.note_lost(host("a", ""))]
+    for _ in range(3):
+        ended = host("a", "")
+        ended.told = True
+        ended.running["w"] = request
+        hosts.note_interrupted(ended, "w", "its worker ended first")
+        assert hosts.note_lost(ended)
+    assert [1, {}] == [hosts._strikes["a"], hosts.aside]
     again = host("a", "")
     for attempt in ("u", "v"):
         again.running = {attempt: request}

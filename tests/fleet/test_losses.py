@@ -218,6 +218,30 @@ def test_the_end_of_a_batch_job_is_one_failure_of_its_host(fleet: Fleet, slow: M
     assert 3 == len(cells(fleet))
 
 
+def test_three_jobs_of_one_host_that_are_cancelled_are_no_failure_of_it(fleet: Fleet, slow: MakeSlow) -> None:
+    """Each of its workers reports that it was told to end: a fourth gets all their runs."""
+    nightly = slow(3, parallel=1)
+    fleet.scheduler()
+    words = ("worker", "--scheduler", fleet.url, "--name", "a")
+    jobs = [
+        fleet.start(f"job{n}", *words, "--instance", f"{n}", "--work", str(fleet.place / f"work-{n}"))
+        for n in "123"
+    ]
+    fleet.hosts("a", "a", "a")
+    nightly.process = fleet.nightly()
+    for n in "123":
+        nightly.wait_begun(f"job{n}", 1)
+    terminate([job.pid for job in jobs])
+    assert [143] * 3 == [job.wait(PATIENCE) for job in jobs]
+    lost = "host a: its worker was lost with 1 run under way"
+    Deadline(PATIENCE, "the losses").poll(lambda: fleet.said("nightly").count(lost) == 3, interval=0.1)
+    assert "set aside" not in fleet.said("nightly")
+    fleet.worker("a")
+    fleet.wait_said("a", "begins")
+    assert 69 == nightly.ended(), fleet.said("nightly")
+    assert 3 == len(cells(fleet))
+
+
 def test_a_host_whose_runs_are_ended_again_and_again_is_set_aside(fleet: Fleet, slow: MakeSlow) -> None:
     """By a program that kills what needs much memory, for example: each time counts once."""
     nightly = slow(2, parallel=1, hold=0.5)
