@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang
+from harness.interrupts import interruptible
 from tests.fleet.conftest import PATIENCE, Fleet
 
 LAB = (
@@ -204,4 +205,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Any signal that ends it ends the fleet too.
+    with interruptible():
+        sys.exit(main())
