@@ -200,10 +200,13 @@ class Exploration:
         while not report.ended:
             if over := self._soon_late:
                 self._executed -= self._pool.forget_waiting()
+            # One batch at a time: what ended meanwhile is looked at between two, and the first plans begin at once.
+            submitted, batches = 0, number
             while (
                 not over
                 and self._pool.busy < ahead
                 and not (self._most and len(self._executed) >= self._most)
+                and (waiting or number == batches)
             ):
                 if not waiting:
                     number += 1
@@ -215,10 +218,13 @@ class Exploration:
                     operations = waiting.pop(0)
                     self._executed.add(hash(operations))
                     self._pool.submit(operations, seed=report.seed)
+                    submitted += 1
+            if not submitted and number > batches and barren <= 20:
+                continue
             if not self._pool.busy and not self._ended:
                 report.ended = "budget" if over else "plans"
                 return
-            self._receive()
+            self._receive(seconds=0.0 if submitted and self._pool.busy < ahead else 1.0)
             while self._ended and not report.ended:
                 self._take(self._ended.popleft())
             if not report.ended and self._late:
@@ -239,10 +245,12 @@ class Exploration:
         """Whether a plan that begins now would probably not end in time."""
         return time.monotonic() - self._begun + self._pool.usual_seconds >= self._seconds
 
-    def _receive(self, tickets: dict[int, int] | None = None) -> list[tuple[int, Trial]]:
-        """Wait a second for trials; return those of ``tickets`` with their indices, and keep the others for later."""
+    def _receive(
+        self, tickets: dict[int, int] | None = None, *, seconds: float = 1.0
+    ) -> list[tuple[int, Trial]]:
+        """Wait at most ``seconds`` for trials; return those of ``tickets`` with their indices, and keep the others for later."""
         found = []
-        for ticket, trial in self._pool.results(1.0):
+        for ticket, trial in self._pool.results(seconds):
             if tickets is not None and ticket in tickets:
                 found.append((tickets.pop(ticket), trial))
             else:

@@ -18,7 +18,7 @@ from typing import IO, Self
 from harness import locks
 from harness.errors import InfrastructureError, shortage_hint
 from harness.forking.forked_process import ForkedProcess
-from harness.forking.message import Request, Started, receive, send
+from harness.forking.message import Forked, Request, receive, send
 from harness.interrupts import uninterrupted
 from harness.program import DEVNULL, ChildProcess, end_program, start_program
 
@@ -97,7 +97,7 @@ class ForkServer:
             with theirs:
                 send(control, request, [theirs.fileno(), *given])
             channel.settimeout(START_S)
-            started, found = receive(channel, Started)
+            started, found = receive(channel, Forked)
             if started is None:
                 return None
             failure = started.failure or (0 if found else errno.EMFILE)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The messages between a fork server and its client: JSON in the packets of a Unix socket, descriptors beside them.
 
-A request has a channel of its own, whose end travels with it. On the channel the server answers with :class:`Started`, later
+A request has a channel of its own, whose end travels with it. On the channel the server answers with :class:`Forked`, later
 with :class:`Ended`. A signal's number in one byte travels the other way.
 """
 
@@ -31,7 +31,7 @@ class Request(msgspec.Struct, frozen=True):
     output: bool
 
 
-class Started(msgspec.Struct, frozen=True):
+class Forked(msgspec.Struct, frozen=True):
     """A process was forked, with its pidfd beside. ``failure`` is the error's number if the system refused, else 0."""
 
     pid: int

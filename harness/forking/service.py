@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.forking.leash import end_with
-from harness.forking.message import Ended, Request, Started, receive, send
+from harness.forking.message import Ended, Forked, Request, receive, send
 from harness.invocation import MODULE
 
 GRACE = 45.0
@@ -70,7 +70,7 @@ class Service:
         except OSError as error:
             pid = -1
             with contextlib.suppress(OSError):
-                send(channel, Started(0, failure=error.errno or 0), [])
+                send(channel, Forked(0, failure=error.errno or 0), [])
             channel.close()
         if not pid:
             end_with(server, signal.SIGTERM)
@@ -109,7 +109,7 @@ class Service:
         self._selector.register(watch, selectors.EVENT_READ)
         self._selector.register(channel, selectors.EVENT_READ, pid)
         with contextlib.suppress(OSError):
-            send(channel, Started(pid), [watch])
+            send(channel, Forked(pid), [watch])
 
     def _signal(self, pid: int, channel: Any) -> None:
         """Send the signal that came to a process's session; it is not reaped, so its number is its own."""
