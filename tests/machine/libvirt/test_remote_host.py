@@ -120,7 +120,7 @@ def make_machine(
     yield make
     for machine in machines:
         machine.close()
-    assert before == left_there()
+    assert set() == left_there() - before
     assert [] == private_libvirtd.domains()
 
 
