@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from harness.delicate import is_delicate, protect, send_again
+
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """The signals that end a command: a terminal that closes, Ctrl-C, Ctrl-\\, and the signal of CI systems and timeouts."""
 
@@ -52,7 +54,9 @@ def interruptible() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if is_delicate(frame) and send_again(number):
+        return
     # A terminal that closes sends SIGHUP more than once.
     again = number == signal.SIGHUP and bool(_came)
     _came.append(number)
@@ -137,8 +141,8 @@ def uninterrupted() -> Iterator[threading.Event]:
         if number not in (signal.SIGHUP, *TIMERS):
             hurry.set()
 
-    before = {number: signal.getsignal(number) for number in (*ENDING, *TIMERS)}
-    before = {number: handler for number, handler in before.items() if callable(handler)}
+    handlers = {int(number): signal.getsignal(number) for number in (*ENDING, *TIMERS)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in before:
         signal.signal(number, hold)
     try:
@@ -147,4 +151,8 @@ def uninterrupted() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if came:
-            signal.raise_signal(came[0])
+            before[came[0]](came[0], None)
+
+
+# A signal while the handlers are exchanged would lose one of them, or what the block has to do.
+protect(uninterrupted.__wrapped__.__code__)  # type: ignore[attr-defined]

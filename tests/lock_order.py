@@ -10,16 +10,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from harness import interrupts, locks
+from harness import delicate, locks
 
 TURNS = ("fork server", "machine", "follower", "events", "history")
 """Turns in the order in which they are taken."""
@@ -230,49 +228,10 @@ def _wrap(ledger: LockLedger, module: str, method: str, argument: str) -> None:
     setattr(owner, name, wrapped)
 
 
-SOON = 0.001
-"""Seconds after which a signal is sent once more."""
-
-
-def after_the_lock(
-    handle: Callable[[int, FrameType | None], None],
-) -> Callable[[int, FrameType | None], None]:
-    """Return a signal handler that does nothing inside the code of a noted lock, and receives the signal again soon after.
-
-    A lock of Python's own is taken and released in C, where no handler runs. A noted lock is Python code: an exception
-    between the lock and its note would leave a lock held that nobody holds.
-    """
-
-    def wait(number: int, frame: FrameType | None) -> None:
-        inner = frame
-        for _ in range(4):
-            if inner is None:
-                break
-            if inner.f_code in CODE_OF_LOCKS:
-                # Not Condition.wait(): it may be blocked for long, and cleans up by itself.
-                again = threading.Timer(SOON, signal.pthread_kill, (threading.main_thread().ident, number))
-                again.daemon = True
-                again.start()
-                return
-            inner = inner.f_back
-        handle(number, frame)
-
-    return wait
-
-
-CODE_OF_LOCKS = {
-    act.__code__
-    for act in (
-        *(value for value in vars(NotedLock).values() if inspect.isfunction(value)),
-        threading.Condition.__enter__,
-        threading.Condition.__exit__,
-    )
-}
-
-
 def install(ledger: LockLedger) -> None:
     """Make the harness of this process tell ``ledger`` of its locks and callbacks from now on."""
-    interrupts._interrupt = after_the_lock(interrupts._interrupt)
+    # A lock of Python's own is taken and released in C, where no handler runs. A noted lock is Python code.
+    delicate.protect(*(act.__code__ for act in vars(NotedLock).values() if inspect.isfunction(act)))
     noted = NotedLocks(ledger)
     for kind in ("turn", "lock", "condition", "gate"):
         setattr(locks, kind, getattr(noted, kind))
