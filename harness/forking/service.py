@@ -119,8 +119,7 @@ class Service:
         if not number:
             self._selector.unregister(channel)
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, number[0])
+        _kill_session(pid, number[0])
 
     def _reap(self, watch: int) -> None:
         pid, channel = self._children.pop(watch)
@@ -135,11 +134,20 @@ class Service:
 
     def _end_all(self, number: signal.Signals) -> None:
         for pid, _ in self._children.values():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if number is signal.SIGKILL:
-                    os.killpg(pid, number)
-                else:
+            if number is signal.SIGKILL:
+                _kill_session(pid, number)
+            else:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
+
+
+def _kill_session(pid: int, number: int) -> None:
+    """Send a signal to a process's session, or to the process alone, which may not lead one yet. It is not reaped."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            os.kill(pid, number)
 
 
 def main(words: Sequence[str]) -> int:

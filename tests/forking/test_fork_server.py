@@ -199,3 +199,15 @@ def test_what_cannot_be_started_is_said(server: ForkServer) -> None:
         pytest.raises(InfrastructureError, match="died twice"),
     ):
         broken.start(f"{HERE}:speak")
+
+
+def test_a_process_that_has_just_begun_can_be_killed(server: ForkServer) -> None:
+    """SIGKILL goes to its session, which it may not lead yet."""
+    reading, writing = os.pipe()
+    for _ in range(40):
+        process = server.start(f"{HERE}:last", descriptors=[writing])
+        process.ask(signal.SIGKILL)
+        assert process.ended(60)
+        assert process.wait() == -signal.SIGKILL
+    os.close(reading)
+    os.close(writing)
