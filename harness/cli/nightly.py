@@ -112,6 +112,7 @@ def nightly(
     from harness.cli.retention import retain_after
     from harness.explore.generation import load_hypothesis
     from harness.host.end_time import read_end_time, shown
+    from harness.interrupts import unreplaced_interruptions
     from harness.lab import cell_choice, summary
     from harness.lab.live_nightly import NightlyWatch
     from harness.lab.matrix import UNTIL, lab_schema, read_matrix
@@ -192,9 +193,12 @@ def nightly(
                     lab_run = Nightly(matrix, state, hold=hold, **common)
                 looking = NightlyWatch(lab_run, state, matrix)
                 try:
-                    lab_run.run()
-                    if explore:
-                        _explore(lab_run, matrix, state, into, view, ends=explore_ends, tick=common["tick"])
+                    with unreplaced_interruptions():
+                        lab_run.run()
+                        if explore:
+                            _explore(
+                                lab_run, matrix, state, into, view, ends=explore_ends, tick=common["tick"]
+                            )
                 except Exception as error:
                     state.failed = getattr(error, "exit_code", ExitCode.INFRASTRUCTURE)
                     raise

@@ -27,7 +27,7 @@ from harness.explore.trial_process import TrialSetting
 from harness.history.private import write_private
 from harness.host.file_lock import locked_or_refused
 from harness.host.qemu_build import find_qemu
-from harness.interrupts import uninterrupted
+from harness.interrupts import uninterrupted, unreplaced_interruptions
 from harness.interval import Rate, wilson
 from harness.run.options import RunOptions, is_process
 from harness.run.request import RunRequest
@@ -173,7 +173,7 @@ class Exploration:
         """Explore, and return the report. A KeyboardInterrupt is raised again, after everything found so far is
         kept."""
         try:
-            with self._scratch() as scratch:
+            with unreplaced_interruptions(), self._scratch() as scratch:
                 setting = TrialSetting(self._options, scratch, self._cache)
                 try:
                     with TrialPool(setting, processes=self._jobs, held=self._held) as self._pool:

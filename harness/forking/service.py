@@ -3,6 +3,8 @@
 
 A forked process leads a session of its own. It has none of the server's descriptors and is sent SIGTERM when the server ends
 for any reason. The end of the client, also by SIGKILL, closes the control socket: the server then ends its processes, and itself.
+The signals that end a command are the client's: a batch system that sends them to every process of a job must not take the exit
+statuses of the others.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 
 from harness.forking.leash import end_with
 from harness.forking.message import Ended, Forked, Request, receive, send
+from harness.interrupts import ENDING
 from harness.invocation import MODULE
 
 GRACE = 45.0
@@ -36,9 +39,12 @@ class Service:
         self._control = control
         self._children: dict[int, tuple[int, socket.socket]] = {}
         self._selector = selectors.DefaultSelector()
+        self._handlers = {number: signal.getsignal(number) for number in ENDING}
 
     def serve(self) -> Entry | None:
         """Serve until the client is gone. Return None then; in each forked process, what it has to call."""
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
         self._selector.register(self._control, selectors.EVENT_READ)
         ends = 0.0
         while not ends or self._children:
@@ -64,6 +70,8 @@ class Service:
             return None
         channel = socket.socket(fileno=descriptors.pop(0))
         server = os.getpid()
+        # None of these signals is ignored in the process, not even in its first moment.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             if pid := os.fork():
                 self._note(pid, channel)
@@ -73,7 +81,11 @@ class Service:
                 send(channel, Forked(0, failure=error.errno or 0), [])
             channel.close()
         if not pid:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
             end_with(server, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if not pid:
             channel.close()
             return self._become(request, descriptors)
         for descriptor in descriptors:

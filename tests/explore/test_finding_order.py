@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Self
 
 import msgspec
@@ -31,6 +32,7 @@ class InstantPool:
     def __init__(self, *_: object, **__: object) -> None:
         self._waiting: deque[tuple[int, OperationSequence]] = deque()
         self._ticket = 0
+        self.usual_seconds = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -134,14 +136,20 @@ def test_no_result_while_shrinking(explore: Callable[..., Exploration], tmp_path
     assert (finding.shrunk, len(finding.operations)) == (False, len(found[0]))
 
 
-def test_time_that_is_over_while_shrinking(explore: Callable[..., Exploration]) -> None:
+def test_time_that_is_over_while_shrinking(
+    explore: Callable[..., Exploration], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Strictly, shrinking ends with the time; else it goes on to its end."""
+    moments: list[float] = []
+    monkeypatch.setattr(exploration, "time", SimpleNamespace(monotonic=lambda: moments[-1]))
     for strict in (True, False):
+        moments[:] = [0.0]
 
         def outcome(operations: OperationSequence, name: str = f"guest: {strict}") -> Trial:
+            moments.append(1000.0)
             return Trial(operations=operations, signature=name)
 
-        one = explore(outcome, seconds=0, strict=strict)
+        one = explore(outcome, seconds=600, strict=strict)
         report = one.perform()
         assert [finding.shrunk for finding in report.findings] == [not strict]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from left_over import machines_in
 
 from harness.deadline import Deadline
 from harness.explore.trial import Trial
 from harness.explore.trial_pool import TrialPool
 from harness.explore.trial_process import TrialSetting
-from harness.host.registry import Registry
 from harness.run.operation import AddCpu
 from harness.run.options import RunOptions
 from harness.setup.cache import cache_directory
@@ -114,11 +114,10 @@ with TrialPool(setting, processes=2) as pool:
 
 def test_a_killed_exploration_leaves_nothing(tmp_path: Path) -> None:
     """Also after SIGKILL: no process, and no machine in the registry."""
-    before = {entry.file for entry in Registry().entries()}
     explorer = subprocess.Popen([sys.executable, "-c", EXPLORER, str(tmp_path)])
     Deadline(120, "two guests").poll(lambda: len(guests(explorer.pid)) == 2)
     mine = processes(explorer.pid)
     explorer.kill()
     explorer.wait()
     Deadline(60, "the end of its processes").poll(lambda: not any(one.is_running() for one in mine))
-    assert {entry.file for entry in Registry().entries()} - before == set()
+    assert machines_in(tmp_path) == []

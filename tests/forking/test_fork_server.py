@@ -101,6 +101,8 @@ def test_a_run_imports_nothing_again(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     words = ["run", "cpu-and-dimm", "--guest", "host", "--runs", str(tmp_path), "--json"]
     with ForkServer() as server, (tmp_path / "out").open("wb") as out, os.fdopen(reading) as pipe:
+        # The driver is built once, by modules that no other run needs.
+        assert server.start(words=words, output=(out, out)).wait() == 0
         process = server.start(f"{HERE}:run", words, output=(out, out), descriptors=[writing])
         os.close(writing)
         imported = json.loads(pipe.read())
@@ -211,3 +213,15 @@ def test_a_process_that_has_just_begun_can_be_killed(server: ForkServer) -> None
         assert process.wait() == -signal.SIGKILL
     os.close(reading)
     os.close(writing)
+
+
+def test_a_batch_systems_signal_takes_no_exit_status(server: ForkServer) -> None:
+    """SIGTERM to the server, as to every process of a job: the server goes on, and its processes take the signal."""
+    process = lasting(server)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        os.kill(server.pid, number)
+    os.kill(process.pid, signal.SIGTERM)
+    assert (process.wait(), process.orphaned) == (-signal.SIGTERM, False)
+    later = lasting(server)
+    later.ask(signal.SIGTERM)
+    assert (later.wait(), later.orphaned) == (-signal.SIGTERM, False)
