@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes_of import processes_of, words_of
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
@@ -141,18 +142,7 @@ class Fleet:
 
     def cells(self) -> list[int]:
         """Return the processes of cells: those that run below the workers' folders."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = entry.read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if (
-                any(word.startswith(str(self.place / "work-").encode()) for word in words)
-                and b"worker" not in words
-            ):
-                found.append(int(entry.parent.name))
-        return found
+        return [pid for pid in processes_of(str(self.place / "work-")) if "worker" not in words_of(pid)]
 
     def close(self) -> None:
         """Kill what still runs."""

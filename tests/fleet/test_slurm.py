@@ -23,6 +23,7 @@ from fleet.private_slurm import NODES, PrivateSlurm
 from fleet.test_batch import SCRIPT
 from left_over import machines_in
 from part_markers import needs
+from processes_of import forked_output
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine, OfferedHost
@@ -106,7 +107,7 @@ def freeze(slurm: PrivateSlurm, job: str, nightly: subprocess.Popen[bytes]) -> i
         for pid in slurm.processes(job):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                if "run" in process.cmdline():
+                if forked_output(pid):
                     process.suspend()
                     return process
         return None

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from processes_of import processes_of
 from report.junit_schema import checked
 from twin.running import CACHE
 
@@ -184,12 +185,7 @@ def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signal
         process.returncode,
         "1 runs are left; the same command continues with them." in out,
     )
-    mine = [
-        one.pid
-        for one in psutil.process_iter(["cmdline"])
-        if any(str(tmp_path) in word for word in one.info["cmdline"] or []) and one.pid != os.getpid()
-    ]
-    assert mine == []
+    assert [pid for pid in processes_of(str(tmp_path)) if pid != os.getpid()] == []
     gate.touch()
     again = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (69, True) == (again.returncode, "2 of 2 runs" in again.stdout)

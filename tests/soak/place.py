@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import psutil
+from processes_of import processes_of, words_of
 
 from harness.host.registry import MachineEntry, Registry
 from harness.setup.cache import cache_directory
@@ -177,14 +177,7 @@ class Place:
 
     def processes(self) -> list[str]:
         """Return the processes, libvirt's daemons left out, whose command mentions this place."""
-        found = []
-        for process in psutil.process_iter(["cmdline", "status"]):
-            words = process.info["cmdline"] or []
-            if process.info["status"] != psutil.STATUS_ZOMBIE and any(
-                str(self.path) in word for word in words
-            ):
-                found.append(f"process {process.pid}: {' '.join(words)[:200]}")
-        return found
+        return [f"process {pid}: {' '.join(words_of(pid))[:200]}" for pid in processes_of(str(self.path))]
 
     def remains(self) -> list[str]:
         """Return everything that must not be here between runs, each in words."""
