@@ -136,6 +136,10 @@ def _unusable(root: Path) -> str:
     return ""
 
 
+TRIES = 20
+"""How many names are tried for a new run directory. Of runs that begin at the same time, two may draw the same."""
+
+
 class RunDirectory:
     """The directory of one run, to write and to read. The constructor touches no file; :meth:`create` makes a directory."""
 
@@ -147,10 +151,18 @@ class RunDirectory:
     def create(cls, root: Path, plan: str) -> RunDirectory:
         """Make a new one in ``root``, named after the time and the plan. Raises InfrastructureError."""
         label = re.sub(r"[^A-Za-z0-9-]+", "-", plan).strip("-")[:40] or "plan"
-        made = cls(root / f"{time.strftime('%Y%m%d-%H%M%S')}-{label}-{secrets.token_hex(2)}")
+        made = cls(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            made.path.mkdir(mode=0o700)
+            for tries_left in reversed(range(TRIES)):
+                made = cls(root / f"{time.strftime('%Y%m%d-%H%M%S')}-{label}-{secrets.token_hex(2)}")
+                try:
+                    made.path.mkdir(mode=0o700)
+                    break
+                except FileExistsError:
+                    # Another run began in the same second and drew the same digits.
+                    if not tries_left:
+                        raise
             # The umask may have removed even the owner's permissions.
             made.path.chmod(0o700)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.config import LARGEST_DOCUMENT, from_plain, to_plain
 from harness.errors import InfrastructureError, UsageError
+from harness.history import run_directory
 from harness.history.evidence import EvidenceIndex, EvidenceItem
 from harness.history.run_directory import FACTS, INDEX, LARGEST, Brief, RunDirectory, RunFacts
 from harness.run.operation import AddCpu
@@ -126,3 +128,24 @@ def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
     """A directory that is gone is the infrastructure's failure."""
     with pytest.raises(InfrastructureError, match=f"cannot write .*{INDEX}"):
         RunDirectory(tmp_path / "gone").write_json(INDEX, {})
+
+
+@pytest.mark.parametrize("others", [1, 5])
+def test_two_runs_that_draw_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """The second draws again: some hundred begin in one second when plans are explored."""
+    drawn = iter(["0000", *["0000"] * others, "0001"])
+    monkeypatch.setattr(run_directory, "secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
+    monkeypatch.setattr(run_directory, "time", SimpleNamespace(strftime=lambda _: "20261130-120000"))
+    names = [RunDirectory.create(tmp_path, "veto").name for _ in range(2)]
+    assert names == ["20261130-120000-veto-0000", "20261130-120000-veto-0001"]
+
+
+def test_no_name_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some tries the reason is said."""
+    monkeypatch.setattr(run_directory, "secrets", SimpleNamespace(token_hex=lambda _: "0000"))
+    monkeypatch.setattr(run_directory, "time", SimpleNamespace(strftime=lambda _: "20261130-120000"))
+    RunDirectory.create(tmp_path, "veto")
+    with pytest.raises(InfrastructureError, match=r"cannot make the run directory .*0000: File exists"):
+        RunDirectory.create(tmp_path, "veto")

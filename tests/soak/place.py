@@ -13,11 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from processes_of import processes_of, words_of
-
 from harness.host.registry import MachineEntry, Registry
 from harness.setup.cache import cache_directory
 from tests.private_libvirtd import PrivateLibvirtd
+from tests.processes_of import processes_of, words_of
 
 ROOT = Path(__file__).parents[2]
 
