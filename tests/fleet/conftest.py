@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes_of import processes_of, words_of
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
+from tests.processes_of import processes_of, words_of
 
 PATIENCE = 120.0
 

@@ -23,10 +23,10 @@ from fleet.private_slurm import NODES, PrivateSlurm
 from fleet.test_batch import SCRIPT
 from left_over import machines_in
 from part_markers import needs
-from processes_of import forked_output
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine, OfferedHost
+from tests.processes_of import forked_output
 
 LAB = """
 name = "hosts"

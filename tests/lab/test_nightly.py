@@ -18,13 +18,13 @@ from typing import Any
 
 import psutil
 import pytest
-from processes_of import processes_of
 from report.junit_schema import checked
 from twin.running import CACHE
 
 from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.host.reservations import Reservations
+from tests.processes_of import processes_of
 
 BAD = "#!/bin/sh\nexit 7\n"
 KILLER = "#!/bin/sh\nkill -{number} $PPID\n"

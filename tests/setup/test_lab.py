@@ -60,6 +60,7 @@ def clone(tmp_path: Path) -> Path:
         "harness/errors.py",
         "harness/deadline.py",
         "harness/invocation.py",
+        "harness/delicate.py",
         "harness/interrupts.py",
         "harness/program.py",
     ):

@@ -82,8 +82,13 @@ def test_what_is_left_is_seen(place_without_libvirt: Place) -> None:
     (here.path / "runtime" / "hotplug-1").mkdir()
     with (
         (here.path / "tmp" / "locked").open("w") as file,
-        subprocess.Popen(["sh", "-c", "read line", str(here.path)], stdin=subprocess.PIPE),
+        subprocess.Popen(
+            ["sh", "-c", "echo; read line", str(here.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
     ):
+        # A program that has begun has its command line.
+        assert process.stdout is not None
+        process.stdout.readline()
         fcntl.flock(file, fcntl.LOCK_EX)
         words = sorted(text.split()[0] for text in here.remains())
     assert ["entry", "file", "lease", "lock", "process", "runtime", "temporary"] == words
