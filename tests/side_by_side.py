@@ -30,6 +30,17 @@ def group(file: Path) -> str:
     return next((part for part in ALONE if part in found), "")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse a file that is not there, as pytest does in one process: the processes of pytest-xdist would run no test."""
+    config = session.config
+    if config.getoption("dist", "no") != "no":
+        for given in config.args:
+            path = given.partition("::")[0]
+            if not (config.invocation_params.dir / path).exists():
+                raise pytest.UsageError(f"file or directory not found: {path}")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     """Keep files of one part together, where pytest-xdist's own scheduler keeps only the tests of a file together."""

@@ -72,3 +72,13 @@ def test_the_part_of_a_file_is_read_from_its_markers(tmp_path: Path, text: str, 
     file = tmp_path / "test_it.py"
     file.write_text(text, encoding="utf-8")
     assert expected == group(file)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_file_that_is_not_there_is_named(pytester: pytest.Pytester, workers: str) -> None:
+    """Also in several processes, which would else run nothing in silence."""
+    pytester.makeconftest(CONFTEST)
+    words = ("-n", workers, "--dist", "loadfile", "-p", "no:cacheprovider", "test_nowhere.py::test_it")
+    result = pytester.runpytest_subprocess(*words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*file or directory not found: test_nowhere.py*"])
