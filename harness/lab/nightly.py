@@ -19,6 +19,7 @@ from pathlib import Path
 
 from harness.errors import ExitCode
 from harness.forking.fork_server import ForkServer
+from harness.forking.service import GRACE
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
 from harness.lab.expected_time import ExpectedTime
@@ -29,9 +30,6 @@ from harness.run.failure import ATTEMPTS, BootFailures
 
 TICK = 0.5
 """Seconds between two checks of the time while nothing happens."""
-
-GRACE = 45.0
-"""Seconds from SIGTERM to SIGKILL. In that time a run ends its guest and judges its history."""
 
 Tell = Callable[[CellOutcome], None]
 

@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 
 from harness.deadline import Deadline
+from tests.processes_of import words_of
 
 NODES = ("node1", "node2")
 CPUS, MEMORY = 16, 80_000
@@ -172,14 +173,8 @@ class PrivateSlurm:
                 daemon.terminate()
             for daemon in self._daemons:
                 daemon.wait(END_S)
-            left = {pid: _words(pid) for pid in self.processes()}
+            left = {pid: " ".join(words_of(pid)) for pid in self.processes()}
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         assert not left, left
-
-
-def _words(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return ""

@@ -9,10 +9,10 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 from harness.deadline import Deadline
 from tests.fleet.conftest import PATIENCE, Fleet
+from tests.processes_of import processes_of, words_of
 
 QEMU = (
     '#!/bin/sh\ntest "$1" = --version && echo QEMU emulator version 7.2.22 && exit\n'
@@ -68,13 +68,8 @@ class SlowNightly:
 
     def guests(self) -> list[int]:
         """Return the processes of the QEMU that hangs."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = entry.read_bytes().split(b"\0")
-                if words[:1] == [b"flock"] and str(self._gate).encode() in words:
-                    found.append(int(entry.parent.name))
-        return found
+        gate = str(self._gate)
+        return [pid for pid in processes_of(gate) if words_of(pid)[:1] == ["flock"] and gate in words_of(pid)]
 
     def release(self) -> None:
         """Let QEMU fail, also that of all later runs."""
