@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,43 @@ def test_a_file_that_is_not_there_is_named(pytester: pytest.Pytester, workers: s
     result = pytester.runpytest_subprocess(*words)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*file or directory not found: test_nowhere.py*"])
+
+
+ANOTHER_EACH_TIME = {
+    "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "now", "utcnow", "today",
+    "getpid", "uuid4", "urandom", "token_hex", "token_bytes", "mkdtemp", "mkstemp", "gettempdir", "id", "hash",
+}  # fmt: skip
+"""Calls whose result differs between two processes, or between two seconds."""
+
+
+def differing_names(text: str) -> list[int]:
+    """Return the lines of ``text`` that name a test by what differs between two processes."""
+    return sorted(
+        call.lineno
+        for function in ast.walk(ast.parse(text))
+        if isinstance(function, ast.FunctionDef)
+        for decorator in function.decorator_list
+        for call in ast.walk(decorator)
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "attr", getattr(call.func, "id", "")) in ANOTHER_EACH_TIME
+    )
+
+
+def test_each_process_gives_the_tests_the_same_names() -> None:
+    """No parameter of a test is made from a clock or a process: the processes would collect different tests."""
+    found = {
+        str(file.relative_to(TESTS)): lines
+        for file in sorted(TESTS.rglob("test_*.py"))
+        if (lines := differing_names(file.read_text(encoding="utf-8")))
+    }
+    assert {} == found
+
+
+def test_a_parameter_made_from_the_clock_is_found() -> None:
+    """Also within an expression; what the test itself asks the clock is its own matter."""
+    text = """
+@pytest.mark.parametrize("when", [b"%d" % (time.time() + 3), 4])
+def test_it(when):
+    assert when < time.time()
+"""
+    assert [2] == differing_names(text)

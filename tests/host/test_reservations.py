@@ -59,22 +59,23 @@ def test_one_that_is_over_counts_no_more_and_goes(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "from_now"),
     [
-        b"",
-        b"{}",
-        b'{"until": 1e300, "why": "x"}',
-        b'{"until": %d, "why": "too long from now"}' % (time.time() + LONGEST + 1000),
-        b'{"until": %d, "why": "\\u001b]0;title\\u0007"}' % (time.time() + 1000),
-        b'{"until": %d, "why": "%s"}' % (time.time() + 1000, b"x" * 201),
-        b"[" * 2000,
-        b"x" * 100_000,
+        (b"", 0),
+        (b"{}", 0),
+        (b'{"until": 1e300, "why": "x"}', 0),
+        (b'{"until": UNTIL, "why": "too long from now"}', LONGEST + 1000),
+        (b'{"until": UNTIL, "why": "\\u001b]0;title\\u0007"}', 1000),
+        (b'{"until": UNTIL, "why": "%s"}' % (b"x" * 201), 1000),
+        (b"[" * 2000, 0),
+        (b"x" * 100_000, 0),
     ],
 )
-def test_a_file_that_claims_nothing_counts_for_nothing(place: Path, content: bytes) -> None:
+def test_a_file_that_claims_nothing_counts_for_nothing(place: Path, content: bytes, from_now: int) -> None:
     """Its owner is named with the files that are no leases, and gc removes it."""
     place.mkdir()
-    (place / f"{1:016x}.reservation").write_bytes(content)
+    until = int(time.time()) + int(from_now)
+    (place / f"{1:016x}.reservation").write_bytes(content.replace(b"UNTIL", b"%d" % until))
     assert ([], True, 1) == (
         Reservations().current(), "files that claim nothing" in Leases().remarks()[0], Leases().sweep().removed,
     )  # fmt: skip
