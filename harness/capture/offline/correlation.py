@@ -153,8 +153,8 @@ class ClockMap:
     def host_ns(self, qpc: int) -> tuple[int, int] | None:
         """Return the earliest and latest ``host_ns`` at which the guest's counter can have read ``qpc``.
 
-        None if there is no sample, or a migration between it and the reading. Outside all samples the interval widens by
-        the assumed drift.
+        None if there is no sample, or a migration between it and the reading, or if the samples around it contradict each
+        other in order: the one with the lower counter was later. Outside all samples the interval widens by the assumed drift.
         """
         place = bisect.bisect_right(self._keys, qpc)
         before = self._samples[place - 1] if place else None
@@ -164,7 +164,7 @@ class ClockMap:
             return before.low - self._ticks(1, self._slow), before.high + self._ticks(1, self._slow)
         if before is not None and after is not None:
             if not after.joined:
-                return before.low, after.high
+                return (before.low, after.high) if before.low <= after.high else None
             low, high = self._after(before, qpc)
             other_low, other_high = self._before(after, qpc)
             return max(low, other_low), min(high, other_high)

@@ -230,7 +230,7 @@ def test_no_sample_no_answer() -> None:
 
 @given(readings=st.lists(st.tuples(*[st.integers(min_value=0, max_value=2**64 - 1)] * 3), max_size=6))
 def test_hostile_readings_are_survived(readings: list[tuple[int, int, int]]) -> None:
-    """Counter values that make no sense at all never raise. Without a contradiction every interval is one."""
+    """Counter values that make no sense at all never raise. What is given is an interval; nothing is without a contradiction."""
     found = [
         Offset(domain="qpc/x", hz=10_000_000, qpc=qpc, low_ns=min(a, b), high_ns=max(a, b))
         for qpc, a, b in readings
@@ -240,8 +240,19 @@ def test_hostile_readings_are_survived(readings: list[tuple[int, int, int]]) -> 
     answers = [clock_map.host_ns(qpc + step) for (qpc, _, _), step in itertools.product(readings, (-1, 0, 1))]
     assert 3 * len(readings) == len(answers)
     known = [answer for answer in answers if answer is not None]
-    assert len(answers) == len(known)
-    assert clock_map.contradictions or [] == [answer for answer in known if answer[0] > answer[1]]
+    assert clock_map.contradictions or len(answers) == len(known)
+    assert [] == [answer for answer in known if answer[0] > answer[1]]
+
+
+def test_samples_in_opposite_orders_say_nothing_of_a_time_between() -> None:
+    """The counter's order and the host's cannot both hold, so no time between the two is claimed; beside them there is one."""
+    found = [
+        Offset(domain="qpc/x", hz=10_000_000, qpc=qpc, low_ns=at, high_ns=at + 1000)
+        for qpc, at in ((1000, 5 * SECOND), (2000, SECOND))
+    ]
+    clock_map = ClockMap(found)
+    assert [1, None] == [clock_map.contradictions, clock_map.host_ns(1500)]
+    assert None not in (clock_map.host_ns(999), clock_map.host_ns(1000), clock_map.host_ns(2001))
 
 
 def long_pause(stop: int) -> tuple[list[Offset], Clocks]:
