@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from part_markers import POWERSHELL, needs, part_missing
+from part_markers import ELSEWHERE, POWERSHELL, SHARED, VARIABLE, needs, part_missing
 
 from harness.setup.parts import part
 
@@ -238,3 +238,51 @@ def test_evidence_is_any_one_of_the_things_listed(pytester: pytest.Pytester) -> 
     program.touch(mode=0o755)
     assert [] == part("browser").missing(str(pytester.path))
     assert str(program) == part("browser").needs[0].found(str(pytester.path))
+
+
+@pytest.mark.parametrize(
+    ("name", "skip", "strict", "failed"),
+    [
+        ("test_it", "not today", "parts", 1),
+        ("test_it", "not today", "", 0),
+        ("test_it", f"no data at {SHARED}/data", "parts", int(SHARED.is_dir())),
+        ("tests/hardware/test_cases", "a case of Windows", "parts", 0),
+    ],
+)
+def test_a_skip_that_no_part_explains_fails_where_it_is_asked_for(
+    name: str, skip: str, strict: str, failed: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a test and of a whole file; a missing part, an expected failure and a file that is known to lack more pass."""
+    monkeypatch.setenv(VARIABLE, strict)
+    pytester.makeconftest(CONFTEST % [])
+    for file, text in (
+        (
+            f"{name}.py",
+            f"def test_shy(): pytest.skip({skip!r})\n\n@pytest.mark.xfail\ndef test_bad(): assert False\n",
+        ),
+        (f"{name}_too.py", "@pytest.mark.wine\ndef test_wine(): pass\n"),
+    ):
+        place = pytester.path / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"import pytest\n\n{text}")
+    result = pytester.runpytest_inprocess("-p", "no:hotplug_harness", "-p", "no:cacheprovider", "-rs")
+    result.assert_outcomes(failed=failed, skipped=2 - failed, xfailed=1)
+    if failed:
+        result.stdout.fnmatch_lines([f"*{VARIABLE}=parts: no part supplies what this lacks*: {skip}*"])
+
+
+def test_a_file_that_is_skipped_whole_fails_too(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a module that imports what is nowhere installed would never be run."""
+    monkeypatch.setenv(VARIABLE, "parts")
+    pytester.makeconftest("pytest_plugins = ['part_markers']")
+    pytester.makepyfile("import pytest\npytest.importorskip('no_such_module')\ndef test_it(): pass\n")
+    result = pytester.runpytest_inprocess("-p", "no:hotplug_harness", "-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{VARIABLE}=parts*no_such_module*"])
+
+
+def test_what_is_skipped_elsewhere_is_there() -> None:
+    """A file that is renamed is not left in the list."""
+    assert [] == [name for name in ELSEWHERE if not (Path(__file__).parents[1] / name).is_file()]

@@ -213,6 +213,29 @@ TESTED = (
         serves="the disk of a Windows guest that hangs",
     ),
     Part(
+        "llvm",
+        (
+            Need("clang", "compiles the driver with libFuzzer", ("clang",)),
+            Need(
+                "libclang-rt-dev",
+                "clang's sanitizers and libFuzzer",
+                (
+                    "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a",
+                    "/usr/lib*/clang/*/lib/*/libclang_rt.fuzzer*.a",
+                ),
+            ),
+            Need("llvm", "compiles resources, as Windows' compiler does", ("llvm-rc",)),
+        ),
+    ),
+    Part(
+        "shells",
+        (
+            Need("zsh", "completes command lines of the harness", ("zsh",)),
+            Need("fish", "completes command lines of the harness, too", ("fish",)),
+        ),
+    ),
+    Part("systemd", (Need("systemd", "checks the units of nightly runs", ("systemd-analyze",)),)),
+    Part(
         "slurm",
         (
             Need("slurmctld", "Slurm's controller", ("slurmctld", "/usr/sbin/slurmctld")),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,9 +59,7 @@ def verified(units: dict[str, str], folder: Path) -> str:
     return "\n".join(own)
 
 
-@pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: package systemd"
-)
+@pytest.mark.systemd
 def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:
     """Service and timer; a directive that is misspelt is told."""
     assert {"nightly.service", "nightly.timer"} == set(UNITS)

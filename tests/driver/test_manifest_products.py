@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def test_the_files(file: Path, tmp_path: Path, capsys: Caught) -> None:
     ]
 
 
-@pytest.mark.skipif(shutil.which("llvm-rc") is None, reason="llvm-rc is missing: apt-get install llvm")
+@pytest.mark.llvm
 def test_a_resource_compiler_makes_the_same_file(file: Path, tmp_path: Path) -> None:
     """What llvm-rc makes of the script is the resource file, byte for byte."""
     out = tmp_path / "out"

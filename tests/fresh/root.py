@@ -13,6 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.program import ChildProcess, run_program, start_program
 from tests.fresh.settings import Settings
+from tests.part_markers import VARIABLE as SKIPS
 from tests.unsteady import VARIABLE as UNSTEADY
 
 NAME = "fresh"
@@ -159,7 +160,7 @@ class Root:
             "PATH": PATH,
             "LANG": "C.UTF-8",
         }
-        asked = {UNSTEADY: os.environ[UNSTEADY]} if UNSTEADY in os.environ else {}
+        asked = {name: os.environ[name] for name in (SKIPS, UNSTEADY) if name in os.environ}
         return {**self._settings.variables, **login, **asked}
 
     def _mount(self, source: str | Path, point: str, *options: str) -> None:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from harness.setup.parts import part
 
 DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
 SANITIZE = "fuzzer,address,undefined"
@@ -19,15 +20,8 @@ SANITIZE = "fuzzer,address,undefined"
 
 def why_not() -> str:
     """Return what keeps the fuzzer from being built here, or ""."""
-    if shutil.which("clang") is None or shutil.which("make") is None:
-        return "needs clang and make; ./lab test --require wine supplies clang"
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "probe.c"
-        source.write_text("int LLVMFuzzerTestOneInput(void *b, long n) { return !b && n; }\n")
-        made = subprocess.run(
-            ["clang", f"-fsanitize={SANITIZE}", "-o", f"{folder}/probe", source], capture_output=True
-        )
-    return "" if made.returncode == 0 else "needs clang's sanitizer runtime (libclang-rt-dev)"
+    lacking = part("llvm").missing()
+    return f"needs {lacking[0].package}: ./lab test --require llvm supplies it" if lacking else ""
 
 
 def fuzz(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from guest_drivers.driver_fuzz import fuzz, why_not
+from guest_drivers.driver_fuzz import fuzz
 
-pytestmark = [pytest.mark.host, pytest.mark.skipif(why_not() != "", reason=why_not())]
+pytestmark = [pytest.mark.host, pytest.mark.llvm]
 
 
 def test_a_moment_of_fuzzing(tmp_path: Path) -> None:
