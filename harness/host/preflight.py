@@ -220,7 +220,7 @@ def _program(
         )
     path = needs[0].found()
     try:
-        ended = _ask([path, "--version"], deadline)
+        ended = _ask([path, needs[0].version], deadline)
     except InfrastructureError as error:
         found = error.message
     else:

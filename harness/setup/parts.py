@@ -23,12 +23,14 @@ class Need(NamedTuple):
     """One component of a part.
 
     ``package`` is its Debian and Ubuntu package ("" for none), ``why`` says what it is for, and ``evidence``
-    shows that it is present: names of programs and absolute glob patterns, any one of which is sufficient.
+    shows that it is present: names of programs and absolute glob patterns, any one of which is sufficient. ``version``
+    is the option with which a program prints its version.
     """
 
     package: str
     why: str
     evidence: tuple[str, ...]
+    version: str = "--version"
 
     def found(self, path: str | None = None) -> str:
         """Return the first evidence found in ``path`` (default ``$PATH``) and the file system, "" if none."""
@@ -238,7 +240,7 @@ TESTED = (
     Part(
         "slurm",
         (
-            Need("slurmctld", "Slurm's controller", ("slurmctld", "/usr/sbin/slurmctld")),
+            Need("slurmctld", "Slurm's controller", ("slurmctld", "/usr/sbin/slurmctld"), "-V"),
             Need("slurmd", "Slurm's daemon of a node", ("slurmd", "/usr/sbin/slurmd")),
             Need("slurm-client", "sbatch, squeue and scancel", ("sbatch",)),
             Need("munge", "Slurm's authentication", ("munged", "/usr/sbin/munged")),
