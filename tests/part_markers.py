@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -22,11 +21,13 @@ from harness.errors import HarnessError, UsageError
 from harness.machine.accelerator import KVM
 from harness.setup.parts import REQUIRABLE, TESTED, Part, part, powershell
 from harness.template.store import Store, store_directory
+from tests.given_data import SHARED
 
 VARIABLE = "HOTPLUG_HARNESS_SKIPS"
 """Environment variable: ``parts`` fails what is skipped for anything else, except in the files of :data:`ELSEWHERE`."""
 
 ELSEWHERE = {
+    "tests/cli/test_many_runs.py": "a second processor",
     "tests/fleet/test_s3.py": "s3fs and moto, which tox -e s3 installs",
     "tests/guest_drivers/test_cross_build.py": "Microsoft's headers, which no archive has",
     "tests/hardware/test_cases.py": "cases of Windows alone",
@@ -34,9 +35,6 @@ ELSEWHERE = {
     "tests/twin/test_unplug.py": "QEMU 7.2, for what is true of that version alone",
 }
 """What the skipped tests of a file lack that no part supplies."""
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-"""Where given data is, if it is there: without it CI has no more to run."""
 
 BY_NAME = ("hardware", "kvm")
 """Markers of tests that run only where ``-m`` names the marker."""

@@ -6,15 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from given_data import given
 
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Verdict
 from harness.history.reader import History
-
-GIVEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "histories"
-CASES = sorted(path.parent for path in GIVEN.glob("*/expected.txt"))
-
-pytestmark = pytest.mark.skipif(not CASES, reason=f"there are no histories at {GIVEN}")
 
 
 def expectation(directory: Path) -> dict[str, str]:
@@ -23,9 +19,10 @@ def expectation(directory: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-@pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
-def test_the_verdict_is_right(directory: Path) -> None:
+@pytest.mark.parametrize("written", given("histories", "*/expected.txt"))
+def test_the_verdict_is_right(written: Path) -> None:
     """The verdict is one of those that are right, the rule is among the violated, the failure class is the given one."""
+    directory = written.parent
     expected = expectation(directory)
     said = judge_history(History(directory))
     violated = {rule.rule for rule in said.rules if rule.verdict is Verdict.VIOLATED}

@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 from driver.manifests import manifest
 from driver.wevt_reader import read_messages, read_template
+from given_data import given
 
 from harness.driver.instrumentation.compiler import compile_manifest
 from harness.errors import BadDocument
 
 ROOT = Path(__file__).resolve().parents[2]
-GIVEN = ROOT.parent / "shared" / "data" / "wevt"
-ACCEPTED = sorted(GIVEN.glob("*.man"))
-REFUSED = sorted((GIVEN / "refused").glob("*.man"))
-given = pytest.mark.skipif(not ACCEPTED, reason=f"there are no manifests at {GIVEN}")
 
 MADE_BY_MICROSOFT = {
     "guest_drivers/hpnotify/src/hpnotify.man": (
@@ -32,8 +29,7 @@ MADE_BY_MICROSOFT = {
 """SHA-256 of what mc.exe 10.0.26100 made of the project's own manifests: WEVT_TEMPLATE, message table."""
 
 
-@given
-@pytest.mark.parametrize("path", ACCEPTED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", given("wevt", "*.man"))
 def test_the_resources_are_microsofts(path: Path) -> None:
     """Every given manifest gives the bytes that mc.exe made of it."""
     compiled = compile_manifest(path.read_bytes(), path.name)
@@ -41,8 +37,7 @@ def test_the_resources_are_microsofts(path: Path) -> None:
     assert expected == [compiled.template, *compiled.tables.values()]
 
 
-@given
-@pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", given("wevt", "refused/*.man"))
 def test_what_microsoft_refuses_is_refused(path: Path) -> None:
     """Every manifest that mc.exe refuses is refused with file, line, element and a way out."""
     with pytest.raises(BadDocument, match=rf"^{path.name}:3: <\w+ \w+=\".*\">: .") as caught:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from given_data import given as given_files
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from harness.run.rehearsal import change_after_removal, rehearse
 from harness.run.request import RunRequest
 from harness.size import Size
 
-GIVEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "plans"
 CPU = '[[do]]\nop = "add-cpu"\n'
 DIMM = '[[do]]\nop = "add-dimm"\nsize = "128 MiB"\n'
 PAUSE = '[[do]]\nop = "pause"\n'
@@ -339,8 +339,7 @@ def test_a_plan_with_other_wishes_has_no_lines() -> None:
     assert ("p.toml", ("", "")) == (plan.origin[1], msgspec.structs.replace(plan, summary="b").origin)
 
 
-@pytest.mark.skipif(not GIVEN.is_dir(), reason=f"there are no plans at {GIVEN}")
-@pytest.mark.parametrize("path", sorted(GIVEN.glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", given_files("plans", "*.toml"))
 def test_the_given_plans_are_refused(path: Path) -> None:
     """Each with its file and a line; the one that is right is right."""
     plan = find_plan(str(path))

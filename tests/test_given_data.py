@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""A clone without the given data beside it, as a new user has it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from given_data import SHARED, given
+
+ROOT = Path(__file__).resolve().parents[1]
+READS_IT = re.compile(r"\"shared\"|\bgiven_data\b|\bwindows51\b")
+
+
+def test_what_is_given_is_a_parameter_each() -> None:
+    """Named by its path in the folder; what is not there is one skipped parameter that names the place."""
+    (none,) = given("nowhere", "*.man")
+    assert "skip" == none.marks[0].name
+    assert f"no given data: {SHARED}/data/nowhere/*.man is not there" == none.marks[0].kwargs["reason"]
+
+
+def test_the_suite_is_collected_without_given_data(tmp_path: Path) -> None:
+    """No file that reads it fails before its tests are skipped."""
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT / "tests", clone / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for other in ROOT.iterdir():
+        if other.name not in ("tests", ".git"):
+            (clone / other.name).symlink_to(other)
+    files = [
+        file
+        for file in sorted((clone / "tests").rglob("test_*.py"))
+        if READS_IT.search(file.read_text(encoding="utf-8"))
+    ]
+    assert len(files) > 10
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files],
+        cwd=clone, env={**os.environ, "PYTHONPATH": f"{clone}:{clone / 'tests'}"}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert 0 == ended.returncode, ended.stdout[-3000:]
