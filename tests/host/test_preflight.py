@@ -10,7 +10,6 @@ import pytest
 from harness.deadline import Deadline
 from harness.host.kvm_probe import last
 from harness.host.preflight import HostPart, PartState, examine, ready
-from harness.setup.parts import TESTED
 
 NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "apt", "disk", "memory"]
 
@@ -149,12 +148,3 @@ def test_the_directory_of_leases_is_looked_at(tmp_path: Path, monkeypatch: pytes
     assert f"sudo install -d -o root -g root -m 1777 {place}" in part.supply
     monkeypatch.delenv("HOTPLUG_HARNESS_LEASES")
     assert not look(monkeypatch, tmp_path)["leases"].needed
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(each.name, marks=getattr(pytest.mark, each.name)) for each in TESTED]
-)
-def test_a_part_that_is_here_has_a_version(name: str) -> None:
-    """The real program is asked with its own option."""
-    (part,) = [one for one in examine(Deadline(120, "the parts")) if one.name == name]
-    assert (PartState.OK, True) == (part.state, any(letter.isdigit() for letter in part.found)), part

@@ -14,7 +14,8 @@ from private_postgres import PrivatePostgres
 from unprivileged import Unprivileged
 
 from harness.deadline import Deadline
-from harness.setup.parts import part
+from harness.host.preflight import PartState, examine
+from harness.setup.parts import TESTED, part
 
 
 def _program(name: str, need: int = 0) -> str:
@@ -139,3 +140,12 @@ def test_promtool_tells_metrics_from_what_is_none() -> None:
         for said in ("# HELP x_seconds How long.\n# TYPE x_seconds gauge\nx_seconds 1\n", 'x{a="\n')
     ]
     assert [True, False] == [code == 0 for code in ends]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each.name, marks=getattr(pytest.mark, each.name)) for each in TESTED]
+)
+def test_a_part_that_is_here_has_a_version(name: str) -> None:
+    """The real program is asked with its own option."""
+    (part,) = [one for one in examine(Deadline(120, "the parts")) if one.name == name]
+    assert (PartState.OK, True) == (part.state, any(letter.isdigit() for letter in part.found)), part
