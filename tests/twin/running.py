@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from harness.history.reader import History
-from harness.history.record import Record
+from harness.history.record import Boot, GuestEvent, Record
 from harness.run.plan import Plan, decode_plan
 from harness.run.run import RunResult
 from harness.setup.cache import cache_directory
@@ -40,6 +40,13 @@ def records_of(result: RunResult) -> list[Record]:
     records = list(history)
     assert history.damage == ""
     return records
+
+
+def beginning(result: RunResult) -> tuple[str, bool, bool]:
+    """Return the cause of the first boot, and whether the guest said that it is ready and which options it booted with."""
+    records = records_of(result)
+    told = [one.event for one in records if isinstance(one, GuestEvent)]
+    return next(one.cause for one in records if isinstance(one, Boot)), "ready" in told, "boot-option" in told
 
 
 def start_harness(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:

@@ -85,7 +85,7 @@ def test_the_history_goes_on_in_another_qemu(perform_restored: Perform, other_qe
 def test_a_pending_add_is_told_once_in_the_other_qemu(perform_restored: Perform) -> None:
     """What was sent to a paused guest comes after the migration: its Start, its _OST and its arrival."""
     result = perform_restored("migrate-pending")
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     records = records_of(result)
     moved = at(records, lambda one: isinstance(one, r.Migration) and one.phase == "moved")
     told = [
@@ -99,7 +99,7 @@ def test_a_pending_add_is_told_once_in_the_other_qemu(perform_restored: Perform)
 def test_a_migration_in_the_middle_of_an_add(perform_restored: Perform) -> None:
     """Between two Starts of one processor: both QEMUs have a part of one attempt."""
     result = perform_restored("migrate-in-add")
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     records = records_of(result)
     begin = at(records, lambda one: isinstance(one, r.Migration) and one.phase == "begin")
     starts = [
@@ -118,7 +118,7 @@ def test_a_migration_in_the_middle_of_an_add(perform_restored: Perform) -> None:
 def test_failures_leave_the_guest_where_it_was(perform_restored: Perform) -> None:
     """Three times in three ways, and the adds in between are as good as any."""
     result = perform_restored("migrate-fails")
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     said = moves(records_of(result))
     assert ["begin", "stayed"] * 3 == [one.phase for one in said]
     assert 1 == len({one.source for one in said})
@@ -286,7 +286,7 @@ def _harness(*words: str, environment: dict[str, str]) -> tuple[int, str, str]:
 def test_a_monitor_that_drops_adds_nothing_twice(perform_restored: Perform) -> None:
     """Before the command it is sent again, before the reply QEMU is asked; each processor is added once."""
     result = perform_restored("monitor-drops")
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     records = records_of(result)
     notes = [one.detail for one in records if isinstance(one, r.Stage) and "dropped" in one.detail]
     assert ["cpu-1; QEMU does not have it, sent again", "cpu-2; QEMU has it, so it was accepted"] == [
@@ -298,7 +298,7 @@ def test_a_monitor_that_drops_adds_nothing_twice(perform_restored: Perform) -> N
 def test_of_two_clients_one_is_refused(perform_restored: Perform) -> None:
     """Both commands are in the history, from two connections, and so is who was refused, and with which words."""
     result = perform_restored("two-clients")
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     records = records_of(result)
     adds = [
         one
@@ -336,7 +336,7 @@ def test_a_reset_in_the_middle_of_an_add_is_unknown(perform_restored: Perform) -
 def test_a_pause_in_the_middle_of_an_add_changes_nothing(perform_restored: Perform) -> None:
     """The guest stood still between the two Starts, and both Completes came after it went on."""
     result = perform_restored("pause-in-add")
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     records = records_of(result)
     stop = at(records, lambda one: isinstance(one, r.Qmp) and one.message.get("event") == "STOP")
     starts, completes = (
