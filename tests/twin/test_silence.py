@@ -23,11 +23,14 @@ from harness.errors import ExitCode, FailureClass, GuestHang, HarnessError, Infr
 from harness.host.scheduling import is_stopped, waiting_share
 from harness.machine import shutdown
 from harness.machine.libvirt.connection import load
+from harness.machine.machine import Machine
+from harness.run import run as run_module
 from harness.run.boot import Live
 from harness.run.failure import retriable
 from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import Run
+from harness.run.silence import blame
 
 pytestmark = pytest.mark.qemu
 
@@ -140,37 +143,49 @@ def test_libvirt_says_who_paused_it(
 BUSY = "import os; os.sched_setaffinity(0, {int(__import__('sys').argv[1])}); print(flush=True)\nwhile True: pass"
 
 
-@pytest.fixture
-def crowd() -> Iterator[Callable[[], int]]:
-    """A function that returns a processor of this host, so many busy processes on it that no other answers in time beside them."""
-    busy: list[subprocess.Popen[bytes]] = []
+class Crowd:
+    """So many busy processes on one processor of this host that no other answers in time beside them."""
 
-    def gather() -> int:
+    def __init__(self) -> None:
+        self._busy: list[subprocess.Popen[bytes]] = []
+
+    def gather(self) -> int:
+        """Start them, and return the processor."""
         processor = min(os.sched_getaffinity(0))
         # Without its site packages Python starts in a third of the time.
         words = [sys.executable, "-E", "-S", "-c", BUSY, str(processor)]
-        busy.extend(subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(12))
-        for one in busy:
+        self._busy.extend(subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(12))
+        for one in self._busy:
             assert one.stdout is not None
             one.stdout.readline()
         return processor
 
-    try:
-        yield gather
-    finally:
-        for one in busy:
+    def leave(self) -> None:
+        """End them."""
+        while self._busy:
+            one = self._busy.pop()
             one.kill()
             one.communicate()
 
 
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    """A crowd that is gone after the test."""
+    made = Crowd()
+    try:
+        yield made
+    finally:
+        made.leave()
+
+
 def test_a_starved_qemu_is_not_a_hang(
-    request_quiet: Callable[..., RunRequest], crowd: Callable[[], int]
+    request_quiet: Callable[..., RunRequest], crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """QEMU's threads run only where twelve others are busy, and only when those do not want to: it is starved."""
 
     def starve(live: Live) -> None:
         live.guest.strain(60, Deadline(BUDGET.operation, "test"))
-        crowded = crowd()
+        crowded = crowd.gather()
         for thread in Path(f"/proc/{pid_of(live)}/task").iterdir():
             os.sched_setaffinity(int(thread.name), {crowded})
             os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
@@ -178,16 +193,24 @@ def test_a_starved_qemu_is_not_a_hang(
         with contextlib.suppress(FileNotFoundError):
             Path(f"/proc/{pid_of(live)}/autogroup").write_text("19")
 
+    def blamed(machine: Machine | None, error: HarnessError) -> HarnessError:
+        """What the silence is blamed on is the matter: the evidence and the end need no crowd."""
+        try:
+            return blame(machine, error)
+        finally:
+            crowd.leave()
+
+    monkeypatch.setattr(run_module, "blame", blamed)
     # It does run now and then, some milliseconds a second, and must not get to an answer.
     _, error = silenced(request_quiet(restore=True), starve, patience=0.2)
     assert type(error) is InfrastructureError
     assert "; the guest is starved: process " in error.message
 
 
-def test_who_never_runs_waits_all_the_time(crowd: Callable[[], int]) -> None:
+def test_who_never_runs_waits_all_the_time(crowd: Crowd) -> None:
     """The kernel counts a wait when it ends. One that has lasted the whole time counts too."""
     starved = subprocess.Popen(
-        [sys.executable, "-c", BUSY, str(crowd())],
+        [sys.executable, "-c", BUSY, str(crowd.gather())],
         stdout=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)),
     )
