@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,11 @@ def test_what_a_former_client_left_is_passed_over(
     with socket.socket(socket.AF_UNIX) as former:
         former.connect(str(agent.path))
         former.sendall(b'{"execute": "guest-ping"}\n{"execute": "guest-')
+        # An agent that answers whoever is gone already ends itself, for that is an error of its channel.
+        former.shutdown(socket.SHUT_WR)
+        left = select.poll()
+        left.register(former, select.POLLHUP)
+        assert left.poll(within.remaining() * 1000)
     assert "here\n" == over_qga.run("echo here", within).stdout
 
 
