@@ -12,9 +12,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from harness.errors import HarnessError
 from harness.guest.fault_injection import ALL_FAULTS, INJECTED_FAULTS, InjectedFault
 from harness.history.run_directory import REPORT
+from harness.run.operation import Unplug
 from harness.run.options import Timeouts
 from harness.run.plan import built_in_plans
 from harness.run.request import RunRequest
@@ -24,12 +27,21 @@ from harness.setup.cache import cache_directory
 QUICK = Timeouts(operation=10.0, consequence=0.5, quiet=0.03)
 """A process answers at once."""
 
+UNANSWERED = {"unplug-ignored", "unplug-slow"}
+"""Faults by which no answer to a request comes in time."""
+IN_VAIN = 3.0
+"""Seconds for which such an answer is waited for. The plans wait longer, for guests that do answer."""
+
 
 def report_of(name: str, fault: InjectedFault, runs: Path) -> Path:
     """Run the fault's plan with it, and return the report of the run. Raises HarnessError."""
     on_host = name in INJECTED_FAULTS
+    plan = built_in_plans()[fault.plan]
+    if name in UNANSWERED:
+        steps = [replace(one, timeout=IN_VAIN) if isinstance(one, Unplug) else one for one in plan.do]
+        plan = replace(plan, do=steps)
     request = RunRequest(
-        plan=built_in_plans()[fault.plan], guest="host" if on_host else "twin", inject_fault=name, report="always",
+        plan=plan, guest="host" if on_host else "twin", inject_fault=name, report="always", restore=not on_host,
         runs=runs, cache=cache_directory(os.environ), argv=["harness", "run", fault.plan, "--inject-fault", name],
         budget=QUICK if on_host else Timeouts(),
     )  # fmt: skip
