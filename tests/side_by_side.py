@@ -8,6 +8,7 @@ pytest-xdist 3.8 cannot append a group to.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,12 @@ def group(file: Path) -> str:
     """Return the part in :data:`ALONE` that a file of tests has the marker of, "" for none."""
     found = set(MARKER.findall(file.read_text(encoding="utf-8")))
     return next((part for part in ALONE if part in found), "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the processes for ``-n logical``: two for each processor, for tests wait longer than they compute."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(tryfirst=True)

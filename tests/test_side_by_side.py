@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,16 @@ def test_a_file_that_is_not_there_is_named(pytester: pytest.Pytester, workers: s
     result = pytester.runpytest_subprocess(*words)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*file or directory not found: test_nowhere.py*"])
+
+
+def test_two_processes_for_each_processor(pytester: pytest.Pytester) -> None:
+    """Four at most, where tox asks for them."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(**{f"test_{name}": FILE.format(name=name) for name in "abcd"})
+    words = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "-p", "no:cacheprovider", "-v")
+    result = pytester.runpytest_subprocess(*words)
+    result.assert_outcomes(passed=16)
+    result.stdout.fnmatch_lines([f"{min(4, 2 * len(os.sched_getaffinity(0)))} workers *"])
 
 
 ANOTHER_EACH_TIME = {
