@@ -110,6 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.explore.long_form", description=__doc__)
     parser.add_argument("--guest", default="twin")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0, help="to go on where an earlier call was ended")
     parser.add_argument("--plans", type=int, default=3000, help="how many plans to try at most")
     parser.add_argument("--jobs", type=int, help="guests at once; by default as harness explore")
     parser.add_argument("--fault", choices=FAULTS, action="append")
@@ -130,12 +131,15 @@ def main() -> int:
     for fault in given.fault or FAULTS:
         kinds = FAULTS[fault]
         plans, shrunk = [], 0
-        for seed in range(given.seeds):
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
             report = explore(given.guest, fault, seed, most=given.plans, jobs=given.jobs)
             for finding in report.findings:
                 plans.append(finding.first_seen)
-                shrunk += [one["op"] for one in finding.operations] == kinds
-            print(f"{fault}, seed {seed}: {plans[-1:]} plans", file=sys.stderr, flush=True)
+                left = [one["op"] for one in finding.operations]
+                shrunk += left == kinds
+                print(f"{fault}, seed {seed}: plan {plans[-1]}, {left}", file=sys.stderr, flush=True)
+            if not report.findings:
+                print(f"{fault}, seed {seed}: not in {report.plans} plans", file=sys.stderr, flush=True)
         missed += 2 * given.seeds - len(plans) - shrunk
         middle, largest = (f"{statistics.median(plans):.0f}", f"{max(plans)}") if plans else ("", "")
         print(
