@@ -10,25 +10,43 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
+from harness.fleet.tls import TlsFiles
 from tests.processes_of import processes_of, words_of
 
+T = TypeVar("T")
+
 PATIENCE = 120.0
+SMALL_PIECES = (
+    "import sys, harness.fleet.results_place as place; from harness.cli.main import main\n"
+    "place.PIECE = {}\nsys.exit(main(sys.argv[1:]))"
+)
+"""A worker that sends run directories in pieces of so many bytes, since those of short runs fit into one."""
 
 
 class Fleet:
-    """A scheduler and workers as processes of their own, below ``place``; all are killed at the end."""
+    """A scheduler and workers as processes of their own, below ``place``; all are killed at the end.
+
+    ``exchange`` is the address for ``results`` in lab.toml, ``environment`` the variables of all processes. ``piece`` is the
+    size in bytes of the pieces that workers send, 0 for their own.
+    """
+
+    tls: TlsFiles | None = None
+    """The files of this process and of the scheduler."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self.exchange = f"file://{place / 'results'}"
+        self.environment: dict[str, str] = {}
+        self.piece = 0
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -36,46 +54,57 @@ class Fleet:
 
     def start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command of the harness; what it says goes to ``name``.log."""
-        return self._start(name, [sys.executable, "-m", "harness", *words], environment)
+        return self._start(name, [*self.before(name), sys.executable, "-m", "harness", *words], environment)
+
+    def before(self, name: str) -> list[str]:
+        """Return the program that starts a process on its host, [] for this one."""
+        return []
+
+    def options(self, name: str) -> list[str]:
+        """Return what a process is told about its connections."""
+        return []
+
+    def own(self, name: str) -> dict[str, str]:
+        """Return the variables of one process."""
+        return {}
+
+    def inside(self, call: Callable[[], T]) -> T:
+        """Call something where the scheduler is."""
+        return call()
 
     def last(self, name: str) -> subprocess.Popen[bytes]:
         """Return the last process that was started under a name."""
         return [one for known, one in self.processes.items() if known.rpartition(".")[0] == name][-1]
-
-    def run_program(self, name: str, before: list[str], *words: str) -> subprocess.Popen[bytes]:
-        """Start a command of the harness below another program."""
-        return self._start(name, [*before, sys.executable, "-m", "harness", *words], {})
 
     def run_job(self, name: str, script: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a shell script, in which ``harness`` is this one."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return self._start(name, ["bash", script], {"PATH": path, **environment})
 
-    def run_python(self, name: str, program: str, *words: str) -> subprocess.Popen[bytes]:
+    def run_python(self, name: str, program: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a program of Python; what it says goes to ``name``.log."""
-        return self._start(name, [sys.executable, "-c", program, *words], {})
+        return self._start(name, [*self.before(name), sys.executable, "-c", program, *words], environment)
 
     def _start(self, name: str, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.place / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
-                env={**os.environ, **environment},
+                env={**os.environ, **self.environment, **self.own(name), **environment},
             )  # fmt: skip
         self.processes[f"{name}.{next(self._numbers)}"] = process
         return process
 
     def scheduler(self, *, heartbeat: float = 60.0) -> subprocess.Popen[bytes]:
         """Start the scheduler and wait until it listens. A busy machine keeps a worker from a short ``heartbeat``."""
-        process = self.start(
-            "scheduler", "fleet", "scheduler", "--listen", self.url, "--heartbeat", f"{heartbeat:g}"
-        )
+        words = ("--listen", self.url, "--heartbeat", f"{heartbeat:g}", *self.options("scheduler"))
+        process = self.start("scheduler", "fleet", "scheduler", *words)
         Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(process), interval=0.2)
         return process
 
     def _connected(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self.said("scheduler")
         try:
-            Engine.connect(self.url, None, seconds=3).close()
+            self.inside(lambda: Engine.connect(self.url, self.tls, seconds=3).close())
         except SchedulerLost:
             return False
         return True
@@ -90,7 +119,10 @@ class Fleet:
             name,
             "--work",
             str(self.place / f"work-{name}"),
+            *self.options(name),
         )
+        if self.piece:
+            return self.run_python(name, SMALL_PIECES.format(self.piece), *words, **environment)
         return self.start(name, *words, **environment)
 
     def hosts(self, *names: str) -> None:
@@ -98,12 +130,12 @@ class Fleet:
 
         def there() -> bool:
             try:
-                with Engine.connect(self.url, None, seconds=3) as engine:
+                with Engine.connect(self.url, self.tls, seconds=3) as engine:
                     return sorted(host.name for host in engine.hosts()) == sorted(names)
             except SchedulerLost:
                 return False
 
-        Deadline(PATIENCE, f"the hosts {names}").poll(there, interval=0.2)
+        Deadline(PATIENCE, f"the hosts {names}").poll(lambda: self.inside(there), interval=0.2)
 
     def nightly(self, *words: str) -> subprocess.Popen[bytes]:
         """Start the nightly run n of lab.toml."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Nightly runs of a real fleet, each hit by a fault at a random moment: ``tox -e fleet`` prints the rows of docs/fleet.md.
 
-A cell is a run of the guest ``host``, a process. Whatever the fault, each cell has one outcome that counts, and no process of a cell
-goes on.
+Half of the cells are runs of the guest ``host``, a process; the others restore the twin. Where root and ip(8) allow it, the hosts are
+in network namespaces of their own, with TLS. Whatever the fault, each cell has one outcome that counts, what the hosts recorded
+arrives, and no process of a cell goes on.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ import datetime
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,104 +25,52 @@ from harness.deadline import Deadline
 from harness.errors import GuestHang
 from harness.interrupts import interruptible
 from tests.fleet.conftest import PATIENCE, Fleet
+from tests.fleet.faults import FAULTS, HEARTBEAT_S
+from tests.fleet.namespaces import NetworkFleet, NoNamespaces
 
 LAB = (
-    'name = "hosts"\nparallel = 2\n[[guest]]\nname = "host"\n[[plan]]\nplan = "cpu-and-dimm"\nrepeat = {cells}\n'
-    '[fleet]\nwait = 60\nresults = "file://{results}"\n'
+    'name = "hosts"\nparallel = 1\naccel = "tcg"\nrestore = true\nrepeat = {repeat}\n[[guest]]\nname = "host"\n[[guest]]\nname = "twin"\n'
+    '[[topology]]\nname = "small"\nmax_processors = 4\n[[plan]]\nplan = "cpu-and-dimm"\n[fleet]\nwait = 60\nresults = "{results}"\n{tls}'
 )
+GUESTS = 2
 CALLS = 4
 """How often the same command is called until no run is left."""
-HEARTBEAT_S = 5.0
-"""Seconds after which the scheduler drops a worker that is stopped."""
 END_S = 60.0
 """Seconds for the last process of a cell to end."""
 
 
 class Round(NamedTuple):
-    """One nightly run that was hit: how many cells it has, how many of them count once, and what is left."""
+    """One nightly run that was hit: its cells, those that count once, the attempts that hosts began, the run directories that
+    arrived, and the ``late`` attempts, which arrived after its end and stay in the exchange. ``left`` are processes of cells that go on,
+    ``unsent`` records that a host keeps, or that were half received."""
 
     cells: int
     once: int
     attempts: int
+    kept: int
+    late: int
     left: list[int]
-    calls: int
+    unsent: list[str]
+
+    @property
+    def right(self) -> bool:
+        """Whether each cell counts once, and nothing is left behind."""
+        return self.once == self.cells and not self.left and not self.unsent
 
 
-def kill_worker(fleet: Fleet) -> None:
-    """Kill a worker and start it again."""
-    fleet.last("a").kill()
-    fleet.worker("a")
-
-
-def hang_worker(fleet: Fleet) -> None:
-    """Stop a worker until the scheduler has dropped it; then its result is late."""
-    hung = fleet.last("a")
-    hung.send_signal(signal.SIGSTOP)
-    fleet.hosts("b", "c")
-    hung.send_signal(signal.SIGCONT)
-
-
-def kill_scheduler(fleet: Fleet) -> None:
-    """Kill the scheduler and start it again."""
-    fleet.last("scheduler").kill()
-    fleet.scheduler(heartbeat=HEARTBEAT_S)
-
-
-def kill_nightly(fleet: Fleet) -> None:
-    """Kill the nightly run; the same command goes on."""
-    fleet.last("nightly").kill()
-
-
-def interrupt_nightly(fleet: Fleet) -> None:
-    """End the nightly run as Ctrl-C does."""
-    fleet.last("nightly").send_signal(signal.SIGINT)
-
-
-def cancel_orders(fleet: Fleet) -> None:
-    """Cancel all orders from elsewhere."""
-    from distributed import Client, Future
-
-    with Client(fleet.url, timeout=20, set_as_default=False) as client:
-        keys = [key for keys in client.processing().values() for key in keys]
-        client.cancel([Future(key, client) for key in keys], force=True)
-
-
-def take_results_away(fleet: Fleet) -> None:
-    """Let nobody reach the exchange for a while."""
-    place, aside = fleet.place / "results", fleet.place / "results-away"
-    place.rename(aside)
-    place.touch()
-    Deadline(PATIENCE, "an attempt that is not sent").poll(
-        lambda: (
-            any("not sent yet" in fleet.said(name) for name in "abc")
-            or "cannot be" in fleet.said("nightly")
-            or fleet.last("nightly").poll() is not None
-        ),
-        interval=0.2,
-    )
-    place.unlink()
-    aside.rename(place)
-
-
-FAULTS: dict[str, Callable[[Fleet], None]] = {
-    "a worker is killed": kill_worker,
-    "a worker hangs, and its result is late": hang_worker,
-    "the scheduler is killed": kill_scheduler,
-    "the nightly run is killed": kill_nightly,
-    "the nightly run is interrupted": interrupt_nightly,
-    "all orders are cancelled": cancel_orders,
-    "results cannot be reached": take_results_away,
-}
-"""What happens to a nightly run, by its name in the table."""
-
-
-def hit(fault: str, place: Path, *, seed: int, cells: int) -> Round:
-    """Execute a nightly run of three hosts in a folder, with a fault after a random number of outcomes. Raises GuestHang."""
+def hit(fault: str, fleet: Fleet, *, seed: int, cells: int) -> Round:
+    """Execute a nightly run of three hosts, with a fault after a random number of outcomes. Closes the fleet. Raises GuestHang."""
     chance = random.Random(f"{fault}:{seed}")
-    fleet = Fleet(place)
-    try:
-        (place / "results").mkdir()
-        fleet.lab(LAB.format(cells=cells, results=place / "results"))
+    made = FAULTS[fault]
+    with contextlib.ExitStack() as stack:
+        disks = stack.enter_context(contextlib.ExitStack())
+        # It ends before the disks of its hosts do.
+        stack.callback(fleet.close)
+        made.prepare(fleet, disks, chance)
+        (fleet.place / "results").mkdir()
+        tls = fleet.tls
+        files = f'ca = "{tls.ca}"\ncert = "{tls.cert}"\nkey = "{tls.key}"\n' if tls else ""
+        fleet.lab(LAB.format(repeat=cells // GUESTS, results=fleet.exchange, tls=files))
         fleet.scheduler(heartbeat=HEARTBEAT_S)
         for name in "abc":
             fleet.worker(name)
@@ -134,31 +81,53 @@ def hit(fault: str, place: Path, *, seed: int, cells: int) -> Round:
             lambda: len(outcomes(fleet)) >= after and (fleet.cells() or nightly.poll() is not None),
             interval=0.02,
         )
-        FAULTS[fault](fleet)
-        calls = 1
-        while (
-            nightly.wait(2 * PATIENCE) not in (0, 1, 3)
-            and len(set(outcomes(fleet))) < cells
-            and calls < CALLS
-        ):
-            nightly = fleet.nightly()
-            calls += 1
-        left: list[int] = []
+        made.strike(fleet, chance)
+        finish(fleet, cells)
         with contextlib.suppress(GuestHang):
             Deadline(END_S, "the end of the cells").poll(lambda: not fleet.cells(), interval=0.2)
         left = fleet.cells()
+        if unsent(fleet):
+            bring_back(fleet)
         fleet.start("load", "store", "load", "nightly").wait(PATIENCE)
-        with contextlib.closing(sqlite3.connect(place / "nightly" / "results.sqlite")) as store:
-            counted = dict(
-                store.execute(
-                    "select repetition, sum(counted) from run where nightly_id is not null group by 1"
+        with contextlib.closing(sqlite3.connect(fleet.place / "nightly" / "results.sqlite")) as store:
+            counted = [
+                times for (times,) in store.execute(
+                    "select sum(counted) from run where nightly_id is not null group by point_id, repetition"
                 )
-            )
-        once = sum(counted.get(number) == 1 for number in range(1, cells + 1))
+            ]  # fmt: skip
+        once = counted.count(1) if len(counted) == len(set(outcomes(fleet))) else 0
         attempts = sum(text.count(": begins") for text in map(fleet.said, "abc"))
-        return Round(cells, once if len(set(outcomes(fleet))) == cells else 0, attempts, left, calls)
-    finally:
-        fleet.close()
+        late = len([*fleet.place.glob("results/*/*/note.json")])
+        return Round(cells, once, attempts, len(fleet.runs()), late, left, unsent(fleet))
+
+
+def finish(fleet: Fleet, cells: int) -> None:
+    """Wait for the nightly run, and call it again while cells are left."""
+    for _ in range(CALLS):
+        code = fleet.last("nightly").wait(2 * PATIENCE)
+        if code in (0, 1, 3) or len(set(outcomes(fleet))) == cells:
+            return
+        fleet.nightly()
+    fleet.last("nightly").wait(2 * PATIENCE)
+
+
+def unsent(fleet: Fleet) -> list[str]:
+    """Return the attempts that are still on their hosts, and those half received."""
+    found = [*fleet.place.glob("work-*/*/order.json"), *fleet.place.glob("nightly/n/.incoming/*")]
+    return sorted(str(file.relative_to(fleet.place)) for file in found)
+
+
+def bring_back(fleet: Fleet) -> None:
+    """Start the workers again, which send what is left."""
+    ending = [fleet.last(name) for name in "abc"]
+    for worker in ending:
+        worker.terminate()
+    for worker, name in zip(ending, "abc", strict=True):
+        worker.wait(PATIENCE)
+        fleet.worker(name)
+    Deadline(PATIENCE, "the records on the hosts").poll(
+        lambda: not [*fleet.place.glob("work-*/*/order.json")], interval=0.2
+    )
 
 
 def outcomes(fleet: Fleet) -> list[str]:
@@ -169,38 +138,81 @@ def outcomes(fleet: Fleet) -> list[str]:
         return []
 
 
+def fleet_in(place: Path) -> Fleet:
+    """Return a fleet in namespaces, on loopback where this machine makes none."""
+    try:
+        return NetworkFleet(place)
+    except NoNamespaces as reason:
+        print(f"on loopback: {reason}", file=sys.stderr)
+        return Fleet(place)
+
+
+def where() -> tuple[bool, str]:
+    """Return whether hosts are in namespaces, and what the table says of it."""
+    place = Path(tempfile.mkdtemp(prefix="fleet-"))
+    fleet = fleet_in(place)
+    fleet.close()
+    shutil.rmtree(place)
+    network = isinstance(fleet, NetworkFleet)
+    return network, "in network namespaces, with TLS" if network else "on loopback, without TLS"
+
+
+def table(found: dict[str, list[tuple[Round, float]]]) -> str:
+    """Return the rows of docs/fleet.md."""
+    head = "| fault | nightly runs | cells | counted once | attempts | run directories | late | left behind | seconds, most |"
+    lines = [head, "|" + " --- |" * 9]
+    for fault, rounds in found.items():
+        if rounds:
+            cells, once, attempts, kept, late = (sum(one[at] for one, _ in rounds) for at in range(5))
+            left = sum(len(one.left) + len(one.unsent) for one, _ in rounds)
+            longest = max(seconds for _, seconds in rounds)
+            lines.append(
+                f"| {fault} | {len(rounds)} | {cells} | {once} | {attempts} | {kept} | {late} | {left} | {longest:.0f} |"
+            )
+    return "\n".join(lines)
+
+
 def main() -> int:
-    """Print a row for each fault; return 1 if a cell was not counted once, or anything was left behind."""
+    """Print a row for each fault; return 1 if a cell was not counted once, or anything was left behind.
+
+    Every fault has its first round before any has its second, so an interrupted table has some of each.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.fleet.long_form", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="nightly runs for each fault")
-    parser.add_argument("--cells", type=int, default=12, help="cells of one nightly run")
+    parser.add_argument("--cells", type=int, default=12, help="cells of one nightly run, an even number")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", choices=FAULTS, action="append")
     given = parser.parse_args()
+    network, place_words = where()
+    faults = [name for name in given.fault or FAULTS if network or not FAULTS[name].network]
+    print(
+        f"{datetime.datetime.now(datetime.UTC).date()}, three workers {place_words}, {os.cpu_count()} processors, "
+        f"load {os.getloadavg()[0]:.1f}, {given.cells} cells, seed {given.seed}\n",
+        flush=True,
+    )
+    found: dict[str, list[tuple[Round, float]]] = {fault: [] for fault in faults}
     wrong = 0
-    today = datetime.datetime.now(datetime.UTC).date()
-    load = os.getloadavg()[0]
-    print(f"{today}, three workers on {os.cpu_count()} processors, load {load:.1f}, seed {given.seed}\n")
-    print("| fault | nightly runs | cells | counted once | attempts | left behind | seconds, most |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for fault in given.fault or FAULTS:
-        rounds, longest = [], 0.0
-        for number in range(given.rounds):
-            began = time.monotonic()
-            place = Path(tempfile.mkdtemp(prefix="fleet-"))
-            rounds.append(hit(fault, place, seed=given.seed + number, cells=given.cells))
-            longest = max(longest, time.monotonic() - began)
-            if rounds[-1].once != rounds[-1].cells or rounds[-1].left:
-                wrong += 1
-                print(f"{fault}, seed {given.seed + number}: {rounds[-1]}, kept in {place}", file=sys.stderr)
-            else:
-                shutil.rmtree(place, ignore_errors=True)
-        cells, once, attempts = (sum(one[at] for one in rounds) for at in range(3))
-        left = sum(len(one.left) for one in rounds)
-        print(
-            f"| {fault} | {len(rounds)} | {cells} | {once} | {attempts} | {left} | {longest:.0f} |",
-            flush=True,
-        )
+    try:
+        for seed in range(given.seed, given.seed + given.rounds):
+            for fault in faults:
+                began = time.monotonic()
+                place = Path(tempfile.mkdtemp(prefix="fleet-"))
+                try:
+                    one = hit(fault, fleet_in(place), seed=seed, cells=given.cells)
+                except (GuestHang, AssertionError) as error:
+                    wrong += 1
+                    print(f"{fault}, seed {seed}: {error!r}, kept in {place}", file=sys.stderr, flush=True)
+                    continue
+                seconds = time.monotonic() - began
+                found[fault].append((one, seconds))
+                print(f"{fault}, seed {seed}: {seconds:.0f} s, {one}", file=sys.stderr, flush=True)
+                if one.right:
+                    shutil.rmtree(place, ignore_errors=True)
+                else:
+                    wrong += 1
+                    print(f"  kept in {place}", file=sys.stderr, flush=True)
+    finally:
+        print(table(found), flush=True)
     return 1 if wrong else 0
 
 

@@ -37,13 +37,13 @@ def make_key(path: Path) -> str:
 
 
 class SshServer:
-    """A listener that starts one ``sshd -i`` for each connection, so that the kernel picks the port.
+    """A listener at ``address`` that starts one ``sshd -i`` for each connection, so that the kernel picks the port.
 
     ``cut_after`` cuts the next connection after so many bytes from the client, ``cut_answers_after`` after so many
     from the server; 0 leaves it alone.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = "127.0.0.1") -> None:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.key = directory / "client"
@@ -57,7 +57,7 @@ class SshServer:
         self.cut_answers_after = 0
         self.connections = 0
         self._started: list[subprocess.Popen[bytes]] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
