@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -147,6 +148,24 @@ def fleet_in(place: Path) -> Fleet:
         return Fleet(place)
 
 
+def tried(fault: str, *, seed: int, cells: int) -> Round | None:
+    """Execute one round in a folder of its own, None if it does not end. The folder of a wrong round is kept."""
+    place = Path(tempfile.mkdtemp(prefix="fleet-"))
+    try:
+        found = hit(fault, fleet_in(place), seed=seed, cells=cells)
+    except (GuestHang, AssertionError, subprocess.TimeoutExpired) as error:
+        print(f"{error!r}, kept in {place}", file=sys.stderr, flush=True)
+        return None
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    if found.right:
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        print(f"kept in {place}", file=sys.stderr, flush=True)
+    return found
+
+
 def where() -> tuple[bool, str]:
     """Return whether hosts are in namespaces, and what the table says of it."""
     place = Path(tempfile.mkdtemp(prefix="fleet-"))
@@ -183,6 +202,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", choices=FAULTS, action="append")
     given = parser.parse_args()
+    if given.cells % GUESTS:
+        parser.error(f"--cells {given.cells} is no multiple of the {GUESTS} guests")
     network, place_words = where()
     faults = [name for name in given.fault or FAULTS if network or not FAULTS[name].network]
     print(
@@ -196,21 +217,12 @@ def main() -> int:
         for seed in range(given.seed, given.seed + given.rounds):
             for fault in faults:
                 began = time.monotonic()
-                place = Path(tempfile.mkdtemp(prefix="fleet-"))
-                try:
-                    one = hit(fault, fleet_in(place), seed=seed, cells=given.cells)
-                except (GuestHang, AssertionError) as error:
-                    wrong += 1
-                    print(f"{fault}, seed {seed}: {error!r}, kept in {place}", file=sys.stderr, flush=True)
-                    continue
+                one = tried(fault, seed=seed, cells=given.cells)
                 seconds = time.monotonic() - began
-                found[fault].append((one, seconds))
                 print(f"{fault}, seed {seed}: {seconds:.0f} s, {one}", file=sys.stderr, flush=True)
-                if one.right:
-                    shutil.rmtree(place, ignore_errors=True)
-                else:
-                    wrong += 1
-                    print(f"  kept in {place}", file=sys.stderr, flush=True)
+                wrong += one is None or not one.right
+                if one is not None:
+                    found[fault].append((one, seconds))
     finally:
         print(table(found), flush=True)
     return 1 if wrong else 0

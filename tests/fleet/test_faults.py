@@ -15,7 +15,7 @@ from tests.fleet.namespaces import NetworkFleet, NoNamespaces
 
 SHARE = random.Random(2).sample(sorted(FAULTS), 2)
 ONE_HOST = random.Random(1).choice([name for name in sorted(FAULTS) if not FAULTS[name].network])
-CELLS = 6
+CELLS = 4
 
 
 @pytest.mark.root
