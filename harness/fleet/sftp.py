@@ -30,6 +30,15 @@ def pinned_sftp(url: str) -> tuple[Any, str]:
             # A server that says nothing any more would be waited for without end.
             self.ftp.get_channel().settimeout(SILENT_S)
 
+        def exists(self, path: str, **_: Any) -> bool:
+            """Return whether a file or folder is there. fsspec's own takes every exception for no, a signal's too
+            (fsspec 2026: ``AbstractFileSystem.exists``), so a worker that was told to end would go on."""
+            try:
+                self.info(path)
+            except FileNotFoundError:
+                return False
+            return True
+
     parts = urlsplit(url)
     options: dict[str, Any] = {"timeout": 30}
     if parts.port:

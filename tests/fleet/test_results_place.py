@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import os
+import signal
 import socket
 import tarfile
 import threading
@@ -33,6 +34,7 @@ from harness.fleet.order import (
 )
 from harness.fleet.results_place import NOTE, PIECE, DamagedAttempt, Note, ResultsPlace, unpack
 from harness.fleet.worker_service import WorkerService
+from harness.interrupts import Interrupted
 from harness.lab.matrix import Cell
 from harness.lab.nightly_state import CellOutcome
 from harness.run.failure import BootFailure
@@ -269,6 +271,26 @@ def test_run_directories_come_back_by_sftp(server: tuple[str, SshServer], tmp_pa
     assert content(work) == content(exchange.receive("n", exchange.note("n", "a-1"), tmp_path / "in"))
     exchange.forget("n", "a-1")
     assert [] == exchange.attempts("n")
+
+
+@pytest.mark.remote
+def test_a_signal_while_sftp_answers_is_not_lost(
+    server: tuple[str, SshServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends what is done, whether the folder of the exchange is there or not."""
+    url, ssh = server
+    (tmp_path / "home" / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{ssh.port} {ssh.host_key}\n")
+    exchange = ResultsPlace(url)
+    exchange.check()
+
+    def interrupted(_: str) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(exchange._files.ftp, "stat", interrupted)
+    with pytest.raises(Interrupted):
+        exchange.check()
+    with pytest.raises(Interrupted):
+        exchange.attempts("n")
 
 
 @pytest.mark.remote
