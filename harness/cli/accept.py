@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import datetime
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
-from harness.errors import ExitCode, InfrastructureError
+from harness.errors import ExitCode, HarnessError, InfrastructureError
+from harness.report.style import style_for
 from harness.run.options import made, options_at
 
 if TYPE_CHECKING:
@@ -70,17 +74,12 @@ def accept(
     json: Json = False,
 ) -> int:
     """Run the acceptance cases on a guest, from its ready snapshot unless --cold; write report, result and findings."""
-    import os
-    import sys
-
     from harness.acceptance.acceptance import accept as run_cases
     from harness.acceptance.case import find_cases
     from harness.acceptance.findings import changes, check_place, read_findings, write_findings
     from harness.acceptance.findings_text import change_lines, findings_lines
     from harness.acceptance.inquiry import findings_of
     from harness.acceptance.report import case_lines, closing_lines
-    from harness.cli.output import say, say_json
-    from harness.report.style import style_for
     from harness.run.request import RunRequest
     from harness.setup.cache import cache_directory
 
@@ -143,11 +142,7 @@ class _Proof(NamedTuple):
 
 def _proof(wanted: RunOptions, *, prove: bool, quiet: bool) -> _Proof:
     """Check the promises of a Windows guest's template. A failure to check them does not affect the cases."""
-    import os
-
-    from harness.cli.output import complain
     from harness.cli.template import prove as prove_template
-    from harness.errors import HarnessError
     from harness.template.store import Store, store_directory
 
     if not wanted.guest.startswith("windows"):

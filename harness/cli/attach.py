@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.choice import check_choice
+from harness.cli.output import flush, say
 from harness.errors import ExitCode
 
 
@@ -26,8 +28,6 @@ def attach(
     port."""
     from typing import get_args
 
-    from harness.choice import check_choice
-    from harness.cli.output import flush, say
     from harness.cli.run_set import one_run, run_named
     from harness.repro.attachment import Place
     from harness.repro.attachment import attach as connect

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+from harness.interrupts import interrupted_by, interruption
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.repro.build_bisection import BuildBisection
@@ -47,11 +50,8 @@ def bisect(
 ) -> int:
     """Find the first bad build of a recorded failure, also of a flaky one, by repeating the run with different
     builds."""
-    from harness.cli.output import complain, say, say_json
     from harness.cli.run_set import run_named
     from harness.history.run_directory import lasting
-    from harness.interrupts import interrupted_by, interruption
-    from harness.report.escape import printable
     from harness.report.stage_view import StageView
     from harness.repro.build_bisection import bisect_builds
     from harness.repro.recorded_run import RepeatableRun, Signature
@@ -104,8 +104,6 @@ def bisect(
 
 
 def _lines(found: BuildBisection) -> Iterator[str]:
-    from harness.report.escape import printable
-
     yield f"signature: {found.signature}"
     for one in found.builds:
         counts = f"{one.shown} of {one.shown + one.clean} runs"

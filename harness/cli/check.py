@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.output import complain, say, say_json_list
 from harness.cli.parameters import Json, JUnitAll, RunPaths
 from harness.errors import ExitCode, InfrastructureError, UsageError, worst
+from harness.invocation import quoted
+from harness.report.escape import printable
+from harness.report.style import Style, style_for
 
 if TYPE_CHECKING:
     from harness.contract.coverage import RuleCoverage
     from harness.contract.verdict import Judged, RunVerdict
-    from harness.report.style import Style
     from harness.run.judging import Opened
 
 
@@ -119,8 +123,6 @@ class _Json(_View):
         self._runs.append(msgspec.json.encode(document))
 
     def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
-        from harness.cli.output import say_json_list
-
         say_json_list("runs", self._runs, {"coverage": rules, "exit_code": code})
 
 
@@ -140,7 +142,6 @@ class _Text(_View):
 
     def add(self, run: Judged) -> None:
         from harness.cli.conclusion import say_details, say_summary
-        from harness.cli.output import complain, say
 
         if self._several and not self.whole:
             # Printed at the end: the progress bar is on the screen.
@@ -160,14 +161,9 @@ class _Text(_View):
             notes = [run.joined] if run.joined else []
             say_summary(run.verdict, history, path=run.path, notes=notes, detailed=self.whole)
             return
-        from harness.invocation import quoted
-        from harness.report.escape import printable
-
         say([f"Run directory: {quoted(run.path)}", *([printable(run.joined, 500)] if run.joined else [])])
 
     def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
-        from harness.cli.output import complain
-
         for message, hint in self._errors:
             complain(message, hint)
 
@@ -183,8 +179,6 @@ class _Table(_View):
         self._table.add(run)
 
     def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
-        from harness.cli.output import say
-
         if self._after_verdicts:
             say("")
         say(self._table.lines(rules, code))
@@ -210,8 +204,4 @@ class _JUnit(_View):
 
 
 def _style() -> Style:
-    import sys
-
-    from harness.report.style import style_for
-
     return style_for(sys.stdout)

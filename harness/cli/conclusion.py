@@ -4,15 +4,22 @@ last the verdict."""
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.contract.verdict import RunVerdict
-    from harness.errors import HarnessError
-    from harness.history.reader import History
-    from harness.report.run_summary import Failure
+from harness.cli.output import complain, say
+from harness.contract.explanation import explainer
+from harness.contract.verdict import RunVerdict
+from harness.errors import HarnessError
+from harness.history.reader import History
+from harness.invocation import program
+from harness.report.escape import printable
+from harness.report.run_summary import LINES, WIDTH, Failure, shortened, summary_lines
+from harness.report.style import is_terminal, style_for
+from harness.report.timeline import HEADING, timeline
+from harness.report.verdict_text import verdict_lines
 
 FEWEST_LINES = 8
 """Minimum number of lines of the summary, however long an error's message is."""
@@ -28,13 +35,6 @@ def say_details(
 
     With ``everything``, each record has a line in the timeline.
     """
-    import sys
-
-    from harness.cli.output import say
-    from harness.contract.explanation import explainer
-    from harness.report.style import style_for
-    from harness.report.verdict_text import verdict_lines
-
     style = style_for(sys.stdout)
     if timeline:
         say(timeline_lines(history, everything=everything))
@@ -43,12 +43,6 @@ def say_details(
 
 def timeline_lines(history: History, *, everything: bool) -> Iterator[str]:
     """Yield the timeline with its heading, the place where a damaged history stops, and an empty line."""
-    import sys
-
-    from harness.report.escape import printable
-    from harness.report.style import style_for
-    from harness.report.timeline import HEADING, timeline
-
     yield HEADING
     yield from timeline(history, everything=everything, style=style_for(sys.stdout))
     if history.damage:
@@ -71,12 +65,6 @@ def say_summary(
     ``detailed`` says that everything else was already printed; the error is then printed completely, else in
     a few rows.
     """
-    import sys
-
-    from harness.cli.output import complain, say
-    from harness.report.run_summary import LINES, summary_lines
-    from harness.report.style import style_for
-
     left = LINES
     if error is not None:
         rows = complaint(error.message, None if detailed else MOST_MESSAGE)
@@ -99,13 +87,6 @@ def say_summary(
 
 def complaint(text: str, most: int | None) -> list[str]:
     """Return an error's text in rows: wrapped on a terminal, and if there are more than ``most``, the first and last ones."""
-    import sys
-    import textwrap
-
-    from harness.invocation import program
-    from harness.report.run_summary import WIDTH, shortened
-    from harness.report.style import is_terminal
-
     width = WIDTH - len("harness: ")
 
     def rows(line: str) -> list[str]:

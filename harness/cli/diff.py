@@ -4,14 +4,17 @@ same notifications."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+from harness.report.style import style_for
 
 if TYPE_CHECKING:
     from harness.cli.documents import ComparedRun, DiffDocument, FindingsDiff
@@ -33,14 +36,10 @@ def diff(
     json: Json = False,
 ) -> int:
     """Compare the notifications of runs of one plan, without what must differ or cannot be shown; or two findings."""
-    import sys
-
     if len(runs) == 2 and all(one.endswith(".json") for one in runs):
         return _findings(Path(runs[0]), Path(runs[1]), json=json)
 
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import runs_named
-    from harness.report.style import style_for
     from harness.report.transcript import read_transcript
     from harness.report.transcript_comparison import compare_transcripts, transcript_lines
 
@@ -79,12 +78,8 @@ def diff(
 
 def _findings(old: Path, new: Path, *, json: bool) -> int:
     """Print the differences between the findings of two acceptances. A difference is not a failure."""
-    import sys
-
     from harness.acceptance.findings import changes, read_findings
     from harness.acceptance.findings_text import change_lines
-    from harness.cli.output import say, say_json
-    from harness.report.style import style_for
 
     before, after = read_findings(old), read_findings(new)
     changed = changes(before, after)

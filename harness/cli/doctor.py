@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
-from harness.errors import ExitCode
+from harness.deadline import Deadline
+from harness.errors import ExitCode, HarnessError
 from harness.invocation import invocation
+from harness.report.escape import printable
+from harness.report.style import Style, style_for
 
 if TYPE_CHECKING:
     from harness.cli.documents import DoctorDocument
     from harness.host.host_part import HostPart
-    from harness.report.style import Style
 
 
 def register(app: typer.Typer) -> None:
@@ -43,15 +49,9 @@ def doctor(
 
     Exits with 0 if the main job, a run on the twin, can run, and with 69 if it cannot.
     """
-    import os
-    import sys
-
-    from harness.cli.output import say, say_json
-    from harness.deadline import Deadline
     from harness.host.cached_content import examine_content
     from harness.host.capacity import examine_cache
     from harness.host.preflight import examine, install_command, ready
-    from harness.report.style import style_for
 
     if fix:
         _fix(quiet=json)
@@ -71,10 +71,6 @@ def doctor(
 
 def _templates(cache: Path | None, *, deep: bool) -> list[HostPart]:
     """Return the built templates, read completely if ``deep``; if they cannot be read, one part says why."""
-    import os
-    import time
-
-    from harness.errors import HarnessError
     from harness.host.host_part import HostPart, PartState
     from harness.template import damage, evaluation
     from harness.template.store import Store, store_directory
@@ -93,10 +89,7 @@ def _templates(cache: Path | None, *, deep: bool) -> list[HostPart]:
 
 def _fix(*, quiet: bool) -> None:
     """Make the safe repairs: those of ``harness gc``, and discard the result of the last KVM probe."""
-    import os
-
     from harness.cli.gc import remove, what_is_left
-    from harness.cli.output import say
     from harness.host.kvm_probe import forget
     from harness.setup.cache import cache_directory
 
@@ -141,7 +134,6 @@ def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
 
 def _needed(part: HostPart, style: Style) -> Iterator[str]:
     from harness.host.host_part import PartState
-    from harness.report.escape import printable
 
     paint = style.good if part.state is PartState.OK else style.bad
     name, blank = f"{part.name:<12}", " " * 12
@@ -155,7 +147,6 @@ def _needed(part: HostPart, style: Style) -> Iterator[str]:
 def _optional(part: HostPart, style: Style) -> Iterator[str]:
     """Yield the present parts in one row, and the missing ones in faint rows, since they are optional."""
     from harness.host.host_part import PartState
-    from harness.report.escape import printable
 
     sign = {PartState.OK: "+", PartState.MISSING: "-", PartState.BROKEN: "!"}[part.state]
     row = _row(style, sign, f"{part.name:<14}", printable(part.found, 300))

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.choice import check_choice
 from harness.cli import driver_manifest
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
+from harness.deadline import Deadline
+from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,11 +68,8 @@ def build(
     json: Json = False,
 ) -> int:
     """Build the driver: reproducibly with a cross compiler, or with the WDK. Exits with 1 if a WDK build fails a check."""
-    from harness.cli.output import say, say_json
-    from harness.deadline import Deadline
     from harness.driver.build import build as build_driver
     from harness.driver.symbols import windbg_options
-    from harness.errors import ExitCode, UsageError
 
     if wdk:
         return _build_with_wdk(out, guest, ewdk, json=json)
@@ -88,17 +92,10 @@ def build(
 
 def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> int:
     """Start the guest with the medium in its drive, build there, and check the files copied back."""
-    import os
-    import sys
     from typing import cast
 
-    from harness.choice import check_choice
-    from harness.cli.output import say, say_json
-    from harness.deadline import Deadline
     from harness.driver.wdk import WdkGuest, build_with_wdk, check_medium
-    from harness.errors import ExitCode, UsageError
     from harness.guest.guest_types import GUEST_TYPES
-    from harness.report.escape import printable
     from harness.setup.cache import cache_directory
 
     if not guest or ewdk is None:
@@ -147,8 +144,6 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
 
 
 def _shown(checks: Iterable[ImageCheck]) -> list[str]:
-    from harness.report.escape import printable
-
     return [f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks]
 
 
@@ -171,11 +166,8 @@ def sign(
     ] = None,
 ) -> None:
     """Sign the driver in place, and create its INF file's catalog, with a test certificate created on first use."""
-    from harness.cli.output import say
-    from harness.deadline import Deadline
     from harness.driver import certificate as certificates
     from harness.driver.catalog import sign_package
-    from harness.errors import UsageError
     from harness.history.private import open_regular
 
     if (certificate is None) != (key is None):
@@ -206,12 +198,9 @@ def check(
     json: Json = False,
 ) -> int:
     """Check what Windows requires of the image. Exits with 1 if anything is wrong."""
-    from harness.cli.output import say, say_json
-    from harness.deadline import Deadline
     from harness.driver import manifest
     from harness.driver.image import ImageCheck, check_image
     from harness.driver.signature import check_signature
-    from harness.errors import ExitCode
 
     checks: list[ImageCheck] = check_image(path)
     if not unsigned:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import CompiledManifestDocument
@@ -26,12 +28,10 @@ def manifest(
     json: Json = False,
 ) -> int:
     """Compile a manifest to WEVT_TEMPLATE and message table resources, byte for byte like Microsoft's mc.exe."""
-    from harness.cli.output import say, say_json
     from harness.driver.instrumentation import source
     from harness.driver.instrumentation.compiler import compile_manifest
     from harness.driver.instrumentation.products import write_products
     from harness.driver.manifest import digest
-    from harness.report.escape import printable
 
     compiled = compile_manifest(source.read(file), str(file))
     paths = write_products(compiled, file.stem, out)

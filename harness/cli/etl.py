@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import complain, flush, json_text, say, say_json
 from harness.cli.parameters import Json
-from harness.errors import UsageError
+from harness.errors import MissingPart, UsageError
 from harness.invocation import invocation
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -72,8 +76,6 @@ def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
 
     from harness.capture.etl import clock
     from harness.cli.etl_fast import summarize
-    from harness.cli.output import say, say_json
-    from harness.report.escape import printable
 
     decoder = _decoder(manifest, tmf)
     providers: Counter[str] = Counter()
@@ -156,8 +158,6 @@ def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
     """Count the events of each provider, and the records of each processor."""
 
     from harness.cli.etl_fast import summarize
-    from harness.cli.output import complain, say, say_json
-    from harness.report.escape import printable
 
     decoder = _decoder(manifest, tmf)
     names = _Names()
@@ -244,7 +244,6 @@ def dump(
     """Print every record in time order. Equal times on different processors have no order."""
     from harness.cli.etl_fast import text_lines
     from harness.cli.etl_lines import json_line
-    from harness.cli.output import complain, flush, json_text, say
 
     decoder = _decoder(manifest, tmf)
     selection = _selection(provider, event, process, thread, processor)
@@ -297,7 +296,6 @@ def export(
 ) -> None:
     """Convert a log for other tools, in time order."""
     from harness.cli.etl_export import csv_lines, perfetto_lines, write
-    from harness.cli.output import complain
 
     if perfetto == csv:
         raise UsageError(
@@ -366,8 +364,6 @@ def _formatless(decoder: Decoder) -> list[str]:
 
 def _remarks(decoder: Decoder) -> list[str]:
     """Return notes on raw messages: the missing files, and the symbols from which they can be made."""
-    from harness.report.escape import printable
-
     missing = _formatless(decoder)
     symbols = [printable(identity, 400) for identity in decoder.symbols] if missing else []
     return missing + [f"tracepdb makes .tmf files from the symbols {identity}" for identity in symbols]
@@ -392,7 +388,6 @@ class _Names:
 def _own_manifest() -> Path | None:
     """Return the manifest of the harness's own driver, None if the harness was installed without it."""
     from harness.driver.source import driver_folder
-    from harness.errors import MissingPart
 
     try:
         path = driver_folder() / "src" / "hpnotify.man"
@@ -417,7 +412,6 @@ def _decoder(manifests: list[Path] | None, formats: list[Path] | None) -> Decode
 
 def _tick(log: TraceLog, written: str, option: str) -> int | None:
     """Return the tick of a user's ``--since`` or ``--until``, None if it was not given."""
-    from datetime import UTC, datetime
     from decimal import Decimal, InvalidOperation
 
     if not written:
@@ -458,8 +452,6 @@ def _progress(
     log: TraceLog, what: str, *, beside_output: bool = False, passes: int = 1
 ) -> Iterator[Callable[[int], None] | None]:
     """Show a progress bar on standard error while a long log is read, if that is a terminal; never in a pipe."""
-    import sys
-
     if log.account.bytes < LONG or not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()):
         yield None
         return

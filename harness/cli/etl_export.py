@@ -10,17 +10,26 @@ Format: "Trace Event Format", https://docs.google.com/document/d/1CvAClvFfyA5R-P
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from harness.capture.etl import context
+from harness.capture.etl.decoder import Decoded
+from harness.capture.etl.record import AnyLogRecord
+from harness.capture.etl.tracelog import TraceLog
+from harness.cli.etl_lines import NOBODY, plain, wall_clock
+from harness.cli.output import flush, say
 from harness.errors import InfrastructureError, UsageError
+from harness.history.private import open_private
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
-    from harness.capture.etl.decoder import Decoded
-    from harness.capture.etl.record import AnyLogRecord
-    from harness.capture.etl.tracelog import TraceLog
-
     DecodedRecords = Iterable[tuple[AnyLogRecord, Decoded]]
 
 COLUMNS = (
@@ -36,11 +45,6 @@ _FORMULA = ("=", "+", "-", "@")
 
 def write(lines: Iterator[str], output: Path | None) -> None:
     """Print lines, or write them to a new file. Raises UsageError if it exists, InfrastructureError if writing fails."""
-    import os
-
-    from harness.cli.output import flush, say
-    from harness.history.private import open_private
-
     if output is None:
         say(lines)
         flush()
@@ -68,21 +72,12 @@ def write(lines: Iterator[str], output: Path | None) -> None:
 
 def _cell(text: str) -> str:
     """Return text of a guest as a cell: on one line, and not a formula for a spreadsheet."""
-    from harness.report.escape import printable
-
     cell = printable(text, 32_000)
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def csv_lines(log: TraceLog, records: DecodedRecords, *, local: bool) -> Iterator[str]:
     """Yield a line of names, then one line for each record."""
-    import csv
-    import io
-
-    import msgspec
-
-    from harness.cli.etl_lines import NOBODY, plain, wall_clock
-
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="")
 
@@ -116,8 +111,6 @@ def csv_lines(log: TraceLog, records: DecodedRecords, *, local: bool) -> Iterato
 
 def perfetto_lines(log: TraceLog, records: DecodedRecords) -> Iterator[str]:
     """Yield a Trace Event JSON document, one event per line."""
-    import msgspec
-
     encode = msgspec.json.Encoder().encode
     yield '{"displayTimeUnit":"ns","traceEvents":['
     before = ""
@@ -133,9 +126,6 @@ def _name(kind: str, process: int, thread: int | None, name: str) -> dict[str, A
 
 
 def _events(log: TraceLog, records: DecodedRecords) -> Iterator[dict[str, Any]]:
-    from harness.capture.etl import context
-    from harness.cli.etl_lines import NOBODY, plain
-
     running: dict[int, tuple[float, int]] = {}
     yield _name("process_name", PROCESSORS, None, "processors")
     for record, decoded in records:

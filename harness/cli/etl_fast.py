@@ -10,18 +10,21 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
-
-if TYPE_CHECKING:
-    from harness.capture.etl.counts import RecordCounts
-    from harness.capture.etl.decoder import Decoder
-    from harness.capture.etl.fast.library import Library
-    from harness.capture.etl.fast.program import Program
-    from harness.capture.etl.record import AnyLogRecord
-    from harness.capture.etl.selection import Selection
-    from harness.capture.etl.tracelog import TraceLog
+from harness.capture.etl.counts import RecordCounts
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.fast.library import HEADER, SOURCES, Library
+from harness.capture.etl.fast.program import Program, compiled
+from harness.capture.etl.fast.reader import FastReader, in_range
+from harness.capture.etl.record import AnyLogRecord
+from harness.capture.etl.selection import Selection
+from harness.capture.etl.tracelog import TraceLog
+from harness.cli.etl_lines import line, second
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError
+from harness.program import run_program
+from harness.report.escape import LONGEST, printable
+from harness.setup.cache import Cache, cache_directory, digest
 
 WORTH = 1 << 20
 """Minimum bytes of a log for the compiled reader: loading it takes as long as reading a smaller log in
@@ -40,8 +43,6 @@ def library(path: Path) -> Library | None:
             return None
     except OSError:
         return None
-    from harness.capture.etl.fast.library import Library
-
     try:
         return Library(built(os.environ) / NAME)
     except (HarnessError, OSError, AttributeError):
@@ -50,11 +51,6 @@ def library(path: Path) -> Library | None:
 
 def built(environment: os._Environ[str]) -> Path:
     """Return the folder with the library. Raises HarnessError when it cannot be compiled."""
-    from harness.capture.etl.fast.library import HEADER, SOURCES
-    from harness.deadline import Deadline
-    from harness.errors import InfrastructureError
-    from harness.program import run_program
-    from harness.setup.cache import Cache, cache_directory, digest
 
     def build(place: Path, _lock: int) -> None:
         command: list[str | Path] = [
@@ -89,9 +85,6 @@ def text_lines(
     progress: Callable[[int], None] | None,
 ) -> Iterator[str]:
     """Yield the lines of ``harness etl dump``; several at a time, with line breaks between, from the compiled reader."""
-    from harness.capture.etl.fast.reader import FastReader, in_range
-    from harness.cli.etl_lines import line, second
-
     if loaded is None or not in_range(since, until):
         for record in log.records(since=since, until=until, progress=progress):
             if selection.wants(record, decoder):
@@ -110,9 +103,6 @@ def text_lines(
 
 def _program(decoder: Decoder, record: AnyLogRecord) -> Program | None:
     """Return the program for all records of a kind."""
-    from harness.capture.etl.fast.program import compiled
-    from harness.report.escape import LONGEST, printable
-
     plan = decoder.plan(record)
     if plan is None:
         return None
@@ -134,6 +124,4 @@ def summarize(
         from harness.capture.etl.counts import summarize
 
         return summarize(log.records(progress=progress), classify)
-    from harness.capture.etl.fast.reader import FastReader
-
     return FastReader(loaded, log, decoder).summary(classify, progress)

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from harness.capture.etl.context import EventContext
-    from harness.capture.etl.decoder import Decoded
-    from harness.capture.etl.record import AnyLogRecord
-    from harness.capture.etl.tracelog import TraceLog
+import msgspec
+
+from harness.capture.etl import clock, context, guid
+from harness.capture.etl.context import EventContext
+from harness.capture.etl.decoder import Decoded
+from harness.capture.etl.display import show
+from harness.capture.etl.record import AnyLogRecord
+from harness.capture.etl.tracelog import TraceLog
+from harness.report.escape import LONGEST, printable
 
 NOBODY = 0xFFFFFFFF
 """The process and thread id of a kernel event without a process or thread."""
@@ -22,10 +27,6 @@ MOST_FRAMES = 64
 @lru_cache(maxsize=16)
 def second(seconds: int, local: bool) -> tuple[str, str]:
     """Return a second since 1601 as ISO 8601, and its zone; "" if it is beyond the calendar."""
-    from datetime import UTC, datetime
-
-    from harness.capture.etl import clock
-
     try:
         moment = datetime.fromtimestamp(seconds - clock.UNIX_EPOCH // clock.FILETIME_HZ, UTC)
         if not local:
@@ -58,10 +59,6 @@ def _where(log: TraceLog, record: AnyLogRecord) -> str:
 
 def line(log: TraceLog, record: AnyLogRecord, decoded: Decoded, *, local: bool = False) -> str:
     """Return a record as one line of text, escaped for a terminal."""
-    from harness.capture.etl import context
-    from harness.capture.etl.display import show
-    from harness.report.escape import LONGEST, printable
-
     parts = [_where(log, record)]
     wall = wall_clock(log, record.time, local=local)
     if wall:
@@ -116,10 +113,6 @@ def _around(around: EventContext) -> str:
 
 def json_line(log: TraceLog, record: AnyLogRecord, decoded: Decoded, *, local: bool = False) -> str:
     """Return a record as one JSON object."""
-    import msgspec
-
-    from harness.capture.etl import context, guid
-
     line: dict[str, Any] = {
         "ns": log.session.clock.nanoseconds(record.time),
         "time": wall_clock(log, record.time, local=local) or None,

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import PackDocument
@@ -30,11 +33,9 @@ def register(app: typer.Typer) -> None:
 @group.command("show")
 def show(name: RunName, json: Json = False) -> int:
     """Show what was collected before the guest was ended, what could not be collected, and why."""
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import one_run, run_named
     from harness.contract.explanation import reproduction
     from harness.history.run_directory import RunDirectory
-    from harness.report.escape import printable
 
     run = one_run(run_named(name))
     index = RunDirectory(run).evidence()
@@ -82,9 +83,7 @@ def pack(
     json: Json = False,
 ) -> int:
     """Make one archive of a run or a template's build, to attach to a bug report, without links, disks, keys and passwords."""
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import one_run, run_named
-    from harness.report.escape import printable
     from harness.report.pack import pack as make
     from harness.size import Size
 
@@ -117,8 +116,6 @@ def pack(
 
 def _build_named(name: str, run: Path) -> Path | None:
     """Return the folder of the template ``name``: of its interrupted build, or the built template; None if it is a run."""
-    import os
-
     from harness.template.checkpoints import CheckpointStack
     from harness.template.store import NAME, Store, store_directory
 

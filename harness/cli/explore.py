@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
+from harness.interrupts import interrupted_by, interruption
+from harness.invocation import invocation
+from harness.report.escape import printable
 from harness.run.options import made
 
 if TYPE_CHECKING:
@@ -64,12 +69,7 @@ def explore(
     json: Json = False,
 ) -> int:
     """Generate legal plans and execute them until one breaks a rule or the harness; then find the smallest such plan."""
-    import os
-
-    from harness.cli.output import complain, say, say_json
     from harness.explore.exploration import Exploration, usual_jobs
-    from harness.interrupts import interrupted_by, interruption
-    from harness.report.escape import printable
     from harness.report.stage_view import StageView
     from harness.setup.cache import cache_directory
 
@@ -116,9 +116,6 @@ def _seconds(text: str) -> float:
 
 
 def _lines(report: ExplorationReport) -> Iterator[str]:
-    from harness.invocation import invocation
-    from harness.report.escape import printable
-
     for finding in report.findings:
         yield f"{finding.signature}"
         yield f"  {printable(finding.reason, 300)}"

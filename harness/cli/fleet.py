@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.choice import check_choice
 from harness.cli.fleet_options import Ca, Cert, FleetLab, Key, Scheduler
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import FleetDocument, ListedHost
@@ -47,7 +52,6 @@ def hosts(
             )
         return ExitCode.HOLDS
     from harness.cli.fleet_options import fleet_of
-    from harness.cli.output import say, say_json
     from harness.fleet.engine import Engine
 
     url, tls = fleet_of(scheduler, lab, ca, cert, key)
@@ -82,11 +86,8 @@ def hosts(
 
 
 def _lines(document: FleetDocument) -> list[str]:
-    import time
-
     from harness.fleet.order import SILENT_S
     from harness.host.budget import size_text
-    from harness.report.escape import printable
 
     lines = [f"Hosts of {document['scheduler']}: {len(document['hosts'])}"]
     for host in document["hosts"]:
@@ -128,11 +129,7 @@ def drain(
     json: Json = False,
 ) -> int:
     """Give a host no more runs; those under way continue. A restarted scheduler has forgotten it."""
-    import time
-
-    from harness.choice import check_choice
     from harness.cli.fleet_options import fleet_of
-    from harness.cli.output import say, say_json
     from harness.fleet.engine import Engine
 
     url, tls = fleet_of(scheduler, lab, ca, cert, key)
@@ -169,8 +166,6 @@ def scheduler_command(
     ] = 60.0,
 ) -> int:
     """Run a scheduler until it is interrupted. It stores nothing: nightly runs continue with another one."""
-    import sys
-
     from harness.cli.fleet_options import fleet_row, tls_of
     from harness.fleet.scheduler import start_scheduler
 
@@ -202,7 +197,6 @@ def certificates(
     json: Json = False,
 ) -> int:
     """Make certificates of the lab's own authority for hosts, with their keys."""
-    from harness.cli.output import say, say_json
     from harness.fleet.certificates import CA_KEY, make_certificates
 
     if not hosts:

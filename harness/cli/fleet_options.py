@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.lab_store import LAB
+from harness.cli.revision import revision
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def fleet_of(
 def harness_version() -> str:
     """Return the version that all hosts of a fleet must have: the package's version, with its revision if known."""
     import harness
-    from harness.cli.revision import revision
 
     at = revision(Path(harness.__file__).parent)
     return f"{harness.__version__} ({at})" if at else harness.__version__

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import ExitCode
+from harness.cli.output import complain_of, say
+from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
@@ -29,11 +32,6 @@ def gc(
 
     Machines of a running harness, and anything of another user, are never touched.
     """
-    import sys
-
-    from harness.cli.output import say
-    from harness.errors import UsageError
-
     found, code = what_is_left()
     if not found:
         if code == ExitCode.HOLDS:
@@ -60,10 +58,6 @@ def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
     One line counts what belongs to others, unless ``quiet``. Unreadable leases do not prevent finding the
     rest.
     """
-    import os
-
-    from harness.cli.output import complain_of, say
-    from harness.errors import InfrastructureError
     from harness.host.lease import Leases, others_left
     from harness.host.registry import Registry
     from harness.lab.leftover import leftovers
@@ -82,9 +76,6 @@ def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
 
 def remove(found: list[Leftover], *, quiet: bool = False) -> int:
     """Remove what was found and report it, unless ``quiet``; a failure is reported and does not prevent removing the rest."""
-    from harness.cli.output import complain_of, say
-    from harness.errors import HarnessError
-
     code = ExitCode.HOLDS
     for each in found:
         text = each.text

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from harness.cli.lab_store import Into, Lab
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+from harness.report.style import style_for
 
 if TYPE_CHECKING:
     from harness.report.answer_table import AnswerTable
@@ -47,11 +51,7 @@ def _answer(
     json: Json = False,
 ) -> int:
     """Query the store and print the answer."""
-    import sys
-
     from harness.cli.lab_store import address_of
-    from harness.cli.output import say, say_json
-    from harness.report.style import style_for
     from harness.store.database import Database
 
     if markdown and json:
@@ -153,8 +153,6 @@ def known(
     lab: Lab = None,
 ) -> StoreQuery:
     """List which known issues of the lab still occur, and which have expired."""
-    import datetime
-
     from harness.cli.lab_store import lab_of
     from harness.store.questions.known import known_issues
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import InfrastructureError, UsageError
+from harness.invocation import invocation, quoted
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.capture.offline.alignment import AlignedHistory
@@ -76,7 +79,6 @@ def import_(
     from harness.capture.mapping.driver_map import kept_in
     from harness.capture.offline.alignment import align
     from harness.capture.offline.joined import host_records, read_all
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import run_named
     from harness.driver.source import driver_folder
     from harness.history.reader import History
@@ -164,8 +166,6 @@ def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: lis
 def _lines(
     directory: Path, aligned: AlignedHistory, channels: list[RecordedChannel], damage: str
 ) -> list[str]:
-    from harness.invocation import invocation, quoted
-    from harness.report.escape import printable
     from harness.report.run_summary import placed, wrapped
 
     missing = {channel.account.name: channel.missing for channel in channels}

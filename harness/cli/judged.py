@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.contract.verdict import Judged
-    from harness.run.judging import Opened
+from harness.contract.verdict import Judged
+from harness.report.style import is_terminal
+from harness.run.judging import Opened, history_size, judge_runs, open_history
 
 LONG = 4 << 20
 """Minimum bytes of histories for a progress bar."""
@@ -26,8 +25,6 @@ def judged(paths: Sequence[Path], *, quiet: bool, opened: Opened | None = None) 
 
     ``quiet`` shows no bar; set it if the caller prints before the block is left.
     """
-    from harness.run.judging import judge_runs, open_history
-
     with (
         _bar(paths, quiet=quiet) as (begun, done),
         closing(judge_runs(paths, begun=begun, done=done, opened=opened or open_history)) as results,
@@ -40,9 +37,6 @@ def _bar(
     paths: Sequence[Path], *, quiet: bool
 ) -> Iterator[tuple[Callable[[], None] | None, Callable[[Path], None] | None]]:
     """Return the bar's context, and the function to call for each run."""
-    from harness.report.style import is_terminal
-    from harness.run.judging import history_size
-
     sizes = {path: history_size(path) for path in paths}
     if quiet or not is_terminal(sys.stderr) or sum(sizes.values()) < LONG:
         yield None, None

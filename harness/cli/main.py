@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
@@ -72,8 +73,6 @@ def _options_of(words: list[str]) -> list[str]:
 def _trace() -> None:
     """Print the traceback of the current error, if requested. Raising it would exit with 1, "violated"."""
     if os.environ.get(DEBUG):
-        import traceback
-
         traceback.print_exc()
 
 

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.output import complain, say, say_json, say_schema
 from harness.cli.parameters import Json, JUnitAll
 from harness.errors import ExitCode, UsageError
+from harness.interrupts import unreplaced_interruptions
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
@@ -101,18 +105,14 @@ def nightly(
     json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
-    import time
-
     from harness.cli.fleet_options import fleet_settings
     from harness.cli.nightly_plan import costs, ordered, say_plan
     from harness.cli.nightly_view import NightlyView
     from harness.cli.nightly_watch import watch_nightly
     from harness.cli.notification import notification, tell_morning
-    from harness.cli.output import complain, say, say_json, say_schema
     from harness.cli.retention import retain_after
     from harness.explore.generation import load_hypothesis
     from harness.host.end_time import read_end_time, shown
-    from harness.interrupts import unreplaced_interruptions
     from harness.lab import cell_choice, summary
     from harness.lab.live_nightly import NightlyWatch
     from harness.lab.matrix import UNTIL, lab_schema, read_matrix
@@ -228,8 +228,6 @@ def _explore(
     tick: Callable[[], None],
 ) -> None:
     """Give the rest of the time to exploring, if the runs were on this host."""
-    import os
-
     from harness.lab.nightly import Nightly
     from harness.lab.spare_time import SpareTime
     from harness.setup.cache import cache_directory
@@ -245,8 +243,6 @@ def _explore(
 
 def _hold(matrix: Matrix, complain: Callable[[str, str], None]) -> Callable[[], str]:
     """Return a function that returns who has reserved this host. It calls ``complain`` when that changes."""
-    import os
-
     from harness.host.lease_directory import lease_directory
     from harness.host.reservations import why_reserved
 

@@ -4,18 +4,27 @@ time."""
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from harness.cli.output import complain, say, say_json
+from harness.errors import HarnessError, MissingPart
+from harness.host.qemu_build import find_qemu
+from harness.lab.expected_time import ExpectedTime
+from harness.lab.matrix import NO_QEMU, Cell, Matrix, resolved
+from harness.store.address import StoreAddress
+from harness.store.database import Database
+from harness.store.nightly_keeper import SHORT_S
+from harness.store.questions.cost import DAYS, cost
+from harness.store.questions.moment import since
+from harness.store.questions.telling import FLAKY_DAYS, KnownBuild, telling
+
 if TYPE_CHECKING:
     from harness.cli.documents import NightlyPlan
-    from harness.lab.expected_time import ExpectedTime
-    from harness.lab.matrix import Cell, Matrix
-    from harness.store.address import StoreAddress
     from harness.store.database import Connection
-    from harness.store.questions.telling import KnownBuild
 
 
 T = TypeVar("T")
@@ -23,9 +32,6 @@ T = TypeVar("T")
 
 def costs(address: StoreAddress) -> dict[str, float]:
     """Return the average time of a run of each point, from the result store. Return nothing without a store."""
-    from harness.store.questions.cost import DAYS, cost
-    from harness.store.questions.moment import since
-
     return _asked(
         address, lambda connection: cost(connection, beginning=since(DAYS)), {}, "the time of each run"
     )
@@ -36,8 +42,6 @@ def ordered(matrix: Matrix, address: StoreAddress, base: Path, *, without: str =
 
     ``without`` is the name of the nightly run under way. Relative paths of the matrix begin at ``base``.
     """
-    from harness.store.questions.moment import since
-    from harness.store.questions.telling import FLAKY_DAYS, telling
 
     def ask(connection: Connection) -> list[Cell]:
         found = telling(
@@ -50,11 +54,6 @@ def ordered(matrix: Matrix, address: StoreAddress, base: Path, *, without: str =
 
 
 def _asked(address: StoreAddress, ask: Callable[[Connection], T], otherwise: T, what: str) -> T:
-    from harness.cli.output import complain
-    from harness.errors import HarnessError, MissingPart
-    from harness.store.database import Database
-    from harness.store.nightly_keeper import SHORT_S
-
     if address.file is not None and not address.file.exists():
         return otherwise
     try:
@@ -69,13 +68,6 @@ def _asked(address: StoreAddress, ask: Callable[[Connection], T], otherwise: T, 
 
 def _builds(matrix: Matrix, base: Path) -> dict[str, KnownBuild]:
     """Return the QEMU build and the driver of each machine, where they are known before its runs."""
-    import hashlib
-
-    from harness.errors import HarnessError
-    from harness.host.qemu_build import find_qemu
-    from harness.lab.matrix import NO_QEMU, resolved
-    from harness.store.questions.telling import KnownBuild
-
     qemus, drivers = {NO_QEMU: ""}, dict[str, str]()
     for row in matrix.document.qemu:
         qemus[row.name] = ""
@@ -115,9 +107,6 @@ def say_plan(
     ``seconds`` is the time until the nightly run's end. Cells without enough time are marked. ``fleet`` is whether
     ``parallel`` is the number of each host of a fleet.
     """
-    from harness.cli.output import say, say_json
-    from harness.lab.expected_time import ExpectedTime
-
     known = [took[cell.point] for cell in cells if cell.point in took]
     late = set[str]()
     if seconds is not None:

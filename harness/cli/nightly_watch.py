@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.cli.nightly_view import NightlyView
+from harness.cli.output import say, say_json
+from harness.deadline import Deadline
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
-
-if TYPE_CHECKING:
-    from harness.lab.live_nightly import LiveNightly
-    from harness.lab.nightly_state import CellOutcome
+from harness.lab.live_nightly import LiveNightly, read_now, under_way
+from harness.lab.nightly_state import STATE, CellOutcome, read_outcomes, read_state
 
 LOOK_S = 0.5
 """Seconds between two reads of its file."""
@@ -26,11 +26,6 @@ def watch_nightly(into: Path, name: str, *, json: bool) -> int:
 
     With ``json``, print its current state once.
     """
-    from harness.cli.nightly_view import NightlyView
-    from harness.cli.output import say, say_json
-    from harness.deadline import Deadline
-    from harness.lab.live_nightly import read_now
-
     live = _chosen(into, name)
     if json:
         say_json(live)
@@ -53,8 +48,6 @@ def watch_nightly(into: Path, name: str, *, json: bool) -> int:
 
 
 def _chosen(into: Path, name: str) -> LiveNightly:
-    from harness.lab.live_nightly import read_now, under_way
-
     found = under_way(into)
     if name:
         now = read_now(into / name)
@@ -76,8 +69,6 @@ class _Results:
     """The new results in a nightly run's state, from the first look on."""
 
     def __init__(self, directory: Path) -> None:
-        from harness.lab.nightly_state import STATE, read_state
-
         self._file = directory / STATE
         try:
             _, outcomes, self._at = read_state(self._file.read_bytes())
@@ -87,8 +78,6 @@ class _Results:
 
     def fresh(self) -> list[CellOutcome]:
         """Return the results since the last look."""
-        from harness.lab.nightly_state import read_outcomes
-
         try:
             with self._file.open("rb") as file:
                 file.seek(self._at)

@@ -7,21 +7,29 @@ A failure here is reported, and does not change the exit code.
 from __future__ import annotations
 
 import shlex
+import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.choice import check_choice
+from harness.cli.output import complain, complain_of
+from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, UsageError
-
-if TYPE_CHECKING:
-    from harness.lab.matrix import Matrix
-    from harness.lab.nightly_state import NightlyState
-    from harness.store.morning import Morning
-    from harness.store.nightly_keeper import NightlyKeeper
-    from harness.store.questions.nightly_comparison import NightlyComparison
+from harness.history.private import write_private
+from harness.invocation import invocation
+from harness.lab import summary
+from harness.lab.matrix import Matrix
+from harness.lab.nightly_state import NightlyState
+from harness.program import run_program
+from harness.store.database import Database
+from harness.store.metrics import metrics, text, write_metrics
+from harness.store.morning import Morning, morning, unkept
+from harness.store.nightly_keeper import NightlyKeeper
+from harness.store.questions.nightly_comparison import NightlyComparison, nightly_comparison
 
 FORMS = ("text", "markdown", "html")
 SUFFIXES = {"text": "txt", "markdown": "md", "html": "html"}
@@ -32,8 +40,6 @@ LONGEST_S = 60.0
 
 def notification(command: str, form: str) -> list[str]:
     """Return the arguments of the notification command. Raises UsageError for one that a shell could not parse either."""
-    from harness.choice import check_choice
-
     check_choice("form of --notify-as", form, FORMS)
     try:
         return shlex.split(command)
@@ -53,8 +59,6 @@ def tell_morning(
     metrics: Path | None,
 ) -> None:
     """Load what is not in the store yet, write summary and metrics, and pass the summary to the command."""
-    from harness.cli.output import complain, complain_of
-
     compared = _compared(keeper, state)
     found = _morning(compared, state, matrix)
     steps: list[Callable[[], None]] = [partial(_write, state, found)]
@@ -73,17 +77,10 @@ def tell_morning(
 
 
 def _measure(file: Path, compared: NightlyComparison | None, state: NightlyState, matrix: Matrix) -> None:
-    import time
-
-    from harness.store.metrics import metrics, text, write_metrics
-
     write_metrics(file, text(metrics(state, matrix, compared, now=time.time()), matrix.document.name))
 
 
 def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Matrix) -> Morning:
-    from harness.lab import summary
-    from harness.store.morning import morning, unkept
-
     if compared is None:
         return unkept(summary.lines(state, matrix))
     explored = summary.exploring(state) if state.explored else ""
@@ -96,11 +93,6 @@ def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Ma
 
 def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison | None:
     """Return the nightly run and the previous one; None, with a message, if it is not in the store."""
-    from harness.cli.output import complain
-    from harness.invocation import invocation
-    from harness.store.database import Database
-    from harness.store.questions.nightly_comparison import nightly_comparison
-
     error = keeper.finish()
     if error is None:
         try:
@@ -116,8 +108,6 @@ def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison |
 
 
 def _write(state: NightlyState, found: Morning) -> None:
-    from harness.history.private import write_private
-
     try:
         for form, suffix in SUFFIXES.items():
             write_private(state.directory / f"morning.{suffix}", _as(found, form))
@@ -132,11 +122,6 @@ def _as(found: Morning, form: str) -> str:
 
 
 def _notify(command: list[str], found: Morning, form: str) -> None:
-    import tempfile
-
-    from harness.deadline import Deadline
-    from harness.program import run_program
-
     with tempfile.TemporaryFile() as data:
         data.write(_as(found, form).encode("utf-8", "replace"))
         data.seek(0)

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json, RunPaths
 from harness.errors import ExitCode, UsageError, worst
+from harness.report.style import style_for
 
 if TYPE_CHECKING:
     from harness.cli.documents import ObserveComparison, ObservedBuild, ObserveDocument, ObservedSet
@@ -35,12 +38,8 @@ def show(
     json: Json = False,
 ) -> int:
     """Show for each guest build and question which values were seen and how often."""
-    import sys
-
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import runs_named
     from harness.report.observations import RunSet, show_lines
-    from harness.report.style import style_for
 
     sets: dict[str, RunSet] = {}
     codes = _each(runs_named(runs), json, lambda run: sets.setdefault(run.build, RunSet(run.build)).add(run))
@@ -64,12 +63,8 @@ def diff(
     json: Json = False,
 ) -> int:
     """Compare the observations of two sets of runs, for instance of two builds of Windows."""
-    import sys
-
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import run_set
     from harness.report.observations import RunSet, compare, comparison_lines
-    from harness.report.style import style_for
 
     codes: list[ExitCode] = []
     sets = []
@@ -97,7 +92,6 @@ def diff(
 def _each(paths: list[Path], json: bool, take: Callable[[Judged], None]) -> list[ExitCode]:
     """Judge the runs, pass on the readable ones, report the others and return their exit codes."""
     from harness.cli.judged import judged
-    from harness.cli.output import complain
 
     errors = []
     with judged(paths, quiet=json) as results:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json, say_schema
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import CheckedPlan, PlanCheckDocument
@@ -31,7 +33,6 @@ def check(
     json: Json = False,
 ) -> int:
     """Check whether a machine of the guest can execute each plan, as ``harness run`` does before it starts anything."""
-    from harness.cli.output import say, say_json
     from harness.run.options import RunOptions
     from harness.run.plan import find_plan
     from harness.run.rehearsal import change_after_removal, rehearse
@@ -58,15 +59,12 @@ def check(
 
 
 def _lines(row: CheckedPlan) -> list[str]:
-    from harness.report.escape import printable
-
     said = f"{row['plan']}: right" if row["right"] else row["message"]
     return [printable(str(said)), *([f"  {printable(str(row['hint']))}"] if row["hint"] else [])]
 
 
 def schema() -> int:
     """Print the JSON Schema of a plan's file, for completion and checks in an editor."""
-    from harness.cli.output import say_schema
     from harness.run.plan import plan_schema
 
     say_schema(plan_schema())

@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
 from harness.invocation import invocation
+from harness.report.escape import printable
+from harness.report.style import Style, style_for
 
 if TYPE_CHECKING:
     from harness.cli.documents import PsDocument
     from harness.host.budget import HostBudget
     from harness.host.lease import HeldLease, Leases
     from harness.lab.inventory import ListedMachine
-    from harness.report.style import Style
 
 
 def register(app: typer.Typer) -> None:
@@ -29,17 +33,12 @@ def ps(
     json: Json = False,
 ) -> int:
     """List this user's machines, and the leases of this host's resources, granted and waiting."""
-    import os
-    import sys
-
-    from harness.cli.output import say, say_json
     from harness.cli.reserve import listed as listed_reservations
     from harness.host.budget import host_budget
     from harness.host.lease import Leases
     from harness.host.registry import Registry
     from harness.host.reservations import Reservations, described
     from harness.lab.inventory import listed
-    from harness.report.style import style_for
 
     machines = listed(Registry())
     style = style_for(sys.stdout)
@@ -76,8 +75,6 @@ def ps(
 
 
 def _machines(machines: list[ListedMachine], style: Style) -> list[str]:
-    from harness.report.escape import printable
-
     if not machines:
         return ["No machine of yours is in the registry."]
     lines = [f"{'state':<9} {'guest':<16} {'vCPUs':>5} {'age':>7} {'QEMU':>8} {'harness':>8}  run directory"]
@@ -99,7 +96,6 @@ def _leases(leases: Leases, held: list[HeldLease], budget: HostBudget) -> list[s
     from harness.host.budget import size_text
     from harness.host.former_leases import former_leases
     from harness.host.lease_directory import user_name
-    from harness.report.escape import printable
 
     def one(each: HeldLease) -> str:
         return (

@@ -6,15 +6,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.cli.output import say, say_json
 from harness.errors import UsageError
+from harness.invocation import invocation
+from harness.report.escape import printable
+from harness.report.stage_view import StageView
+from harness.repro.recorded_run import RepeatableRun, Signature
+from harness.repro.repetition import Repetition, Repetitions, repeat
 from harness.run.options import options_at
-
-if TYPE_CHECKING:
-    from harness.repro.recorded_run import RepeatableRun
-    from harness.repro.repetition import Repetitions
-    from harness.run.request import RunRequest
+from harness.run.request import RunRequest
 
 MOST = 10_000
 """Repetitions of one command."""
@@ -31,12 +33,6 @@ def perform_repetitions(
     json: bool,
 ) -> int:
     """Do the run ``count`` times, print the result, and return the exit code of the worst."""
-    from harness.cli.output import say, say_json
-    from harness.report.escape import printable
-    from harness.report.stage_view import StageView
-    from harness.repro.recorded_run import Signature
-    from harness.repro.repetition import Repetition, repeat
-
     if not 1 <= count <= MOST:
         raise UsageError(f"--repeat: expected a whole number from 1 to {MOST}, got {count}")
     words = ["repro", str(recorded.directory), "--json", *_words(options, request)]
@@ -79,9 +75,6 @@ def _words(options: Mapping[str, Any], request: RunRequest) -> list[str]:
 
 
 def _lines(found: Repetitions) -> Iterator[str]:
-    from harness.invocation import invocation
-    from harness.report.escape import printable
-
     kinds = Counter((run.same, str(run.now) if run.counts else str(run)) for run in found.runs)
     for (same, what), times in sorted(kinds.items(), key=lambda pair: (not pair[0][0], -pair[1])):
         yield f"{times:>5}  {'as recorded: ' if same else ''}{printable(what, 300)}"

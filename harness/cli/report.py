@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -63,7 +64,6 @@ def report(
 
     The exit code is 0, whatever the verdict is, and 64 if there is no run, or it has not ended.
     """
-    from harness.cli.output import say, say_json
     from harness.cli.run_set import run_named
     from harness.contract.checker import judge_history
     from harness.report.page.writing import check_ended, report_path, write_report, write_trace

@@ -10,7 +10,20 @@ from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cli.judged import judged
+from harness.cli.run_set import run_named, runs_named
+from harness.contract.checker import judge_history
+from harness.contract.coverage import coverage
+from harness.contract.verdict import RunVerdict
 from harness.errors import UsageError
+from harness.history.run_directory import REPORT, RunDirectory
+from harness.lab.nightly_state import STATE
+from harness.report.escape import printable
+from harness.report.page.comparison import ComparedReport, comparison_document
+from harness.report.page.run_set import RunSetDocument
+from harness.report.page.writing import check_ended, link_to, run_report, write_document
+from harness.run.judging import open_history
+from harness.store.source import night_sources
 
 if TYPE_CHECKING:
     from harness.cli.documents import ReportDocument
@@ -21,12 +34,6 @@ COMPARISON = "comparison.html"
 
 def compare_runs(first: str, second: str, out: Path | None) -> ReportDocument:
     """Write the comparison of two runs of one plan, and the report of each that has none."""
-    from harness.cli.run_set import run_named
-    from harness.contract.checker import judge_history
-    from harness.report.page.comparison import ComparedReport, comparison_document
-    from harness.report.page.writing import check_ended, link_to, run_report, write_document
-    from harness.run.judging import open_history
-
     histories = [open_history(run_named(word)) for word in (first, second)]
     for history in histories:
         check_ended(history)
@@ -42,15 +49,6 @@ def compare_runs(first: str, second: str, out: Path | None) -> ReportDocument:
 
 def report_set(word: str, out: Path | None, *, quiet: bool) -> ReportDocument:
     """Write the report of all runs that ``word`` names, and the report of each run that has none."""
-    from harness.cli.judged import judged
-    from harness.contract.coverage import coverage
-    from harness.contract.verdict import RunVerdict
-    from harness.history.run_directory import REPORT
-    from harness.report.escape import printable
-    from harness.report.page.run_set import RunSetDocument
-    from harness.report.page.writing import link_to, run_report, write_document
-    from harness.run.judging import open_history
-
     named = Path(word)
     if not (os.path.exists(word) or has_magic(word)):  # noqa: PTH110 - Path's raises for too long a name
         raise UsageError(
@@ -91,10 +89,6 @@ def report_set(word: str, out: Path | None, *, quiet: bool) -> ReportDocument:
 
 def _cells(word: str) -> Iterator[tuple[Path | None, str, int, str]]:
     """Yield each run: where it is, its point and its repetition, "" and 0 if they are not known, and why there is none."""
-    from harness.cli.run_set import runs_named
-    from harness.lab.nightly_state import STATE
-    from harness.store.source import night_sources
-
     if os.path.isfile(os.path.join(word, STATE)):  # noqa: PTH113, PTH118 - Path's raises for too long a name
         for source in night_sources(Path(word)):
             if source.counted:
@@ -106,8 +100,6 @@ def _cells(word: str) -> Iterator[tuple[Path | None, str, int, str]]:
 
 def _fault(path: Path) -> str:
     """Return the fault that was injected into a run, so that such runs are points of their own."""
-    from harness.history.run_directory import RunDirectory
-
     with contextlib.suppress(UsageError):
         fault = RunDirectory(path).facts().fault
         return f"with {fault}" if fault else ""

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
 
+from harness.cli.output import say_json
 from harness.cli.parameters import Json, Verbose
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
@@ -61,10 +64,7 @@ def repro(
 ) -> int:
     """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or wait at a step."""
     import dataclasses
-    import os
-    import sys
 
-    from harness.cli.output import say_json
     from harness.cli.repetition import perform_repetitions
     from harness.cli.run import result_document, show_interrupted, show_result
     from harness.cli.run_set import run_named

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -41,9 +44,6 @@ def reserve(
     json: Json = False,
 ) -> int:
     """Reserve this host for interactive work: nightly runs start nothing on it until then. Your own runs continue."""
-    import time
-
-    from harness.cli.output import say, say_json
     from harness.host.end_time import EXAMPLES, read_end_time
     from harness.host.reservations import Reservations, described
 
@@ -93,8 +93,6 @@ def listed(found: list[Reservation]) -> list[ListedReservation]:
 
 def _here(host: str) -> str:
     """Return this host's name. Raises UsageError if ``host`` is another one."""
-    import os
-
     name = os.uname().nodename
     short = name.partition(".")[0]
     if host and host.lower() not in {name.lower(), short.lower(), "localhost"}:

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.lab.matrix import KeepRow
-    from harness.store.address import StoreAddress
-    from harness.store.retention import RetentionReport
+from harness.cli.output import complain, say
+from harness.errors import HarnessError
+from harness.host.budget import size_text
+from harness.invocation import invocation
+from harness.lab.matrix import KeepRow
+from harness.report.escape import printable
+from harness.store.address import StoreAddress
+from harness.store.database import Database
+from harness.store.retention import RetentionReport, retain
 
 
 def retain_after(address: StoreAddress, into: Path, keep: KeepRow, *, quiet: bool) -> None:
     """Remove what is kept no longer after a nightly run. What goes wrong is said and changes nothing else."""
-    from harness.cli.output import complain
-    from harness.errors import HarnessError
-    from harness.store.database import Database
-    from harness.store.retention import retain
-
     try:
         with Database.open(address, make=True) as store:
             report = retain(store, into, keep)
@@ -30,11 +29,6 @@ def retain_after(address: StoreAddress, into: Path, keep: KeepRow, *, quiet: boo
 
 def say_retention(report: RetentionReport, *, dry: bool = False, quiet: bool = False) -> None:
     """Say what was removed, unless ``quiet``, and in any case what could not be."""
-    from harness.cli.output import complain, say
-    from harness.host.budget import size_text
-    from harness.invocation import invocation
-    from harness.report.escape import printable
-
     done = "would be removed" if dry else "were removed"
     if not quiet and (report.removed or dry):
         say(

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.choice import closest
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import UsageError
 from harness.invocation import invocation
+from harness.report.style import style_for
 
 if TYPE_CHECKING:
     from harness.contract.rules.rule import Rule
@@ -27,13 +31,9 @@ def rules(
     json: Json = False,
 ) -> None:
     """List the rules of the contract, or explain one with an example that holds and one that violates."""
-    import sys
-
-    from harness.cli.output import say, say_json
     from harness.contract.example import examples
     from harness.contract.rules.catalogue import all_rules
     from harness.report.rule_text import example_documents, one_rule_lines, rule_document, rule_lines
-    from harness.report.style import style_for
 
     if not identifier:
         if json:
@@ -50,7 +50,6 @@ def rules(
 
 def _called(identifier: str) -> Rule:
     """Return the rule with this id. Raises UsageError with similar ids."""
-    from harness.choice import closest
     from harness.contract.rules.catalogue import ALIASES, all_rules, find
 
     rule = find(identifier.strip())

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json, Verbose
 from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode, UsageError
+from harness.interrupts import interrupted_by
 from harness.run.options import RunOptions, made
 
 if TYPE_CHECKING:
@@ -36,8 +40,6 @@ def demo(
     from harness.guest.fault_injection import ALL_FAULTS
 
     if list_faults:
-        from harness.cli.output import say
-
         say(
             f"{name:25}{fault.does}\n{'':25}must be {fault.verdict} by {fault.rule}, in {fault.plan}"
             for name, fault in ALL_FAULTS.items()
@@ -72,7 +74,6 @@ def run(
     json: Json = False,
 ) -> int:
     """Execute a plan on a guest, record everything, judge it."""
-    from harness.cli.output import say
     from harness.run.plan import built_in_plans, grouped
 
     if list_plans:
@@ -101,8 +102,6 @@ def _perform(
 ) -> int:
     """Run, with the stage view on standard error and the result on standard output."""
     import dataclasses
-    import os
-    import sys
 
     from harness.cli.session import perform_session
     from harness.report.stage_view import StageView
@@ -156,7 +155,6 @@ def result_document(result: RunResult) -> dict[str, Any]:
 def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence[str] = ()) -> None:
     """Print the result of a run. ``notes`` are additional sentences for its summary."""
     from harness.cli.conclusion import say_details, say_summary
-    from harness.cli.output import say_json
     from harness.report.run_summary import Failure
 
     error = result.error
@@ -184,9 +182,6 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
 
 def show_interrupted(stop: RunInterrupted, *, json: bool, verbose: bool) -> int:
     """Print the result of an interrupted run, and return its exit code."""
-    from harness.cli.output import complain, say_json
-    from harness.interrupts import interrupted_by
-
     message = interrupted_by(stop.number)
     if json:
         error = {"message": message, "hint": "", "class": "unknown", "stage": stop.result.stage}

@@ -5,14 +5,19 @@ run."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
+from harness.cli.output import complain_of, say_json
+from harness.cli.run import result_document, show_interrupted, show_result
 from harness.errors import ExitCode, UsageError
-
-if TYPE_CHECKING:
-    from harness.repro.interactive_run import SessionOpening
-    from harness.repro.recorded_run import Differences, RepeatableRun
-    from harness.run.request import RunRequest
+from harness.history.reader import History
+from harness.invocation import program
+from harness.report.stage_view import StageView
+from harness.report.style import style_for
+from harness.repro.interactive_run import InteractiveRun, SessionOpening
+from harness.repro.prompt import lines_for
+from harness.repro.recorded_run import Differences, RepeatableRun
+from harness.run.request import RunRequest
+from harness.run.run import RunInterrupted
 
 
 def perform_session(
@@ -29,16 +34,6 @@ def perform_session(
 
     With ``json`` the session writes to standard error, so that standard output has only the document.
     """
-    from harness.cli.output import complain_of, say_json
-    from harness.cli.run import result_document, show_interrupted, show_result
-    from harness.history.reader import History
-    from harness.invocation import program
-    from harness.report.stage_view import StageView
-    from harness.report.style import style_for
-    from harness.repro.interactive_run import InteractiveRun
-    from harness.repro.prompt import lines_for
-    from harness.run.run import RunInterrupted
-
     style = style_for(sys.stderr if json else sys.stdout)
 
     def say(line: str) -> None:

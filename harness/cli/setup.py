@@ -4,11 +4,16 @@ on request."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import ExitCode
+from harness.choice import check_choice
+from harness.cli.output import complain, say
+from harness.deadline import Deadline
+from harness.errors import ExitCode, MissingPart
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
@@ -40,10 +45,6 @@ def setup(
     Also creates the directory of leases that all users of this host share. Exits with 0 if nothing is
     missing, and with 69 if something is missing and was not installed.
     """
-    import sys
-
-    from harness.choice import check_choice
-    from harness.cli.output import say
     from harness.setup.parts import HOST, TESTED, TWIN, WINDOWS, has_apt, supply
 
     parts = {each.name: each for each in (TWIN, HOST, WINDOWS, *TESTED) if each.name != "qemu"}
@@ -74,8 +75,6 @@ def setup(
 
 def _lacking(part: Part) -> list[Need]:
     """Return what ``part`` lacks, and the build dependencies of its extra if that is not installed; each package once."""
-    import sys
-
     from harness.setup.parts import LIBVIRT_PYTHON, OWN_PYTHON, own_python
 
     needs = part.missing()
@@ -93,11 +92,6 @@ def _importable(module: str) -> bool:
 
 def _share_leases(*, yes: bool) -> None:
     """Print the command that creates the directory of leases, if it is absent, and run it on request."""
-    import os
-    import sys
-
-    from harness.cli.output import complain, say
-    from harness.deadline import Deadline
     from harness.setup import lease_directory
     from harness.setup.cache import Cache, cache_directory
     from harness.setup.debian import Installer
@@ -115,11 +109,6 @@ def _share_leases(*, yes: bool) -> None:
 
 def _install(part: Part, missing: list[Need]) -> None:
     """Install what is missing. Raises MissingPart if that fails, or if the packages lack the expected files."""
-    import os
-
-    from harness.cli.output import complain
-    from harness.deadline import Deadline
-    from harness.errors import MissingPart
     from harness.setup.cache import Cache, cache_directory
     from harness.setup.debian import Distribution, Installer
 

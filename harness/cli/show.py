@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -41,7 +42,6 @@ def show(
     The output is that of --verbose at the end of a run. The exit code is 0 for every verdict.
     """
     from harness.cli.conclusion import say_details, say_summary, timeline_lines
-    from harness.cli.output import say_json
     from harness.cli.run_set import run_named
     from harness.contract.checker import judge_history
     from harness.history.run_directory import HISTORY, history_file
@@ -75,7 +75,6 @@ def show(
 
 def _say_timing(path: str, history: History, *, json: bool) -> int:
     """Print the stages of a run with their times."""
-    from harness.cli.output import say, say_json
     from harness.report.timing import HEADING, stages
 
     found = stages(history)

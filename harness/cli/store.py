@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.lab_store import Into, Lab
+from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+from harness.invocation import invocation
+from harness.report.escape import printable
+from harness.report.style import is_terminal
 
 if TYPE_CHECKING:
     from harness.cli.documents import StoreLoadDocument
@@ -104,7 +109,6 @@ def prune(
 ) -> int:
     """Remove old runs from the store, or old run directories of nightly runs from the disk."""
     from harness.cli.lab_store import address_of, lab_of
-    from harness.cli.output import say, say_json
     from harness.cli.retention import say_retention
     from harness.store.database import Database
     from harness.store.questions.moment import since
@@ -145,9 +149,6 @@ def prune(
 def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
     """Compare the store with the run directories that it names. Exits with 3 if they differ, 69 if it is damaged."""
     from harness.cli.lab_store import address_of
-    from harness.cli.output import say, say_json
-    from harness.invocation import invocation
-    from harness.report.escape import printable
     from harness.store.database import Database
     from harness.store.upkeep import check as check_store
 
@@ -190,8 +191,6 @@ def _sources(paths: list[Path]) -> list[RunSource]:
 
 
 def _say(report: LoadReport, address: str, *, json: bool) -> int:
-    from harness.cli.output import complain, say, say_json
-
     if json:
         document: StoreLoadDocument = {"store": address, "report": report}
         say_json(document)
@@ -209,10 +208,6 @@ def _say(report: LoadReport, address: str, *, json: bool) -> int:
 @contextmanager
 def _bar(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Yield the function to call with the number of processed runs."""
-    import sys
-
-    from harness.report.style import is_terminal
-
     if quiet or total < WORTH_A_BAR or not is_terminal(sys.stderr):
         yield lambda _: None
         return

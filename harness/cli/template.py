@@ -4,14 +4,19 @@ medium."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
-from harness.errors import ExitCode
+from harness.deadline import Deadline
+from harness.errors import ExitCode, HarnessError, UsageError
 from harness.invocation import invocation
+from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +65,6 @@ def register(app: typer.Typer) -> None:
 
 def store_of_user() -> Store:
     """Return the user's store of templates. Raises UsageError."""
-    import os
-
     from harness.template.store import Store, store_directory
 
     return Store(store_directory(os.environ))
@@ -69,10 +72,6 @@ def store_of_user() -> Store:
 
 def list_(json: Json = False) -> int:
     """List the templates, how far each is supported, and whether it is built."""
-    import time
-
-    from harness.cli.output import say, say_json
-    from harness.report.escape import printable
     from harness.template.checkpoints import CheckpointStack
     from harness.template.template import find_templates
 
@@ -110,8 +109,6 @@ def list_(json: Json = False) -> int:
 
 def _looked_up(store: Store, name: str) -> tuple[BuiltTemplate | None, str]:
     """Return the state of a built template, or its damage: a damaged one does not hide the others."""
-    from harness.errors import HarnessError
-
     try:
         return store.built(name), ""
     except HarnessError as error:
@@ -130,10 +127,6 @@ def _state(manifest: TemplateManifest, now: float) -> str:
 
 def show(name: TemplateName, json: Json = False) -> int:
     """Describe a built template: what it was built from and what it promises."""
-    import time
-
-    from harness.cli.output import say, say_json
-    from harness.report.escape import printable
     from harness.template.checkpoints import CheckpointStack
     from harness.template.template import find_template
 
@@ -241,9 +234,6 @@ def build(
     json: Json = False,
 ) -> int:
     """Install Windows from a medium, unattended, and make a template of it; continues an interrupted build."""
-    from harness.cli.output import say, say_json
-    from harness.deadline import Deadline
-    from harness.errors import UsageError
     from harness.report.stage_view import StageView
     from harness.template.build import TemplateBuild, check_installed
     from harness.template.checkpoints import CheckpointStack
@@ -294,8 +284,6 @@ def build(
 
 def built_already(store: Store, name: str, *, force: bool) -> None:
     """Raise UsageError if the template is built and is not to be replaced, or a run uses it."""
-    from harness.errors import UsageError
-
     if not store.folder(name).exists():
         return
     if not force:
@@ -308,8 +296,6 @@ def built_already(store: Store, name: str, *, force: bool) -> None:
 
 def told_of(built: BuiltTemplate, done: str) -> list[str]:
     """Return the text for a finished template, with its warnings."""
-    from harness.report.escape import printable
-
     return [
         f"{done}: {built.folder}",
         *(f"warning: {printable(f'{each.step}: {each.message}', 400)}" for each in built.manifest.warnings),
@@ -319,8 +305,6 @@ def told_of(built: BuiltTemplate, done: str) -> list[str]:
 
 def _start(wanted: str, from_scratch: bool) -> Start:
     """Return where a build is to start. Raises UsageError."""
-    from harness.errors import UsageError
-
     if from_scratch and wanted not in ("", "nothing"):
         raise UsageError(
             f"--from {wanted} and --from-scratch cannot be combined",
@@ -336,8 +320,6 @@ def _start(wanted: str, from_scratch: bool) -> Start:
 
 def read_certificate(file: Path) -> bytes:
     """Return the certificate in ``file``. Raises UsageError for one that is not in DER."""
-    from harness.errors import UsageError
-
     try:
         with file.open("rb") as source:
             content = source.read(1 << 16)
@@ -355,10 +337,6 @@ def accelerator_for(
     requested: str, qemu: str, say: Callable[[str], None]
 ) -> tuple[QemuBuild, Literal["kvm", "tcg"]]:
     """Return QEMU and the accelerator. Only a running guest shows that KVM works; the twin is used for that."""
-    import os
-
-    from harness.deadline import Deadline
-    from harness.errors import UsageError
     from harness.guest.twin import image as twin_image
     from harness.host.qemu_build import find_qemu
     from harness.machine.accelerator import choose
@@ -387,8 +365,6 @@ def verify(
     json: Json = False,
 ) -> int:
     """Boot a temporary copy of a template and check each promise of its manifest, one line each."""
-    from harness.cli.output import say, say_json
-    from harness.report.escape import printable
     from harness.template.template import find_template
 
     find_template(name)
@@ -408,7 +384,6 @@ def verify(
 def prove(name: str, accel: str, qemu: str, boot_timeout: float, *, quiet: bool) -> list[PromiseFinding]:
     """Return the finding on each promise of a built template. Raises what its visit raises."""
     from harness.cli.template_visit import visit
-    from harness.deadline import Deadline
     from harness.report.stage_view import StageView
     from harness.template.promise import untouched
 
@@ -429,9 +404,6 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
     """Remove a built template and what is kept of its build."""
-    from harness.cli.output import say
-    from harness.errors import UsageError
-
     store = store_of_user()
     if checkpoints:
         folder = store.checkpoints(name)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.cli.template import (
     BUILD_SECONDS,
@@ -20,7 +22,8 @@ from harness.cli.template import (
     store_of_user,
     told_of,
 )
-from harness.errors import ExitCode
+from harness.deadline import Deadline
+from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from harness.cli.documents import TemplateDocument
@@ -72,10 +75,6 @@ def adopt(
     json: Json = False,
 ) -> int:
     """Make a template of an existing disk with Windows; the disk itself is never written to."""
-    import sys
-
-    from harness.cli.output import say, say_json
-    from harness.errors import UsageError
     from harness.guest.windows.adoption import AdoptionVisit, Login
     from harness.template.adopted_disk import look_at
     from harness.template.adoption import AdoptOptions
@@ -134,8 +133,6 @@ def _adopt(
     force: bool,
     quiet: bool,
 ) -> BuiltTemplate:
-    from harness.deadline import Deadline
-    from harness.errors import UsageError
     from harness.report.stage_view import StageView
     from harness.template.adoption import adoption_recipe
     from harness.template.build import TemplateBuild
@@ -165,8 +162,6 @@ def _adopt(
 
 
 def _key(file: Path) -> str:
-    from harness.errors import UsageError
-
     try:
         with file.open("rb") as source:
             return source.read(LONGEST_KEY).decode("ascii", "replace")

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.fleet_options import Ca, Cert, FleetLab, Key, Scheduler
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
+from harness.report.escape import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -56,15 +60,10 @@ def worker(
 ) -> int:
     """Offer this host to a scheduler: its budget, KVM, templates and QEMU. Runs take its leases and respect its
     reservations."""
-    import os
     import re
-    import sys
-    import time
 
     from harness.cli.fleet_options import fleet_of, harness_version
-    from harness.errors import UsageError
     from harness.fleet.worker import FleetWorker
-    from harness.report.escape import printable
     from harness.setup.cache import cache_directory
 
     host = name or os.uname().nodename
