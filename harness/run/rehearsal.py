@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import re
@@ -119,14 +120,6 @@ def _defaults() -> dict[str, int]:
     return {field.name: field.default for field in fields if field.name in OF_THE_MACHINE}
 
 
-class Mistake(msgspec.Struct, frozen=True):
-    """A mistake in a plan: the keys that lead to the place, the message, and the hint."""
-
-    steps: list[str | int]
-    words: str
-    hint: str = ""
-
-
 def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qemu", kd: str = "") -> None:
     """Check ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``; ``kd`` if COM3 is in use.
 
@@ -141,10 +134,7 @@ def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qe
         )
     rehearsal = _Rehearsal(plan, guest, limits_of(plan, guest, machine), backend)
     rehearsal.unmoved = UNMOVED.get("kd" if kd else backend, ())
-    mistake = rehearsal.first_mistake()
-    if mistake is None:
-        return
-    raise refusal(plan, mistake.steps, mistake.words, mistake.hint)
+    rehearsal.perform()
 
 
 def refusal(plan: Plan, steps: list[str | int], words: str, hint: str) -> BadDocument:
@@ -160,7 +150,8 @@ def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
     Both count from 1. None if there is no such operation, or the plan has an earlier mistake.
     """
     walk = _Rehearsal(plan, guest, limits_of(plan, guest, "q35"))
-    walk.first_mistake()
+    with contextlib.suppress(BadDocument):
+        walk.perform()
     return walk.changed
 
 
@@ -190,46 +181,41 @@ class _Rehearsal:
         self.processor_gone = 0
         self.changed: tuple[int, int] | None = None
 
-    def first_mistake(self) -> Mistake | None:
-        if (found := self.machine()) is not None:
-            return found
+    def perform(self) -> None:
+        """Walk through the plan. Raises BadDocument for its first mistake, as every method here does."""
+        self.machine()
         kind = self.limits.machine.partition(",")[0]
         for index, operation in enumerate(self.plan.do):
             self.index = index
             tag = str(type(operation).__struct_config__.tag)
             if isinstance(operation, op.AddCpu | op.AddDimm) and kind in WITHOUT_HOTPLUG:
-                return self.mistake(
+                raise self.mistake(
                     "op",
                     f"the machine type {kind!r} takes no hot-added devices",
                     "Leave out --machine, or give q35 or pc.",
                 )
-            found = (
-                self.unshown(tag, operation)
-                or self.unbooted(operation)
-                or self.waits(operation)
-                or self.meanwhile(operation)
-                or self.step(operation)
-            )
-            if found is not None:
-                return found
+            self.unshown(tag, operation)
+            self.unbooted(operation)
+            self.waits(operation)
+            self.meanwhile(operation)
+            self.step(operation)
         if self.started != "running":
-            return self.wish(
+            raise self.wish(
                 "started",
                 repr(self.started),
                 "leaves the guest without a boot: no operation has it",
                 'Put an op = "boot" behind what is added before it.',
             )
-        return None
 
-    def mistake(self, key: str, words: str, hint: str = "") -> Mistake:
+    def mistake(self, key: str, words: str, hint: str = "") -> BadDocument:
         tag = type(self.plan.do[self.index]).__struct_config__.tag
-        return Mistake(["do", self.index, key], f"do[{self.index + 1}] ({tag}): {words}", hint)
+        return refusal(self.plan, ["do", self.index, key], f"do[{self.index + 1}] ({tag}): {words}", hint)
 
-    def machine(self) -> Mistake | None:
-        """Return what prevents the machine from being built (:mod:`harness.machine.devices`)."""
+    def machine(self) -> None:
+        """Check that the machine can be built (:mod:`harness.machine.devices`)."""
         of = self.limits
         if self.started != "running" and is_process(self.guest):
-            return self.wish(
+            raise self.wish(
                 "started",
                 repr(self.started),
                 f"is nothing that the guest {self.guest} can show: its machine is a process and has no firmware",
@@ -237,23 +223,23 @@ class _Rehearsal:
             )
         for key, size in (("memory", of.memory), ("max_memory", of.max_memory)):
             if size is not None and (size < MIB or size % MIB):
-                return self.wish(
+                raise self.wish(
                     key, Size(f"{size} B").text, "is not a whole number of MiB", 'Give a size like "512 MiB".'
                 )
         if of.memory is not None and of.max_memory is not None and of.memory > of.max_memory:
-            return self.wish(
+            raise self.wish(
                 "memory", f"{of.memory // MIB} MiB", f"is more than max_memory, {of.max_memory // MIB} MiB",
                 "max_memory is what there may be in all, power-on memory included.",
             )  # fmt: skip
         if of.processors is not None and of.max_processors is not None and of.processors > of.max_processors:
-            return self.wish(
+            raise self.wish(
                 "processors",
                 of.processors,
                 f"is more than max_processors, {of.max_processors}",
                 MORE_PROCESSORS,
             )
         if of.virtio_mem and (of.virtio_mem % MEMORY_BLOCK):
-            return self.wish(
+            raise self.wish(
                 "virtio_mem", Size(f"{of.virtio_mem} B").text, "is not a multiple of 128 MiB", 'Give a size like "1 GiB".'
             )  # fmt: skip
         if (
@@ -261,32 +247,31 @@ class _Rehearsal:
             and of.max_memory is not None
             and of.memory + (of.virtio_mem or 0) > of.max_memory
         ):
-            return self.wish(
+            raise self.wish(
                 "virtio_mem", f"{(of.virtio_mem or 0) // MIB} MiB",
                 f"does not fit: of max_memory {of.max_memory // MIB} MiB, {(of.max_memory - of.memory) // MIB} MiB are left",
                 "max_memory is what there may be in all, power-on memory included.",
             )  # fmt: skip
         most = min(filter(None, (of.max_processors, of.memory and of.memory // MIB)), default=None)
         if most is not None and of.nodes is not None and of.nodes > most:
-            return self.wish(
+            raise self.wish(
                 "nodes", of.nodes, f"is more than the machine can share out, {most}",
                 "Each node needs a processor slot and a MiB of power-on memory.",
             )  # fmt: skip
-        return None
 
-    def wish(self, key: str, value: object, words: str, hint: str) -> Mistake:
-        return Mistake(["machine", key], f"machine.{key} = {value} {words}", hint)
+    def wish(self, key: str, value: object, words: str, hint: str) -> BadDocument:
+        return refusal(self.plan, ["machine", key], f"machine.{key} = {value} {words}", hint)
 
     # -- what the guest cannot do --------------------------------------------------------------------------------
 
-    def unshown(self, tag: str, operation: op.Operation) -> Mistake | None:
+    def unshown(self, tag: str, operation: op.Operation) -> None:
         if is_process(self.guest):
             what = NOT_ON_A_PROCESS.get(tag, "")
             key = "op"
             if isinstance(operation, op.WaitFor) and operation.what == "ost":
                 what, key = "the firmware's _OST", "what"
             if what:
-                return self.mistake(
+                raise self.mistake(
                     key,
                     f"the guest {self.guest} cannot show {what}",
                     "Run this plan on a Windows guest: --guest NAME."
@@ -294,38 +279,37 @@ class _Rehearsal:
                     else "Run this plan on a guest that boots: --guest twin.",
                 )
         if self.guest != "twin" and isinstance(operation, op.AnswerUnplugs):
-            return self.mistake(
+            raise self.mistake(
                 "op",
                 f"{self.guest} cannot be told how to answer a request to give a device back: {NO_REMOVAL}",
                 "Run this plan on the twin: --guest twin.",
             )
         if self.guest == "twin" and tag in ONLY_ON_WINDOWS:
-            return self.mistake(
+            raise self.mistake(
                 "op",
                 f"the twin cannot show {ONLY_ON_WINDOWS[tag]}: it is Linux",
                 "Run this plan on a Windows guest: --guest NAME.",
             )
-        return None
 
-    def unbooted(self, operation: op.Operation) -> Mistake | None:
-        """Return the mistake if an operation needs a booted guest, or one that has not booted."""
+    def unbooted(self, operation: op.Operation) -> None:
+        """Check that an operation that needs a booted guest, or one that has not booted, has it."""
         add = isinstance(operation, op.AddCpu | op.AddDimm)
         if self.started == "running":
             if isinstance(operation, op.BootGuest):
-                return self.mistake(
+                raise self.mistake(
                     "op",
                     "the guest has booted already",
                     'Give machine.started = "paused" or "firmware", and add what is to be found at boot before it.',
                 )
             if add and operation.expect == "found":  # type: ignore[union-attr]
-                return self.mistake(
+                raise self.mistake(
                     "expect",
                     "the guest has booted: what is added now is added and not found",
                     'With machine.started = "paused" or "firmware" the plan begins before the boot.',
                 )
-            return None
+            return
         if add and operation.expect not in ("found", "refused"):  # type: ignore[union-attr]
-            return self.mistake(
+            raise self.mistake(
                 self.said("expect"),
                 f"the guest has not booted, so that what is added is not {operation.expect}: it is found",  # type: ignore[union-attr]
                 'Give expect = "found", or put an op = "boot" before it.',
@@ -334,123 +318,115 @@ class _Rehearsal:
             dimms=operation.dimms, timeout=operation.timeout
         )
         if not (add or isinstance(operation, op.BootGuest | op.Expect | op.DropMonitor)) or counts:
-            return self.mistake(
+            raise self.mistake(
                 "op",
                 f"the guest has not booted (machine.started = {self.started!r}) and cannot do that",
                 'Put an op = "boot" before it.',
             )
-        return None
 
-    def waits(self, operation: op.Operation) -> Mistake | None:
-        """Return the mistake if an operation needs a running guest, and the plan has paused it."""
+    def waits(self, operation: op.Operation) -> None:
+        """Check that no operation needs a running guest while the plan has paused it."""
         if not self.paused_by:
-            return None
+            return
         match operation:
             case op.AddCpu() | op.AddDimm() if operation.settle and operation.expect != "refused":
-                return self.mistake(
+                raise self.mistake(
                     "op",
                     f"the guest is paused by do[{self.paused_by}], and this add waits for its consequences",
                     "Give settle = false, and resume and settle after the last add.",
                 )
             case op.Expect() if operation.processors is not None:
-                return self.paused("processors")
-            case op.AddCpu() | op.AddDimm() | op.Expect() | op.Resume() | op.DropMonitor():
-                return None
-            case op.Migrate():
-                return None
+                raise self.paused("processors")
+            case op.AddCpu() | op.AddDimm() | op.Expect() | op.Resume() | op.DropMonitor() | op.Migrate():
+                return
             case op.Reset() if operation.add_cpus:
-                return None
-        return self.paused("op")
+                return
+        raise self.paused("op")
 
-    def paused(self, key: str) -> Mistake:
+    def paused(self, key: str) -> BadDocument:
         return self.mistake(
             key,
             f"the guest is paused by do[{self.paused_by}] and cannot do that",
             'Put an op = "resume" before it.',
         )
 
-    def meanwhile(self, operation: op.Operation) -> Mistake | None:
-        """Return the mistake if an operation is not allowed while the guest is being migrated."""
+    def meanwhile(self, operation: op.Operation) -> None:
+        """Check that an operation is allowed while the guest is being migrated."""
         if not self.migrated_by or isinstance(operation, WHILE_MIGRATING):
-            return None
+            return
         if not isinstance(operation, op.AddCpu | op.AddDimm):
             words = "this cannot be until that has ended"
             hint = 'Put an op = "settle" before it.'
         elif operation.expect == "refused":
-            return None
+            return
         else:
             words = "QEMU takes no device meanwhile"
             hint = 'Put an op = "settle" before it, or give expect = "refused".'
-        return self.mistake("op", f"the guest is being migrated by do[{self.migrated_by}], and {words}", hint)
+        raise self.mistake("op", f"the guest is being migrated by do[{self.migrated_by}], and {words}", hint)
 
     # -- what the machine cannot do ------------------------------------------------------------------------------
 
     @singledispatchmethod
-    def step(self, _operation: object) -> Mistake | None:
-        """Apply an operation's changes. Return its mistake, if any."""
-        return None
+    def step(self, _operation: object) -> None:
+        """Apply an operation's changes."""
 
     @step.register
-    def _(self, _operation: op.Pause) -> Mistake | None:
+    def _(self, _operation: op.Pause) -> None:
         self.paused_by = self.index + 1
-        return None
 
     @step.register
-    def _(self, _operation: op.Resume) -> Mistake | None:
+    def _(self, _operation: op.Resume) -> None:
         self.paused_by = 0
-        return None
 
     @step.register
-    def _(self, operation: op.Migrate) -> Mistake | None:
+    def _(self, operation: op.Migrate) -> None:
         if self.unmoved:
             why, hint = self.unmoved
-            return self.mistake("op", f"the guest cannot be migrated: {why}", hint)
+            raise self.mistake("op", f"the guest cannot be migrated: {why}", hint)
         if self.contrast:
-            return self.mistake(
+            raise self.mistake(
                 "op",
                 f"the guest cannot be migrated with what do[{self.contrast}] gave it: the other QEMU would be built without it",
                 "Migrate before that.",
             )
         if operation.fail is not None and not operation.settle:
-            return self.mistake(
+            raise self.mistake(
                 "settle", "a migration that is to fail does so at once", "Leave out settle = false."
             )
         if operation.fail == "other-machine" and operation.qemu is not None:
-            return self.mistake(
+            raise self.mistake(
                 "qemu", "the other version of the machine type is one of the same QEMU", "Leave out qemu."
             )
         if operation.qemu is not None and shutil.which(operation.qemu) is None:
-            return self.mistake(
+            raise self.mistake(
                 "qemu",
                 f"there is no program {operation.qemu!r} to migrate to",
                 "Give the path of a QEMU, or leave qemu out for the same one.",
             )
         self.migrated_by = 0 if operation.settle else self.index + 1
-        return None
 
     @step.register
-    def _(self, _operation: op.Settle) -> Mistake | None:
+    def _(self, _operation: op.Settle) -> None:
         self.migrated_by = self.unsettled = 0
-        return None
 
     @step.register
-    def _(self, operation: op.Reset) -> Mistake | None:
+    def _(self, operation: op.Reset) -> None:
         self.paused_by = 0
         self.change()
         names = [f"unseen-{self.index + 1}-{number}" for number in range(1, operation.add_cpus + 1)]
-        return self.fill(*names) if names else None
+        if names:
+            self.fill(*names)
 
     @step.register
-    def _(self, operation: op.Expect) -> Mistake | None:
+    def _(self, operation: op.Expect) -> None:
         if operation == op.Expect(timeout=operation.timeout):
-            return self.mistake("op", "it demands nothing", "Name at least one count: processors = 3.")
-        return None
+            raise self.mistake("op", "it demands nothing", "Name at least one count: processors = 3.")
 
     @step.register
-    def _(self, operation: op.Unplug) -> Mistake | None:
+    def _(self, operation: op.Unplug) -> None:
         device = operation.device
         if self.unsettled:
-            return self.mistake(
+            raise self.mistake(
                 "op",
                 f"do[{self.unsettled}] was sent with settle = false and is not settled",
                 'Put an op = "settle" before it.',
@@ -461,37 +437,34 @@ class _Rehearsal:
             else:
                 words = f"no operation before it adds a device {device!r}"
             there = ", ".join(self.ids)
-            return self.mistake(
+            raise self.mistake(
                 "device",
                 words,
                 f"There are: {there}." if there else "Add it first: only what was added can be taken out.",
             )
-        if (found := self.possible(operation)) is not None:
-            return found
+        self.possible(operation)
         self.take(operation)
-        return None
 
-    def possible(self, operation: op.Unplug) -> Mistake | None:
-        """Return the mistake if this guest cannot have the expected outcome."""
+    def possible(self, operation: op.Unplug) -> None:
+        """Check that this guest can have the expected outcome."""
         if self.guest != "twin" and operation.expect == "gone":
-            return self.mistake(
+            raise self.mistake(
                 self.said("expect"),
                 f"{operation.device!r} is never gone from {self.guest}: {NO_REMOVAL}",
                 'expect = "kept" is refused or ignored: no page says how Windows answers.',
             )
         if self.answer is None or self.guest != "twin":
-            return None
+            return
         at, told = self.answer
         possible = {ANSWERS[told.by]} | ({"ignored"} if told.late else set())
         if operation.expect == "kept" and possible != {"gone"}:
-            return None
+            return
         if operation.expect not in possible:
-            return self.mistake(
+            raise self.mistake(
                 self.said("expect"),
                 f"{operation.device!r} cannot be {operation.expect}: do[{at}] has the twin {told.by} what it is asked for",
                 f'Give expect = "{ANSWERS[told.by]}", or put another op = "answer-unplugs" before it.',
             )
-        return None
 
     def said(self, key: str) -> str:
         """Return ``key`` if the plan has it, else the key of the operation itself."""
@@ -523,96 +496,87 @@ class _Rehearsal:
             self.changed = self.index + 1, self.processor_gone
 
     @step.register
-    def _(self, operation: op.AnswerUnplugs) -> Mistake | None:
+    def _(self, operation: op.AnswerUnplugs) -> None:
         self.answer = self.index + 1, operation
-        return None
 
     @step.register
-    def _(self, _operation: op.BootGuest) -> Mistake | None:
+    def _(self, _operation: op.BootGuest) -> None:
         self.started = "running"
-        return None
 
     @step.register
-    def _(self, operation: op.DropMonitor) -> Mistake | None:
+    def _(self, operation: op.DropMonitor) -> None:
         self.dropped_by = 0 if operation.when == "now" else self.index + 1
-        return None
 
     @step.register
-    def _(self, operation: op.AddCpu) -> Mistake | None:
+    def _(self, operation: op.AddCpu) -> None:
         if operation.rival and self.dropped_by:
-            return self.mistake(
+            raise self.mistake(
                 "rival",
                 f"two clients ask at once, and do[{self.dropped_by}] loses the connection at the next add",
                 "Put another add between them.",
             )
         self.dropped_by = 0
         device = self.called("cpu", operation)
-        if operation.expect == "refused":
-            return None
-        return self.name(operation.id, device) or self.plug(operation, device)
+        if operation.expect != "refused":
+            self.name(operation.id, device)
+            self.plug(operation, device)
 
     @step.register
-    def _(self, operation: op.AddDimm) -> Mistake | None:
+    def _(self, operation: op.AddDimm) -> None:
         self.dropped_by = 0
         device = self.called("dimm", operation)
         if self.backend == "libvirt" and (lacking := not_of_one_dimm(operation.made_of)):
-            return self.mistake(
+            raise self.mistake(
                 lacking[0], f"libvirt cannot be given {lacking[1]} for one DIMM", "Use --backend qemu for it."
             )
-        if operation.expect == "refused":
-            return None
-        return self.name(operation.id, device) or self.insert(operation, device)
+        if operation.expect != "refused":
+            self.name(operation.id, device)
+            self.insert(operation, device)
 
     @step.register
-    def _(self, operation: op.AddNvdimm) -> Mistake | None:
+    def _(self, operation: op.AddNvdimm) -> None:
         device = operation.id or f"nvdimm in do[{self.index + 1}]"
         self.contrast = self.contrast or self.index + 1
-        return (
-            self.lacks("nvdimm", self.limits.nvdimm, "a machine that takes NVDIMMs")
-            or self.aligned(operation.size, MEMORY_BLOCK)
-            or self.name(operation.id, device)
-            or self.insert(op.AddDimm(size=operation.size, node=operation.node, id=operation.id), device)
-        )
+        self.lacks("nvdimm", self.limits.nvdimm, "a machine that takes NVDIMMs")
+        self.aligned(operation.size, MEMORY_BLOCK)
+        self.name(operation.id, device)
+        self.insert(op.AddDimm(size=operation.size, node=operation.node, id=operation.id), device)
 
     @step.register
-    def _(self, operation: op.ResizeVirtioMem) -> Mistake | None:
+    def _(self, operation: op.ResizeVirtioMem) -> None:
         most = self.limits.virtio_mem
-        if (found := self.lacks("virtio_mem", most, "a virtio-mem device")) is not None:
-            return found
+        self.lacks("virtio_mem", most, "a virtio-mem device")
         self.contrast = self.contrast or self.index + 1
         if most is not None and operation.size > most:
-            return self.mistake(
+            raise self.mistake(
                 "size",
                 f"{operation.size.text!r} is more than the device has, machine.virtio_mem = {most >> 20} MiB",
                 "machine.virtio_mem in the plan sets how much there may be.",
             )
-        return self.aligned(operation.size, VIRTIO_MEM_BLOCK)
+        self.aligned(operation.size, VIRTIO_MEM_BLOCK)
 
     @step.register
-    def _(self, operation: op.SetBalloon) -> Mistake | None:
-        if (found := self.lacks("balloon", self.limits.balloon, "a balloon")) is not None:
-            return found
+    def _(self, operation: op.SetBalloon) -> None:
+        self.lacks("balloon", self.limits.balloon, "a balloon")
         least, memory = LEAST_LEFT, self.limits.memory
         if operation.size < least or (
             memory is not None and operation.size > memory + sum(self.dimms.values())
         ):
-            return self.mistake(
+            raise self.mistake(
                 "size",
                 f"a balloon cannot leave the guest {operation.size.text!r}",
                 f"It leaves at least {least >> 20} MiB, and at most what the guest has.",
             )
-        return self.aligned(operation.size, MIB)
+        self.aligned(operation.size, MIB)
 
-    def lacks(self, key: str, given: object, what: str) -> Mistake | None:
-        if given:
-            return None
+    def lacks(self, key: str, given: object, what: str) -> None:
         value = '"1 GiB"' if key == "virtio_mem" else "true"
-        return self.mistake("op", f"it needs {what}", f"Say so in the plan: [machine] {key} = {value}.")
+        if not given:
+            raise self.mistake("op", f"it needs {what}", f"Say so in the plan: [machine] {key} = {value}.")
 
-    def aligned(self, size: Size, unit: int) -> Mistake | None:
-        if size % unit == 0 and (size or unit != MEMORY_BLOCK):
-            return None
-        return self.mistake("size", f"{size.text!r} is not a multiple of {unit >> 20} MiB")
+    def aligned(self, size: Size, unit: int) -> None:
+        if size % unit or (not size and unit == MEMORY_BLOCK):
+            raise self.mistake("size", f"{size.text!r} is not a multiple of {unit >> 20} MiB")
 
     def called(self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm) -> str:
         """Return the id of the device that an add makes, as :class:`harness.run.executor.Executor` finds it."""
@@ -626,38 +590,38 @@ class _Rehearsal:
             self.unsettled = 0 if operation.settle else self.unsettled or self.index + 1
         return device
 
-    def name(self, wanted: str | None, device: str) -> Mistake | None:
+    def name(self, wanted: str | None, device: str) -> None:
         if wanted is None:
             self.ids[device] = self.index + 1
-            return None
+            return
         if not WELL_FORMED.match(wanted):
-            return self.mistake(
+            raise self.mistake(
                 "id",
                 f"QEMU takes no device id {wanted!r}",
                 "An id begins with a letter; letters, digits, '-', '.' and '_' follow.",
             )
         if wanted in self.kept:
-            return self.mistake(
+            raise self.mistake(
                 "id",
                 f"{wanted!r} is still there: do[{self.kept[wanted]}] expects the guest to keep it",
                 "Give another id, or none: one is found.",
             )
         if wanted in self.ids:
-            return self.mistake(
+            raise self.mistake(
                 "id",
                 f"the id {wanted!r} is taken by do[{self.ids[wanted]}]",
                 "Give another id, or none: one is found.",
             )
         self.ids[wanted] = self.index + 1
-        return None
 
-    def plug(self, operation: op.AddCpu, device: str) -> Mistake | None:
+    def plug(self, operation: op.AddCpu, device: str) -> None:
         most, slot = self.limits.max_processors, operation.slot
         self.processors.add(device)
         if slot is None:
-            return self.fill(device)
+            self.fill(device)
+            return
         if most is not None and slot >= most:
-            return self.mistake(
+            raise self.mistake(
                 "slot",
                 f"there is no processor slot {slot}: the machine's slots are 0 to {most - 1}",
                 MORE_PROCESSORS,
@@ -667,21 +631,20 @@ class _Rehearsal:
             owner = f"device {by!r}" if by else "a processor from power-on or an earlier operation"
             if by in self.kept:
                 owner += f", which is still there: do[{self.kept[by]}] expects the guest to keep it"
-            return self.mistake(
+            raise self.mistake(
                 "slot",
                 f"processor slot {slot} is taken by {owner}",
                 "Leave out slot: the first empty one is taken.",
             )
         self.slots[slot] = device
-        return None
 
-    def fill(self, *devices: str) -> Mistake | None:
+    def fill(self, *devices: str) -> None:
         """Take the first empty slots."""
         most, count = self.limits.max_processors, len(devices)
         self.processors.update(devices)
         self.ids.update(dict.fromkeys(devices, self.index + 1))
         if most is None or self.limits.processors is None:
-            return None
+            return
         empty = [slot for slot in range(most) if slot not in self.slots]
         if len(empty) < count:
             key = "op" if count == 1 else "add_cpus"
@@ -690,24 +653,23 @@ class _Rehearsal:
                 if not empty
                 else f"{len(empty)} processor slots are left, not {count}"
             )
-            return self.mistake(
+            raise self.mistake(
                 key,
                 f"{left}: the machine has {most}, {self.limits.processors} filled at power-on",
                 MORE_PROCESSORS,
             )
         self.slots.update(zip(empty[:count], devices, strict=True))
-        return None
 
-    def insert(self, operation: op.AddDimm, device: str) -> Mistake | None:
+    def insert(self, operation: op.AddDimm, device: str) -> None:
         limits = self.limits
         if limits.nodes is not None and operation.node is not None and operation.node >= limits.nodes:
-            return self.mistake(
+            raise self.mistake(
                 "node",
                 f"there is no node {operation.node}: the machine's nodes are 0 to {limits.nodes - 1}",
                 "machine.nodes in the plan sets how many there are.",
             )
         if limits.dimm_slots is not None and len(self.dimms) >= limits.dimm_slots:
-            return self.mistake(
+            raise self.mistake(
                 "op",
                 f"no DIMM slot is left: the machine has {limits.dimm_slots}",
                 "machine.dimm_slots in the plan sets how many there are.",
@@ -715,11 +677,10 @@ class _Rehearsal:
         if limits.memory is not None and limits.max_memory is not None:
             room = limits.max_memory - limits.memory - sum(self.dimms.values()) - (limits.virtio_mem or 0)
             if operation.size > room:
-                return self.mistake(
+                raise self.mistake(
                     "size",
                     f"{operation.size.text!r} does not fit: of max_memory {limits.max_memory >> 20} MiB, "
                     f"{max(room, 0) >> 20} MiB are left",
                     "machine.max_memory in the plan sets how much there may be, power-on memory included.",
                 )
         self.dimms[device] = int(operation.size)
-        return None
