@@ -11,6 +11,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, get_args
 
@@ -28,21 +29,10 @@ from harness.contract.state.evidence import HistoryEvidence
 from harness.contract.state.merge import Merger
 from harness.contract.state.model import Model
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
+from harness.history import driver as d
+from harness.history import record as r
 from harness.history.absent import SAMPLED, AbsentFields, NotGiven
-from harness.history.driver import AnyDriverRecord, DriverRecord
 from harness.history.reader import History
-from harness.history.record import (
-    Agreement,
-    Boot,
-    Console,
-    Expectation,
-    Header,
-    Mapped,
-    Profile,
-    Qmp,
-    Record,
-    RunFailure,
-)
 
 MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""
@@ -60,43 +50,28 @@ A rule on the counts in every driver record does not count: a driver that is onl
 
 
 _HOST_FACTS: dict[type, str] = {
-    Agreement: "agreement on an attempt",
-    Expectation: "expect operation",
-    Boot: "boot record",
+    r.Agreement: "agreement on an attempt",
+    r.Expectation: "expect operation",
+    r.Boot: "boot record",
 }
 
 
+@dataclass(slots=True, eq=False)
 class RuleTally:
     """The outcomes of one rule so far. A violation is believed only at the end, when all evidence is known."""
 
-    __slots__ = (
-        "absent",
-        "broken",
-        "exempt",
-        "held",
-        "observed",
-        "pending",
-        "reason",
-        "rule",
-        "said",
-        "times",
-        "unclear",
-        "warned",
-    )
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self.held = 0
-        self.broken = 0
-        self.warned = 0
-        self.unclear = 0
-        self.reason = ""
-        self.exempt = ""
-        self.absent = ""
-        self.observed: dict[str, Counter[str]] = {}
-        self.times: dict[RuleOutcome, int] = {}
-        self.pending: list[Broken] = []
-        self.said: list[Unclear | Observed] = []
+    rule: Rule
+    held: int = 0
+    broken: int = 0
+    warned: int = 0
+    unclear: int = 0
+    reason: str = ""
+    exempt: str = ""
+    absent: str = ""
+    observed: dict[str, Counter[str]] = field(default_factory=dict)
+    times: dict[RuleOutcome, int] = field(default_factory=dict)
+    pending: list[Broken] = field(default_factory=list)
+    said: list[Unclear | Observed] = field(default_factory=list)
 
     def take(self, outcome: RuleOutcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
@@ -185,18 +160,13 @@ class RuleTally:
             )  # fmt: skip
         for said in self.said[: max(0, MOST_FINDINGS - len(self.pending))]:
             if isinstance(said, Observed):
-                yield (
-                    self._finding(Verdict.HOLDS, Level.FINDING, said.finding, said.shown, said.attempt),
-                    None,
-                )
+                told = Verdict.HOLDS, Level.FINDING, said.finding
             else:
-                yield (
-                    self._finding(Verdict.UNKNOWN, self.rule.level, said.reason, said.shown, said.attempt),
-                    None,
-                )
+                told = Verdict.UNKNOWN, self.rule.level, said.reason
+            yield self._finding(*told, said.shown, said.attempt), None
 
     def _finding(
-        self, verdict: Verdict, level: Level, reason: str, shown: Sequence[Record], attempt: str,
+        self, verdict: Verdict, level: Level, reason: str, shown: Sequence[r.Record], attempt: str,
         chain: Sequence[str] = (), clock: str = "",
     ) -> Finding:  # fmt: skip
         return Finding(
@@ -258,8 +228,8 @@ class Checker:
         self.tallies = [RuleTally(rule) for rule in (all_rules() if rules is None else rules)]
         self._seen: set[Any] = set()
         self.model = Model(self._judge)
-        self._header: Header | None = None
-        self._faults: list[RunFailure] = []
+        self._header: r.Header | None = None
+        self._faults: list[r.RunFailure] = []
         self._crashed = False
         self._blanks: dict[str, AbsentFields] = {}
         self._prepare()
@@ -267,8 +237,8 @@ class Checker:
     def _prepare(self) -> None:
         """Make a handler for each kind of record. The first of a kind is noted, the others go straight to their function."""
         shown: dict[type, Handler] = {
-            Header: self._begin, Mapped: self._map, Profile: self._promise, RunFailure: self._fault,
-            Console: self._tells, Qmp: self._tells,
+            r.Header: self._begin, r.Mapped: self._map, r.Profile: self._promise, r.RunFailure: self._fault,
+            r.Console: self._tells, r.Qmp: self._tells,
         }  # fmt: skip
         tallies = {tally.rule: tally for tally in self.tallies}
         made = functions(self.model, tallies, shown, self._blanks, self._blanked, self._begun)
@@ -302,31 +272,31 @@ class Checker:
         if handler is not None:
             handler(subject)
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: r.Record) -> None:
         """Judge one record of the merged stream."""
         self.handlers[type(record)](record)
 
-    def _begun(self, record: DriverRecord) -> None:
+    def _begun(self, record: d.DriverRecord) -> None:
         """Look at the first record of a driver's stream."""
         if record.active <= 0 and record.driver not in self._blanks:
             self._countless(record)
 
-    def _promise(self, profile: Profile) -> None:
+    def _promise(self, profile: r.Profile) -> None:
         self.model.promised[profile.driver] = profile.promises
         for stream in self.model.streams.values():
             if stream.driver == profile.driver:
                 stream.promises = profile.promises
 
-    def _fault(self, fault: RunFailure) -> None:
+    def _fault(self, fault: r.RunFailure) -> None:
         self._faults.append(fault)
         del self._faults[MOST_FINDINGS:]
 
-    def _tells(self, record: Record) -> None:
+    def _tells(self, record: r.Record) -> None:
         if tells_of_crash(record):
             self._crashed = True
             self.model.evidence.question("the guest reported its crash", (record,))
 
-    def _begin(self, header: Header) -> None:
+    def _begin(self, header: r.Header) -> None:
         """Check that the history begins with its header and has only one."""
         if self._header is None:
             self._header = header
@@ -337,7 +307,7 @@ class Checker:
             (header,),
         )  # fmt: skip
 
-    def _map(self, mapped: Mapped) -> None:
+    def _map(self, mapped: r.Mapped) -> None:
         """Take a driver's map. It must come before the driver's first record, and a driver has only one map."""
         driver, model = mapped.driver, self.model
         fields = AbsentFields(mapped)
@@ -357,19 +327,19 @@ class Checker:
             self._blanks[driver] = fields
             model.mapped.add(driver)
 
-    def _countless(self, record: DriverRecord) -> None:
+    def _countless(self, record: d.DriverRecord) -> None:
         """Record that no processor is active where this code runs, so the driver's samples mean nothing."""
         self.model.evidence.contradict(
             f"driver {record.driver} ran where {record.active} processors were active", (record,), driver=record.driver
         )  # fmt: skip
         if len(self._blanks) < MOST_VALUES:
             names = sorted(SAMPLED)
-            absent = {str(kind.__struct_config__.tag): names for kind in get_args(AnyDriverRecord)}
+            absent = {str(kind.__struct_config__.tag): names for kind in get_args(d.AnyDriverRecord)}
             self._blanks[record.driver] = AbsentFields(
-                Mapped(driver=record.driver, provider="", absent=absent)
+                r.Mapped(driver=record.driver, provider="", absent=absent)
             )
 
-    def _blanked(self, record: DriverRecord) -> DriverRecord:
+    def _blanked(self, record: d.DriverRecord) -> d.DriverRecord:
         """Return a mapped record with its absent fields absent for the rules; the model samples the fields that are given."""
         model, stream = self.model, self.model.stream
         blanked = self._blanks[record.driver].blank(record)
@@ -466,7 +436,7 @@ def _importance(finding: Finding) -> tuple[int, int]:
     return rank, min((witness.record for witness in finding.witnesses), default=0)
 
 
-def judge(records: Iterable[Record], *, damage: str = "") -> RunVerdict:
+def judge(records: Iterable[r.Record], *, damage: str = "") -> RunVerdict:
     """Judge the records of one history, in file order, in one pass.
 
     ``damage`` says why the history was not read to its end, if that is known beforehand; for a file use
@@ -487,7 +457,7 @@ SHORT = 2000
 class Judge:
     """Judges one history, also while it is being written. Each record is judged once, or twice in a short history."""
 
-    def __init__(self, history: Iterable[Record], damage: str = "") -> None:
+    def __init__(self, history: Iterable[r.Record], damage: str = "") -> None:
         self._history = history
         self._damage = damage
         self._state: tuple[Merger, Checker, int] | None = None

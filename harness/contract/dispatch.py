@@ -21,7 +21,7 @@ from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Rule
 from harness.contract.state import merge
 from harness.contract.state.entities import Sample
-from harness.contract.state.model import Model
+from harness.contract.state.model import COMPLETED, Model
 from harness.history.driver import AnyDriverRecord, DriverRecord
 from harness.history.record import HostRecord, Record
 
@@ -81,8 +81,10 @@ def _record(kind: type[Record], rules: Sequence[Rule], *, taken_in: bool, shown:
         lines.append(f"    show_{kind.__name__}(record)")
     if issubclass(kind, DriverRecord):
         lines += _sample(rules)
-    if taken_in:
+    if kind in COMPLETED:
         return [*lines, f"    subject = take_{kind.__name__}(record)", *_asks(kind, rules)]
+    if taken_in:
+        lines.append(f"    take_{kind.__name__}(record)")
     return [*lines, *_asks(kind, rules, subject="record")]
 
 

@@ -17,16 +17,8 @@ from typing import Any
 from harness.contract.rules.rule import OrderReason, Rule
 from harness.contract.state.merge import Conflict, Disorder, Gap, Repeat, Stale, UnrecordedBoot
 from harness.contract.verdict import Finding, Level, Verdict, Witness
+from harness.history import driver as d
 from harness.history.absent import absent_in, standing
-from harness.history.driver import (
-    STATE_NAMES,
-    AsyncEnter,
-    CallEnter,
-    CallExit,
-    DriverRecord,
-    SyncEnter,
-    SyncExit,
-)
 from harness.history.reader import History
 from harness.history.record import OperationProgress, Record
 from harness.history.run_directory import RunDirectory, lasting
@@ -76,7 +68,7 @@ def describe(record: Record) -> str:
         return f"driver {printable(record.driver)} says hello in boot {printable(record.boot)}"
     if isinstance(record, Repeat | Stale | Conflict | Disorder):
         return f"driver {printable(record.driver)} #{record.seq} of boot {printable(record.boot)}"
-    if not isinstance(record, DriverRecord):
+    if not isinstance(record, d.DriverRecord):
         words = [
             _value(name, getattr(record, name))
             for name in record.__struct_fields__
@@ -86,12 +78,12 @@ def describe(record: Record) -> str:
     absent = absent_in(record)
     record = standing(record)
     what = str(tag)
-    if isinstance(record, SyncEnter | SyncExit):
+    if isinstance(record, d.SyncEnter | d.SyncExit):
         phase = "entered" if what.endswith("enter") else "returned"
-        what = f"{STATE_NAMES.get(record.state, f'state {record.state}')} {phase}  NtNumber={record.nt}"
-    elif isinstance(record, CallEnter | CallExit):
+        what = f"{d.STATE_NAMES.get(record.state, f'state {record.state}')} {phase}  NtNumber={record.nt}"
+    elif isinstance(record, d.CallEnter | d.CallExit):
         what = f"{record.call} {'entered' if what.endswith('enter') else 'returned'}"
-    elif isinstance(record, AsyncEnter):
+    elif isinstance(record, d.AsyncEnter):
         what = f"{printable(record.event)} of {printable(record.cls)} entered"
     skip = _COMMON | {"state", "nt", "call", "event", "cls"} | absent
     words = [_value(name, getattr(record, name)) for name in record.__struct_fields__ if name not in skip]
@@ -142,7 +134,7 @@ def clock_line(shown: Sequence[Record], chain: Sequence[OrderReason]) -> str:
     if chain:
         kinds = sorted({edge.kind for edge in chain})
         return f"Not the clock: the order rests on {' and '.join(kinds)}, no two times were compared."
-    drivers = {record.driver for record in shown if isinstance(record, DriverRecord)}
+    drivers = {record.driver for record in shown if isinstance(record, d.DriverRecord)}
     if len(shown) > 1 and len(drivers) == 1:
         return "Not the clock: all records carry one driver's sequence numbers, no two times were compared."
     return "Not the clock: no two times were compared."

@@ -33,47 +33,8 @@ from typing import Any
 
 import msgspec
 
-from harness.history.driver import (
-    COMPLETE,
-    FAILURE,
-    START,
-    Alloc,
-    AsyncEnter,
-    AsyncExit,
-    Bind,
-    CallEnter,
-    CallExit,
-    DriverRecord,
-    Free,
-    Hello,
-    Mark,
-    PnpEnter,
-    PnpExit,
-    SyncEnter,
-    SyncExit,
-    Work,
-)
-from harness.history.record import (
-    EDITION,
-    FORMAT,
-    REFUSES_PROCESSORS,
-    TAKES_PROCESSORS,
-    Add,
-    Agreement,
-    Boot,
-    Channel,
-    Count,
-    End,
-    Expectation,
-    GuestEvent,
-    Header,
-    Migration,
-    OperationProgress,
-    Profile,
-    Quiesced,
-    Record,
-    RunFailure,
-)
+from harness.history import driver as d
+from harness.history import record as r
 
 VETO = 0xC000009A
 """STATUS_INSUFFICIENT_RESOURCES, the error that ``!`` stands for."""
@@ -81,7 +42,7 @@ VETO = 0xC000009A
 SILENCE_NS = 200_000_000
 """The silence that a quiesced record reports."""
 
-_STATES = {"S": START, "C": COMPLETE, "F": FAILURE}
+_STATES = {"S": d.START, "C": d.COMPLETE, "F": d.FAILURE}
 _WORD = re.compile(r"(?:(?P<driver>[a-z]):)?(?P<word>[^{]+)(?:\{(?P<fields>[^}]*)\}(?P<tail>!?))?$")
 _CALLBACK = re.compile(r"(?P<enter><?)(?P<state>[SCF])(?P<number>\d+)(?P<veto>!?)(?P<leave>>?)$")
 _ARRIVAL = re.compile(r"(?P<cls>[VM])(?P<link>\d*)$")
@@ -108,7 +69,7 @@ class _Builder:
     def __init__(self, active: int, group_size: int = 0) -> None:
         self.group_size = group_size or 64
         self.maximum = 8
-        self.records: list[Record] = []
+        self.records: list[r.Record] = []
         self.active = self.base = self.counted = active
         self.qpc = 1000
         self.boot = "00000000000000b1"
@@ -122,18 +83,18 @@ class _Builder:
 
     # -- records -----------------------------------------------------------------------------------------------
 
-    def put(self, record: Record) -> None:
+    def put(self, record: r.Record) -> None:
         number = len(self.records) + 1
         self.records.append(msgspec.structs.replace(record, n=number, host_ns=1_000_000 * number))
 
     def driver(self, name: str) -> _Driver:
         if name not in self.drivers:
             self.drivers[name] = _Driver()
-            self.say(name, Hello, version="1.0", hz=10_000_000, ring=1024)
+            self.say(name, d.Hello, version="1.0", hz=10_000_000, ring=1024)
         return self.drivers[name]
 
     def say(
-        self, name: str, kind: type[DriverRecord], given: dict[str, Any] | None = None, **fields: Any
+        self, name: str, kind: type[d.DriverRecord], given: dict[str, Any] | None = None, **fields: Any
     ) -> int:
         driver = self.drivers[name]
         driver.seq += 1
@@ -155,8 +116,8 @@ class _Builder:
     ) -> None:
         self.driver(name)
         given = fields.pop("given", None)
-        enter = self.say(name, CallEnter, given, call=call, reg=reg, **fields)
-        self.say(name, CallExit, enter=enter, call=call, reg=reg, result=result, handle=handle)
+        enter = self.say(name, d.CallEnter, given, call=call, reg=reg, **fields)
+        self.say(name, d.CallExit, enter=enter, call=call, reg=reg, result=result, handle=handle)
 
     # -- what a driver does --------------------------------------------------------------------------------------
 
@@ -168,41 +129,43 @@ class _Builder:
         key = f"{match['state']}{number}"
         entered, left = not match["leave"] or bool(match["enter"]), not match["enter"] or bool(match["leave"])
         if entered:
-            if state == START and not veto:
+            if state == d.START and not veto:
                 self.pending.add(number)
-            elif state == COMPLETE:
+            elif state == d.COMPLETE:
                 self.active = max(self.active, number + 1)
-            if state != START:
+            if state != d.START:
                 self.pending.discard(number)
             counted = number < self.active
             group, place = divmod(number, self.group_size)
             here = max(0, min(self.active - group * self.group_size, self.group_size))
             driver.open[key] = self.say(
-                name, SyncEnter, given, reg=reg, state=state, nt=number, group=group, number=place,
-                status=VETO if state == FAILURE else 0, op=0, ctx=driver.ctx,
+                name, d.SyncEnter, given, reg=reg, state=state, nt=number, group=group, number=place,
+                status=VETO if state == d.FAILURE else 0, op=0, ctx=driver.ctx,
                 max_in_group=min(self.group_size, self.maximum), mask=(1 << here) - 1,
                 idx_status=0 if counted else 0xC000000D, idx_group=group if counted else 0,
                 idx_number=place if counted else 0, back_idx=number if counted else -1,
             )  # fmt: skip
             for _ in range(int(given.get("alloc", 0))):
                 self.objects += 1
-                self.say(name, Alloc, reg=reg, nt=number, object=self.objects, size=64)
+                self.say(name, d.Alloc, reg=reg, nt=number, object=self.objects, size=64)
                 driver.open[f"object {reg} {number}"] = self.objects
             for _ in range(int(given.get("free", 0))):
-                self.say(name, Free, reg=reg, nt=number, object=driver.open.get(f"object {reg} {number}", 0))
+                self.say(
+                    name, d.Free, reg=reg, nt=number, object=driver.open.get(f"object {reg} {number}", 0)
+                )
         if left:
-            shown = {key: value for key, value in given.items() if key in SyncExit.__struct_fields__}
+            shown = {key: value for key, value in given.items() if key in d.SyncExit.__struct_fields__}
             fields = {
                 "state": state,
                 "nt": number,
                 "group": number // self.group_size,
                 "number": number % self.group_size,
-                "status": VETO if state == FAILURE else 0,
+                "status": VETO if state == d.FAILURE else 0,
             }
             fields |= {key: value for key, value in shown.items() if key in fields}
             op = int(given.get("out", VETO if veto else given.get("op", 0)))
             leaving = {key[2:]: value for key, value in given.items() if key.startswith("x.")}
-            self.say(name, SyncExit, leaving, enter=driver.open.pop(key, 0), reg=reg, op=op, **fields)
+            self.say(name, d.SyncExit, leaving, enter=driver.open.pop(key, 0), reg=reg, op=op, **fields)
 
     def arrive(self, name: str, cls: str, link: str, given: dict[str, Any]) -> None:
         driver = self.driver(name)
@@ -217,7 +180,7 @@ class _Builder:
             where, reg, kind = f"cpu{number}", driver.cpu, "cpu"
         enter = self.say(
             name,
-            AsyncEnter,
+            d.AsyncEnter,
             given,
             reg=int(given.get("reg", reg)),
             event="arrival",
@@ -228,7 +191,7 @@ class _Builder:
         leaving = {key[2:]: value for key, value in given.items() if key.startswith("x.")} | {
             key: value for key, value in given.items() if key == "ret"
         }
-        self.say(name, AsyncExit, leaving, enter=enter, reg=reg, ret=0)
+        self.say(name, d.AsyncExit, leaving, enter=enter, reg=reg, ret=0)
 
     def register(self, name: str, call: str, *, flags: int, cls: str = "") -> int:
         driver = self.driver(name)
@@ -240,21 +203,23 @@ class _Builder:
             driver.cpu = driver.regs
         else:
             driver.memory = driver.regs
-        enter = self.say(name, CallEnter, call=call, reg=driver.regs, flags=flags, cls=cls,
+        enter = self.say(name, d.CallEnter, call=call, reg=driver.regs, flags=flags, cls=cls,
                          ctx=driver.ctx if call == "reg_sync" else 0)  # fmt: skip
         driver.open[call] = enter
         return driver.regs
 
     def registered(self, name: str, call: str, reg: int, *, handle: int = 1) -> None:
         driver = self.drivers[name]
-        self.say(name, CallExit, enter=driver.open.pop(call, 0), call=call, reg=reg, result=0, handle=handle)
+        self.say(
+            name, d.CallExit, enter=driver.open.pop(call, 0), call=call, reg=reg, result=0, handle=handle
+        )
 
     def load(self, name: str) -> None:
         if self.driver(name).loaded:
-            self.say(name, Hello, version="1.0", hz=10_000_000, ring=1024)
+            self.say(name, d.Hello, version="1.0", hz=10_000_000, ring=1024)
         self.driver(name).loaded = True
         self.driver(name).arrivals = self.active - self.base
-        entry = self.say(name, CallEnter, call="driver_entry")
+        entry = self.say(name, d.CallEnter, call="driver_entry")
         reg = self.register(name, "reg_sync", flags=1)
         for state in "SC":
             for number in range(self.active):
@@ -268,7 +233,7 @@ class _Builder:
             self.arrive(name, "V", str(number), {})
         self.registered(name, "reg_async", reg)
         self.registered(name, "reg_async", self.register(name, "reg_async", flags=1, cls="memory"))
-        self.say(name, CallExit, enter=entry, call="driver_entry", result=0)
+        self.say(name, d.CallExit, enter=entry, call="driver_entry", result=0)
 
     def unload(self, name: str, *, clean: bool) -> None:
         driver = self.driver(name)
@@ -276,28 +241,28 @@ class _Builder:
             for reg in (driver.cpu, driver.memory):
                 if reg:
                     self.call(name, "unreg_ex", reg=reg)
-        enter = self.say(name, CallEnter, call="unload")
+        enter = self.say(name, d.CallEnter, call="unload")
         if clean and driver.sync:
             self.call(name, "dereg_sync", reg=driver.sync)
         if driver.etw:
             self.call(name, "etw_unreg")
-        self.say(name, CallExit, enter=enter, call="unload", result=0)
+        self.say(name, d.CallExit, enter=enter, call="unload", result=0)
 
     # -- what the host does --------------------------------------------------------------------------------------
 
     def baseline(self) -> None:
-        self.put(Count(processors=self.active, memory=512 << 20, why="baseline"))
+        self.put(r.Count(processors=self.active, memory=512 << 20, why="baseline"))
         self.quiesce()
 
     def quiesce(self, quiet_ns: int = SILENCE_NS) -> None:
-        self.put(Quiesced(nonce=f"q{len(self.records)}", quiet_ns=quiet_ns))
+        self.put(r.Quiesced(nonce=f"q{len(self.records)}", quiet_ns=quiet_ns))
 
     def add(self, what: str) -> None:
         self.added += 1
         attempt = f"{what}-{self.added}"
         self.adds.append(attempt)
         for phase in ("begin", "accepted"):
-            self.put(Add(attempt=attempt, phase=phase, what=what, device=attempt, bytes=0))  # type: ignore[arg-type]
+            self.put(r.Add(attempt=attempt, phase=phase, what=what, device=attempt, bytes=0))  # type: ignore[arg-type]
 
     def settle(self, what: str, *, agreed: bool = True) -> None:
         attempt = next((name for name in self.adds if name.startswith(what)), "")
@@ -307,20 +272,20 @@ class _Builder:
         grown = self.active > self.counted or what == "dimm" or not agreed
         self.counted, before = self.active, self.counted
         self.put(
-            Agreement(attempt=attempt, expected="added" if grown else "vetoed", agreed=agreed, qemu_lists=True, ost=[(1, 0)],
+            r.Agreement(attempt=attempt, expected="added" if grown else "vetoed", agreed=agreed, qemu_lists=True, ost=[(1, 0)],
                       counted_before=before, counted_after=self.active + (what == "dimm"),
                       detail="" if agreed else "the guest does not count it")
         )  # fmt: skip
-        self.put(Add(attempt=attempt, phase="settled", what=what, device=attempt))  # type: ignore[arg-type]
+        self.put(r.Add(attempt=attempt, phase="settled", what=what, device=attempt))  # type: ignore[arg-type]
 
     def end(self) -> None:
         for attempt in list(self.adds):
             self.settle(attempt.split("-")[0])
         self.quiesce()
-        said = sum(isinstance(record, DriverRecord) for record in self.records)
+        said = sum(isinstance(record, d.DriverRecord) for record in self.records)
         if said:
-            self.put(Channel(name="debugcon", records=said, lost=self.lost, closed=True))
-        self.put(End(outcome="completed"))
+            self.put(r.Channel(name="debugcon", records=said, lost=self.lost, closed=True))
+        self.put(r.End(outcome="completed"))
 
 
 def _fields(text: str | None) -> dict[str, Any]:
@@ -350,7 +315,7 @@ def _words(text: str) -> list[str]:
     return words
 
 
-def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Record]:
+def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[r.Record]:
     """Return the records of the history that ``text`` stands for. Raises ValueError that names an unknown word."""
     words = _words(text)
     own = any(word in _OWN for word in words)
@@ -361,11 +326,11 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Recor
     inside = set(re.findall(r"S(\d+)", text.partition("[")[2].partition("]")[0]))
     size = next((int(word[10:]) for word in words if word.startswith("groupsize=")), 0)
     builder = _Builder(given or len(inside) or 2, size)
-    builder.put(Header(format=FORMAT, harness="0", run=run, guest=guest, wall="2026-01-01T00:00:00Z"))
-    builder.put(Boot(epoch=1, cause="power-on"))
-    builder.put(OperationProgress(index=1, name="load-driver", phase="begin"))
+    builder.put(r.Header(format=r.FORMAT, harness="0", run=run, guest=guest, wall="2026-01-01T00:00:00Z"))
+    builder.put(r.Boot(epoch=1, cause="power-on"))
+    builder.put(r.OperationProgress(index=1, name="load-driver", phase="begin"))
     if size:
-        builder.put(GuestEvent(event="boot-option", detail=f"groupsize={size}"))
+        builder.put(r.GuestEvent(event="boot-option", detail=f"groupsize={size}"))
     later = {words[place + 1] for place, word in enumerate(words[:-1]) if word == "with"}
     named = {match["driver"] for word in words if (match := _WORD.match(word)) and match["driver"]} - later
     place = 0
@@ -377,13 +342,13 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Recor
     if not own:
         for name in sorted((named or {"a"}) - set(builder.drivers)):
             builder.load(name)
-        builder.put(OperationProgress(index=1, name="load-driver", phase="end"))
+        builder.put(r.OperationProgress(index=1, name="load-driver", phase="end"))
         builder.baseline()
         if not any(word.startswith("+") for word in words):
             for _ in {match["number"] for match, _ in callbacks} or ({0} & {0 if "V" in words else 1}):
                 builder.add("cpu")
     else:
-        builder.put(OperationProgress(index=1, name="load-driver", phase="end"))
+        builder.put(r.OperationProgress(index=1, name="load-driver", phase="end"))
     whole = True
     while place < len(words):
         word = words[place]
@@ -446,30 +411,30 @@ def _call(builder: _Builder, name: str, word: str, given: dict[str, Any]) -> boo
         builder.drivers[name].etw = True
     elif word == "entry":
         builder.driver(name)
-        builder.drivers[name].open["entry"] = builder.say(name, CallEnter, call="driver_entry")
+        builder.drivers[name].open["entry"] = builder.say(name, d.CallEnter, call="driver_entry")
     elif word in ("entry!", "entry."):
         result = VETO if word == "entry!" else 0
-        builder.say(name, CallExit, enter=driver.open.pop("entry", 0), call="driver_entry", result=result)
+        builder.say(name, d.CallExit, enter=driver.open.pop("entry", 0), call="driver_entry", result=result)
     elif word in ("async0", "async1"):
         reg = builder.register(name, "reg_async", flags=int(word[-1]), cls="cpu")
         builder.registered(name, "reg_async", reg)
     elif word == "pnp":
         builder.drivers[name] = _Driver()
-        builder.say(name, Hello, version="1.0", hz=10_000_000, ring=1024, mode="pnp")
+        builder.say(name, d.Hello, version="1.0", hz=10_000_000, ring=1024, mode="pnp")
     elif word == "sample":
-        builder.put(Profile(driver=name, promises="sample"))
+        builder.put(r.Profile(driver=name, promises="sample"))
     elif word == "work":
-        builder.say(name, Work, given, nt=0, done=1)
+        builder.say(name, d.Work, given, nt=0, done=1)
     elif word == "bind":
-        builder.say(name, Bind, given, what="thread", nt=0, group=0, number=int(given.get("nt", 0)))
+        builder.say(name, d.Bind, given, what="thread", nt=0, group=0, number=int(given.get("nt", 0)))
     elif word == "mark":
-        builder.say(name, Mark, given, nonce="m1")
+        builder.say(name, d.Mark, given, nonce="m1")
     elif word.startswith("irp="):
         minor = word[4:].rstrip("!")
         builder.driver(name)
-        enter = builder.say(name, PnpEnter, device="pci0", minor=minor)
+        enter = builder.say(name, d.PnpEnter, device="pci0", minor=minor)
         builder.say(
-            name, PnpExit, enter=enter, device="pci0", minor=minor, ret=VETO if word.endswith("!") else 0
+            name, d.PnpExit, enter=enter, device="pci0", minor=minor, ret=VETO if word.endswith("!") else 0
         )
     elif word == "lose":
         builder.driver(name).seq += 1
@@ -487,28 +452,28 @@ def _host(builder: _Builder, word: str) -> bool:
     elif word in ("Q", "Q0"):
         builder.quiesce(0 if word == "Q0" else SILENCE_NS)
     elif word == "reset":
-        builder.put(Boot(epoch=2, cause="guest-reset"))
+        builder.put(r.Boot(epoch=2, cause="guest-reset"))
         builder.adds.clear()
         builder.drivers.clear()
         builder.boot = "00000000000000b2"
     elif word in ("moving", "moved"):
-        builder.put(Migration(phase="begin" if word == "moving" else "moved", source=1, target=2))
+        builder.put(r.Migration(phase="begin" if word == "moving" else "moved", source=1, target=2))
     elif word in ("expect.", "expect!"):
         met = word == "expect."
         builder.put(
-            Expectation(
+            r.Expectation(
                 index=2, demanded="processors=3", seen="processors=3" if met else "processors=2", met=met
             )
         )
     elif word == "fault":
         builder.put(
-            RunFailure(failure_class="guest hang", stage="operation", message="nothing came from the guest")
+            r.RunFailure(failure_class="guest hang", stage="operation", message="nothing came from the guest")
         )
     elif word in ("edition.", "edition!"):
-        takes = TAKES_PROCESSORS if word == "edition." else REFUSES_PROCESSORS
-        builder.put(GuestEvent(event=EDITION, detail=f"{takes}: Windows Server"))
+        takes = r.TAKES_PROCESSORS if word == "edition." else r.REFUSES_PROCESSORS
+        builder.put(r.GuestEvent(event=r.EDITION, detail=f"{takes}: Windows Server"))
     elif word == "optout":
-        builder.put(GuestEvent(event="rebalance-opt-out", detail="DEVPKEY_Device_DHP_Rebalance_Policy=1"))
+        builder.put(r.GuestEvent(event="rebalance-opt-out", detail="DEVPKEY_Device_DHP_Rebalance_Policy=1"))
     else:
         return False
     return True

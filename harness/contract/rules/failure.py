@@ -23,16 +23,8 @@ from harness.contract.rules.rule import (
 from harness.contract.state.entities import CONTEXT, SAMPLE, Attempt, Callback
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import (
-    COMPLETE,
-    FAILURE,
-    START,
-    STATE_NAMES,
-    Alloc,
-    Bind,
-    Free,
-    nt_success,
-)
+from harness.history import driver as d
+from harness.history.driver import COMPLETE, FAILURE, START, nt_success
 from harness.history.nt_status import status_name
 
 SECTION = Section("R.3", "Synchronous, failure and veto")
@@ -275,7 +267,7 @@ def operation_status(call: Callback | None, model: Model) -> RuleOutcome:
         return Exempt("the driver overwrote the error of another, which OB-NO-OVERWRITE judges")
     if leave.op == enter.op or (enter.state == START and not nt_success(leave.op)):
         return HOLDS
-    name = STATE_NAMES.get(enter.state, str(enter.state))
+    name = d.STATE_NAMES.get(enter.state, str(enter.state))
     return Broken(
         f"driver {enter.driver} changed *OperationStatus from {status_name(enter.op)} to {status_name(leave.op)} in {name} "
         f"for processor {enter.nt}",
@@ -326,7 +318,7 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
         before, after = getattr(enter, name), getattr(leave, name)
         if before != after:
             was, became = (status_name(one) if name == "status" else str(one) for one in (before, after))
-            state = STATE_NAMES.get(enter.state, f"state {enter.state}")
+            state = d.STATE_NAMES.get(enter.state, f"state {enter.state}")
             said = (
                 f"driver {enter.driver} changed {FIELDS[name]} in the context of {state} for processor {enter.nt}: "
                 f"{was} at entry, {became} at return"
@@ -340,7 +332,7 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
     says="what a driver allocates for a processor in Start is freed in Failure, and nothing is freed twice",
     needs="allocation record", holds="S2{alloc=1} C2 V", violates="S2{alloc=1} F2",
 )  # fmt: skip
-def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOutcome:
+def alloc_free(subject: d.Alloc | d.Free | Callback | None, model: Model) -> RuleOutcome:
     """Count any number of objects, also those allocated up front for the maximum: the driver's own reports must balance.
 
     A driver with the profile ``sample`` promises more: one object, allocated in Start, and kept until Failure or until it
@@ -348,14 +340,14 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOut
     """
     stream = model.stream
     sample = stream.promises == SAMPLE
-    if isinstance(subject, Alloc):
+    if isinstance(subject, d.Alloc):
         if not sample:
             return None
         call = stream.calling.get((subject.reg, subject.nt))
         return (
             HOLDS if call is not None and call.enter.state == START else _outside(subject, "allocated", model)
         )
-    if isinstance(subject, Free):
+    if isinstance(subject, d.Free):
         return _freed(subject, model)
     if subject is None or subject.exit is None or not stream.allocates:
         return None
@@ -385,7 +377,7 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOut
     return Broken(wrong, (enter, leave), absent=(stream.driver, start.at, model.at))
 
 
-def _freed(free: Free, model: Model) -> RuleOutcome:
+def _freed(free: d.Free, model: Model) -> RuleOutcome:
     stream = model.stream
     if model.freed is None:
         if stream.crowded or stream.headless:
@@ -403,7 +395,7 @@ def _freed(free: Free, model: Model) -> RuleOutcome:
     )
 
 
-def _outside(record: Alloc | Free, what: str, model: Model) -> Broken:
+def _outside(record: d.Alloc | d.Free, what: str, model: Model) -> Broken:
     where = "Start" if what == "allocated" else "Start or Failure"
     said = f"driver {record.driver} {what} an object for processor {record.nt} outside {where}"
     return Broken(said, (record,), absent=(record.driver, model.epoch_at, model.at))
@@ -426,7 +418,7 @@ def _started(call: Callback) -> Callback | None:
     needs="bind record", unless="no record shows a Start of the processor to a driver that is registered",
     holds="S2 C2 V bind{nt=2}", violates="S2 bind{nt=2} C2",
 )  # fmt: skip
-def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
+def thread_after_complete(bind: d.Bind, model: Model) -> RuleOutcome:
     """Before both, the processor may not be schedulable. Existing processors are judged only if reported."""
     stream = model.stream
     if bind.nt in stream.completed:

@@ -13,17 +13,8 @@ from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOut
 from harness.contract.state.entities import Callback, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
+from harness.history import record as r
 from harness.history.driver import START
-from harness.history.record import (
-    REFUSES_PROCESSORS,
-    TAKES_PROCESSORS,
-    Agreement,
-    End,
-    Expectation,
-    GuestEvent,
-    OperationProgress,
-    RunFailure,
-)
 
 SECTION = Section("R.8", "Host correlation")
 rule = SECTION.rule
@@ -83,7 +74,7 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
     "HOST-ADD-NOT-PROOF", Level.OBSERVE, kind.AGREEMENT, clauses="-", source="docs/contract.md R.8",
     says="did the guest count what QEMU had accepted?", needs="agreement on an attempt", holds="+cpu S2 C2 V =cpu",
 )  # fmt: skip
-def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
+def accepted_is_no_proof(agreement: r.Agreement, model: Model) -> RuleOutcome:
     """The reply to device_add only means that QEMU plugged the device."""
     if agreement.unshown:
         return Exempt(PROCESS)
@@ -129,10 +120,10 @@ def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
     source="undocumented: docs/contract.md U26", says="which editions take processors while they run?",
     needs="guest that said what its edition takes (an edition event of the guest)", holds="edition.",
 )  # fmt: skip
-def edition_adds(event: GuestEvent, model: Model) -> RuleOutcome:
+def edition_adds(event: r.GuestEvent, model: Model) -> RuleOutcome:
     """The guest reports its decision as it starts. Other rules judge whether it then takes a processor."""
     takes, _, edition = event.detail.partition(": ")
-    if takes not in (TAKES_PROCESSORS, REFUSES_PROCESSORS):
+    if takes not in (r.TAKES_PROCESSORS, r.REFUSES_PROCESSORS):
         return None
     return Observed(f"{takes}: {edition}"[:LONGEST_EDITION], shown=(event,))
 
@@ -160,13 +151,13 @@ def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
     says="QEMU, the firmware and the guest agree on the outcome that was expected of each command",
     needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
 )  # fmt: skip
-def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
+def agreed(subject: r.Agreement | Epoch, model: Model) -> RuleOutcome:
     """A reply proves nothing. Without agreement, or with none recorded, the run is unknown.
 
     For a guest whose machine is a process this never holds. Only the guest reports there, and an unexpected count
     still makes the run unknown.
     """
-    if isinstance(subject, Agreement):
+    if isinstance(subject, r.Agreement):
         window, host = model.cpu_window, model.agreed_on
         processor = window is not None and host is not None and host.begin.what == "cpu"
         against = contradicts(
@@ -218,7 +209,7 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
     return judged
 
 
-def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
+def contradicts(agreement: r.Agreement, *, refused: bool, alone: bool) -> str:
     """Return how an agreement contradicts its own numbers, "" if it does not.
 
     ``refused``: the guest refused a processor. ``alone``: no other add was in flight, so the counts belong to this one.
@@ -252,7 +243,7 @@ def _unfinished(host: HostAdd) -> bool:
     return host.agreed is False and host.begin.expected in ("added", "vetoed")
 
 
-def _removal_contradicts(agreement: Agreement, grown: int) -> str:
+def _removal_contradicts(agreement: r.Agreement, grown: int) -> str:
     if agreement.expected != "gone":
         return (
             "" if agreement.qemu_lists else "it is agreed that the guest kept it, and QEMU does not list it"
@@ -272,7 +263,7 @@ def _removal_contradicts(agreement: Agreement, grown: int) -> str:
     says="what the plan expects is what is seen", needs="expect operation",
     holds="expect.", violates="expect!",
 )  # fmt: skip
-def expectation(expect: Expectation, model: Model) -> RuleOutcome:
+def expectation(expect: r.Expectation, model: Model) -> RuleOutcome:
     """The plan's own demand, judged when the plan was executed.
 
     If an add before it was not agreed on, the guest may only have been late: its host was overloaded, or its QEMU stood still.
@@ -306,7 +297,7 @@ def _apart(said: str, other: str) -> str:
     return ", ".join(one for one in said.split(", ") if one not in known) or said
 
 
-def _too_few(expect: Expectation) -> bool:
+def _too_few(expect: r.Expectation) -> bool:
     """Return whether the only unmet demand is the number of the driver's records, some of which may be missing."""
     demanded, seen = (dict(_COUNT.findall(said)) for said in (expect.demanded, expect.seen))
     unmet = [name for name, count in demanded.items() if seen.get(name) != count]
@@ -320,15 +311,15 @@ def _too_few(expect: Expectation) -> bool:
     says="the run came to its end and no operation failed", needs="record of the run",
     holds="S2 C2 V", violates="S2 C2 fault",
 )  # fmt: skip
-def run_complete(subject: OperationProgress | RunFailure | End | Epoch, model: Model) -> RuleOutcome:
+def run_complete(subject: r.OperationProgress | r.RunFailure | r.End | Epoch, model: Model) -> RuleOutcome:
     """A run that was interrupted, cut or given up proves nothing about the rest of its plan."""
-    if isinstance(subject, OperationProgress):
+    if isinstance(subject, r.OperationProgress):
         if subject.phase != "fail":
             return None
         return Unclear(f"operation {subject.index} ({subject.name}) failed: {subject.detail}", (subject,))
-    if isinstance(subject, RunFailure):
+    if isinstance(subject, r.RunFailure):
         return Unclear(f"{subject.failure_class} at stage {subject.stage}: {subject.message}", (subject,))
-    if isinstance(subject, End):
+    if isinstance(subject, r.End):
         if subject.outcome == "completed":
             return HOLDS
         said = "the run failed" if subject.outcome == "failed" else f"the run was {subject.outcome}"

@@ -14,13 +14,8 @@ from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Se
 from harness.contract.state.entities import Callback, CallSpan, Registration, Stretch
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import (
-    COMPLETE,
-    FAILURE,
-    START,
-    STATE_NAMES,
-    nt_success,
-)
+from harness.history import driver as d
+from harness.history.driver import COMPLETE, FAILURE, START, nt_success
 from harness.history.record import Record
 
 SECTION = Section("R.4", "Registration and ADD_EXISTING")
@@ -213,7 +208,7 @@ def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
     for call in registration.existing:
         if call.at > veto.at and call.enter.state in (START, COMPLETE):
             return Broken(
-                f"Start of processor {veto.enter.nt} reported an error, and {STATE_NAMES.get(call.enter.state)} of processor "
+                f"Start of processor {veto.enter.nt} reported an error, and {d.STATE_NAMES.get(call.enter.state)} of processor "
                 f"{call.enter.nt} followed all the same", (veto.last, call.enter), cause=("existing", registration),
             )  # fmt: skip
     completes = _state(registration, COMPLETE)

@@ -20,40 +20,8 @@ from harness.contract.state.entities import (
     Sample,
 )
 from harness.contract.state.merge import Gap, Repeat, Stale
-from harness.history import driver
-from harness.history.driver import (
-    Alloc,
-    AsyncEnter,
-    AsyncExit,
-    Bind,
-    CallEnter,
-    CallExit,
-    DriverRecord,
-    Free,
-    Grow,
-    Hello,
-    Mark,
-    Overrun,
-    PnpEnter,
-    PnpExit,
-    SyncEnter,
-    SyncExit,
-    Work,
-)
-from harness.history.record import (
-    Add,
-    Agreement,
-    Boot,
-    Channel,
-    Count,
-    End,
-    Expectation,
-    GuestEvent,
-    OperationProgress,
-    Ost,
-    Quiesced,
-    RunFailure,
-)
+from harness.history import driver as d
+from harness.history import record as r
 
 S_co = TypeVar("S_co", covariant=True)
 T = TypeVar("T")
@@ -83,45 +51,45 @@ class SubjectKind(Generic[S_co]):
         )
 
 
-SYNC_ENTER: SubjectKind[Callback] = SubjectKind(SyncEnter)
-START: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.START}")
-COMPLETE: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.COMPLETE}")
-FAILURE: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.FAILURE}")
-SYNC_EXIT: SubjectKind[Callback | None] = SubjectKind(SyncExit)
+SYNC_ENTER: SubjectKind[Callback] = SubjectKind(d.SyncEnter)
+START: SubjectKind[Callback] = SubjectKind(d.SyncEnter, f"subject.enter.state == {d.START}")
+COMPLETE: SubjectKind[Callback] = SubjectKind(d.SyncEnter, f"subject.enter.state == {d.COMPLETE}")
+FAILURE: SubjectKind[Callback] = SubjectKind(d.SyncEnter, f"subject.enter.state == {d.FAILURE}")
+SYNC_EXIT: SubjectKind[Callback | None] = SubjectKind(d.SyncExit)
 """None if the enter record is missing; the same holds for the other exits."""
-ASYNC_ENTER: SubjectKind[Arrival] = SubjectKind(AsyncEnter)
-ASYNC_EXIT: SubjectKind[Arrival | None] = SubjectKind(AsyncExit)
-CALL_ENTER: SubjectKind[CallSpan] = SubjectKind(CallEnter)
-CALL_EXIT: SubjectKind[CallSpan | None] = SubjectKind(CallExit)
-HELLO: SubjectKind[Hello] = SubjectKind(Hello)
-ALLOC: SubjectKind[Alloc] = SubjectKind(Alloc)
-FREE: SubjectKind[Free] = SubjectKind(Free)
-BIND: SubjectKind[Bind] = SubjectKind(Bind)
-WORK: SubjectKind[Work] = SubjectKind(Work)
-GROW: SubjectKind[Grow] = SubjectKind(Grow)
-PNP_ENTER: SubjectKind[PnpEnter] = SubjectKind(PnpEnter)
-PNP_EXIT: SubjectKind[PnpExit] = SubjectKind(PnpExit)
-MARK: SubjectKind[Mark] = SubjectKind(Mark)
-OVERRUN: SubjectKind[Overrun] = SubjectKind(Overrun)
-SAMPLE: SubjectKind[DriverRecord] = SubjectKind(Sample)
+ASYNC_ENTER: SubjectKind[Arrival] = SubjectKind(d.AsyncEnter)
+ASYNC_EXIT: SubjectKind[Arrival | None] = SubjectKind(d.AsyncExit)
+CALL_ENTER: SubjectKind[CallSpan] = SubjectKind(d.CallEnter)
+CALL_EXIT: SubjectKind[CallSpan | None] = SubjectKind(d.CallExit)
+HELLO: SubjectKind[d.Hello] = SubjectKind(d.Hello)
+ALLOC: SubjectKind[d.Alloc] = SubjectKind(d.Alloc)
+FREE: SubjectKind[d.Free] = SubjectKind(d.Free)
+BIND: SubjectKind[d.Bind] = SubjectKind(d.Bind)
+WORK: SubjectKind[d.Work] = SubjectKind(d.Work)
+GROW: SubjectKind[d.Grow] = SubjectKind(d.Grow)
+PNP_ENTER: SubjectKind[d.PnpEnter] = SubjectKind(d.PnpEnter)
+PNP_EXIT: SubjectKind[d.PnpExit] = SubjectKind(d.PnpExit)
+MARK: SubjectKind[d.Mark] = SubjectKind(d.Mark)
+OVERRUN: SubjectKind[d.Overrun] = SubjectKind(d.Overrun)
+SAMPLE: SubjectKind[d.DriverRecord] = SubjectKind(Sample)
 """Every driver record, before it becomes its stream's last."""
-SETTLED: SubjectKind[DriverRecord] = SubjectKind(
+SETTLED: SubjectKind[d.DriverRecord] = SubjectKind(
     Sample, "not model.cpu_in_flight and not model.attempts.unsettled"
 )
 """The samples taken while no add of a processor is under way."""
 
-BOOT: SubjectKind[Boot] = SubjectKind(Boot)
-OPERATION: SubjectKind[OperationProgress] = SubjectKind(OperationProgress)
-ADD: SubjectKind[HostAdd] = SubjectKind(Add)
-OST: SubjectKind[Ost] = SubjectKind(Ost)
-COUNT: SubjectKind[Count] = SubjectKind(Count)
-AGREEMENT: SubjectKind[Agreement] = SubjectKind(Agreement)
-EXPECTATION: SubjectKind[Expectation] = SubjectKind(Expectation)
-QUIESCED: SubjectKind[Quiesced] = SubjectKind(Quiesced)
-GUEST_EVENT: SubjectKind[GuestEvent] = SubjectKind(GuestEvent)
-CHANNEL: SubjectKind[Channel] = SubjectKind(Channel)
-RUN_FAILURE: SubjectKind[RunFailure] = SubjectKind(RunFailure)
-END: SubjectKind[End] = SubjectKind(End)
+BOOT: SubjectKind[r.Boot] = SubjectKind(r.Boot)
+OPERATION: SubjectKind[r.OperationProgress] = SubjectKind(r.OperationProgress)
+ADD: SubjectKind[HostAdd] = SubjectKind(r.Add)
+OST: SubjectKind[r.Ost] = SubjectKind(r.Ost)
+COUNT: SubjectKind[r.Count] = SubjectKind(r.Count)
+AGREEMENT: SubjectKind[r.Agreement] = SubjectKind(r.Agreement)
+EXPECTATION: SubjectKind[r.Expectation] = SubjectKind(r.Expectation)
+QUIESCED: SubjectKind[r.Quiesced] = SubjectKind(r.Quiesced)
+GUEST_EVENT: SubjectKind[r.GuestEvent] = SubjectKind(r.GuestEvent)
+CHANNEL: SubjectKind[r.Channel] = SubjectKind(r.Channel)
+RUN_FAILURE: SubjectKind[r.RunFailure] = SubjectKind(r.RunFailure)
+END: SubjectKind[r.End] = SubjectKind(r.End)
 
 GAP: SubjectKind[Gap] = SubjectKind(Gap)
 REPEAT: SubjectKind[Repeat] = SubjectKind(Repeat)

@@ -14,20 +14,9 @@ from typing import Any, Self
 
 import msgspec
 
-from harness.history.driver import (
-    ADD_EXISTING,
-    INCLUDE_EXISTING,
-    START,
-    AsyncEnter,
-    AsyncExit,
-    CallEnter,
-    CallExit,
-    DriverRecord,
-    SyncEnter,
-    SyncExit,
-    nt_success,
-)
-from harness.history.record import Add, Quiesced, Record
+from harness.history import driver as d
+from harness.history import record as r
+from harness.history.driver import START, nt_success
 
 Stretch = tuple[str, int, int]
 """A driver ("" for any) and two places of the stream: where a conclusion assumes that its records are absent."""
@@ -52,7 +41,7 @@ class Loss:
     begin: int
     end: int
     why: str
-    shown: Record | None = None
+    shown: r.Record | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +50,9 @@ class CallSpan:
 
     at: int
     stream: DriverLoad
-    enter: CallEnter
+    enter: d.CallEnter
     registration: Registration | None = None
-    exit: CallExit | None = None
+    exit: d.CallExit | None = None
     exit_at: int = 0
 
 
@@ -113,8 +102,8 @@ class Registration:
     def __post_init__(self) -> None:
         self.implied = self.span is None
         self.flags = 0 if self.span is None else self.span.enter.flags
-        self.add_existing = self.sync and bool(self.flags & ADD_EXISTING)
-        self.include_existing = not self.sync and bool(self.flags & INCLUDE_EXISTING)
+        self.add_existing = self.sync and bool(self.flags & d.ADD_EXISTING)
+        self.include_existing = not self.sync and bool(self.flags & d.INCLUDE_EXISTING)
 
     @property
     def driver(self) -> str:
@@ -122,12 +111,12 @@ class Registration:
         return self.stream.driver
 
     @property
-    def made(self) -> tuple[CallEnter, ...]:
+    def made(self) -> tuple[d.CallEnter, ...]:
         """The record of the registering call, as a witness; empty if the history does not hold it."""
         return () if self.span is None else (self.span.enter,)
 
     @property
-    def returned(self) -> tuple[CallExit, ...]:
+    def returned(self) -> tuple[d.CallExit, ...]:
         """The record of the registering call's return, as a witness; empty if the history does not hold it."""
         return () if self.span is None or self.span.exit is None else (self.span.exit,)
 
@@ -184,10 +173,10 @@ class Callback(Entity):
     """
 
     at: int
-    enter: SyncEnter
+    enter: d.SyncEnter
     registration: Registration
     attempt: Attempt | None = None
-    exit: SyncExit | None = None
+    exit: d.SyncExit | None = None
     exit_at: int = 0
 
     written: dict[str, tuple[int, int]] = {}
@@ -197,11 +186,11 @@ class Callback(Entity):
     altered: bool = False
 
     @property
-    def last(self) -> SyncEnter | SyncExit:
+    def last(self) -> d.SyncEnter | d.SyncExit:
         """The last record of the call so far."""
         return self.exit or self.enter
 
-    def returned(self, leave: SyncExit, at: int) -> None:
+    def returned(self, leave: d.SyncExit, at: int) -> None:
         """Record that the callback returned."""
         self.exit, self.exit_at = leave, at
         enter = self.enter
@@ -270,7 +259,7 @@ class Attempt(Entity):
     last: int = 0
     settled: int = 0
     quiet: int = 0
-    proof: Quiesced | None = None
+    proof: r.Quiesced | None = None
     active_after: int = 0
     overlapped: bool = False
     cut: str = ""
@@ -280,7 +269,7 @@ class Attempt(Entity):
     doubtful: bool = False
     waiting: int = 0
     sealed_at: int = 0
-    ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
+    ran_on: tuple[d.DriverRecord | None, d.DriverRecord | None] = (None, None)
 
     def release(self) -> None:
         """Drop the references to its callbacks after it was judged, unless one of them has not returned yet."""
@@ -327,7 +316,7 @@ class Arrival(Entity):
     """
 
     at: int
-    enter: AsyncEnter
+    enter: d.AsyncEnter
     registration: Registration
     new: bool = False
     seen_at: int = 0
@@ -335,7 +324,7 @@ class Arrival(Entity):
     index: int = 0
     times: int = 1
     existing: bool = False
-    exit: AsyncExit | None = None
+    exit: d.AsyncExit | None = None
     start: Callback | None = None
     quiet: bool = False
 
@@ -376,7 +365,7 @@ class HostAdd(Entity):
     since a failed one may be tried again.
     """
 
-    begin: Add
+    begin: r.Add
     at: int
     accepted: bool = False
     refused: bool = False
@@ -402,7 +391,7 @@ class DriverLoad:
     driver: str
     boot: str
     began_at: int
-    last: DriverRecord | None = None
+    last: d.DriverRecord | None = None
     last_at: int = 0
     hz: int = 0
     mode: str = ""
@@ -411,7 +400,7 @@ class DriverLoad:
     headless: bool = False
     finished: bool = False
     unload: CallSpan | None = None
-    opens: dict[int, CallSpan | Callback | Arrival | Record] = field(default_factory=dict)
+    opens: dict[int, CallSpan | Callback | Arrival | r.Record] = field(default_factory=dict)
     registrations: dict[int, Registration] = field(default_factory=dict)
     earlier: dict[int, Registration] = field(default_factory=dict)
     calling: dict[tuple[int, int], Callback] = field(default_factory=dict)
@@ -433,7 +422,7 @@ class DriverLoad:
 class HeldObject(Entity):
     """An object that a driver reported as allocated for a processor; ``call`` is the callback in which it was made."""
 
-    record: Record
+    record: r.Record
     call: Callback | None
 
 
@@ -445,7 +434,7 @@ class Growth:
     grown: int
     told: int
     refused: int
-    proof: Quiesced
+    proof: r.Quiesced
 
 
 class Sample:

@@ -43,44 +43,10 @@ from harness.contract.state.merge import (
     UnrecordedBoot,
 )
 from harness.contract.state.processors import SystemProcessors
+from harness.history import driver as d
+from harness.history import record as r
 from harness.history.absent import Absent
-from harness.history.driver import (
-    ADD_EXISTING,
-    COMPLETE,
-    FAILURE,
-    INCLUDE_EXISTING,
-    START,
-    STATE_NAMES,
-    Alloc,
-    AsyncEnter,
-    AsyncExit,
-    Bind,
-    CallEnter,
-    CallExit,
-    DriverRecord,
-    Free,
-    Hello,
-    PnpEnter,
-    PnpExit,
-    SyncEnter,
-    SyncExit,
-    nt_success,
-)
-from harness.history.record import (
-    EDITION,
-    Add,
-    Agreement,
-    Boot,
-    Channel,
-    Count,
-    End,
-    GuestEvent,
-    Migration,
-    OperationProgress,
-    Quiesced,
-    Record,
-    Removal,
-)
+from harness.history.driver import COMPLETE, FAILURE, START, nt_success
 
 MOST_LINKS = 65536
 """Symbolic links remembered per registration."""
@@ -105,6 +71,9 @@ _STATE_FACTS = {COMPLETE: "Complete", FAILURE: "Failure"}
 _HOT_ADD_FACTS = {START: "Start of a hot-add", COMPLETE: "completed hot-add", FAILURE: "failed hot-add"}
 _REGISTERING = frozenset({"reg_sync", "reg_async", "dereg_sync", "unreg_ex", "unreg_old"})
 
+COMPLETED = frozenset({r.Add, d.SyncEnter, d.SyncExit, d.AsyncEnter, d.AsyncExit, d.CallEnter, d.CallExit})
+"""Kinds of record of which the model makes subjects: a host command, a callback, an arrival, a call."""
+
 Emit = Callable[[Any, Any], None]
 
 
@@ -112,8 +81,8 @@ class Model:
     """The checker's knowledge at one place of the stream. Rules read it.
 
     ``emit`` is called with (kind, subject) for subjects that are not records: Attempt, HostAdd, AddWindow, Growth, Epoch.
-    ``update`` maps a kind of record to the method that takes it in and returns the subject. A driver record first goes to
-    :meth:`enter`, and to :meth:`sampled` once the rules on samples saw it.
+    ``update`` maps a kind of record to the method that takes it in; one of the kinds ``COMPLETED`` returns the subject that it
+    makes of the record. A driver record first goes to :meth:`enter`, and to :meth:`sampled` once the rules on samples saw it.
 
     Over the whole history: ``at`` is the place of the current record. ``evidence`` has losses and contradictions.
     ``operations`` are begun and not ended. ``found`` are the devices added before a boot and not yet agreed on, since
@@ -138,10 +107,10 @@ class Model:
         self.active = 0
         self.host_known = False
         self.booted = False
-        self.operations: dict[int, OperationProgress] = {}
-        self.found: dict[str, Add] = {}
+        self.operations: dict[int, r.OperationProgress] = {}
+        self.found: dict[str, r.Add] = {}
         self.commanded: dict[str, str] = {}
-        self.ended: End | None = None
+        self.ended: r.End | None = None
         self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
         self.told: set[int] = set()
@@ -158,14 +127,14 @@ class Model:
         self._migrations: list[tuple[int, int]] = []
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
-            Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
-            Removal: self._removal, Migration: self._migration,
-            Agreement: self._agreement, OperationProgress: self._operation, Channel: self._channel, End: self._end,
-            GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self._carried,
-            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Hello: self._hello,
-            SyncEnter: self._sync_enter, SyncExit: self._sync_exit, AsyncEnter: self._async_enter,
-            AsyncExit: self._async_exit, CallEnter: self._call_enter, CallExit: self._call_exit,
-            Alloc: self._alloc, Free: self._free, Bind: self._bind, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
+            r.Boot: self._boot, r.Quiesced: self._quiesced, r.Count: self._count, r.Add: self._add,
+            r.Removal: self._removal, r.Migration: self._migration,
+            r.Agreement: self._agreement, r.OperationProgress: self._operation, r.Channel: self.evidence.account, r.End: self._end,
+            r.GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self.evidence.carried,
+            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, d.Hello: self._hello,
+            d.SyncEnter: self._sync_enter, d.SyncExit: self._sync_exit, d.AsyncEnter: self._async_enter,
+            d.AsyncExit: self._async_exit, d.CallEnter: self._call_enter, d.CallExit: self._call_exit,
+            d.Alloc: self._alloc, d.Free: self._free, d.Bind: self._bind, d.PnpEnter: self._pnp_enter, d.PnpExit: self._pnp_exit,
         }  # fmt: skip
 
     # -- epochs ------------------------------------------------------------------------------------------------
@@ -184,7 +153,7 @@ class Model:
         self.cpu_adds = 0
         self.cpu_plugged = 0
         self.cpu_gone = 0
-        self.removals: dict[str, Removal] = {}
+        self.removals: dict[str, r.Removal] = {}
         self.last_cpu_add_at = 0
         self.first_cpu_add: HostAdd | None = None
         self.uncaused: list[Callback] = []
@@ -196,16 +165,16 @@ class Model:
         self.baseline_at = 0
         self.baseline_count = 0
         self.agreed_count = 0
-        self.host_counted: tuple[int, int, Record] | None = None
+        self.host_counted: tuple[int, int, r.Record] | None = None
         self.uncommanded = False
         self.active = self.previous_active = self.counted_at = 0
-        self.level: DriverRecord | None = None
+        self.level: d.DriverRecord | None = None
         self.quiet: tuple[int, int] | None = None
-        self.quiesced: Quiesced | None = None
-        self.count: Count | None = None
+        self.quiesced: r.Quiesced | None = None
+        self.count: r.Count | None = None
         self.all_links: dict[str, int] = {}
         self.removed_links: set[str] = set()
-        self.devices: dict[tuple[str, str], list[tuple[int, PnpEnter | PnpExit]]] = {}
+        self.devices: dict[tuple[str, str], list[tuple[int, d.PnpEnter | d.PnpExit]]] = {}
         self.query_stop_at = self.refused_stop_at = 0
         self.open_registrations: dict[Registration, None] = {}
         self.freed: HeldObject | None = None
@@ -222,16 +191,15 @@ class Model:
         self._close_cpu_window()
         self.emit(Epoch, Epoch(number=self.epoch, began_at=self.epoch_at, ended_by=ended_by, last=last))
 
-    def _boot(self, boot: Boot) -> Boot:
+    def _boot(self, boot: r.Boot) -> None:
         if self.booted or self.streams or self.adds:
             self._end_epoch("boot", last=False)
         self.booted = True
         if boot.cause == "restored":
             self.commanded.clear()
         self._begin_epoch(boot.epoch, boot.cause)
-        return boot
 
-    def _unrecorded(self, boot: UnrecordedBoot) -> UnrecordedBoot:
+    def _unrecorded(self, boot: UnrecordedBoot) -> None:
         """Record that the guest booted again without a boot record: the knowledge of this boot ends here."""
         self.evidence.contradict(
             f"driver {boot.driver} says hello with boot nonce {boot.boot} after {boot.before}, and no boot was recorded",
@@ -240,27 +208,23 @@ class Model:
         self.evidence.distrust(boot.boot, "", f"the boot with nonce {boot.boot} was not recorded")
         self._end_epoch("boot", last=False)
         self._begin_epoch(self.epoch + 1, "unrecorded")
-        return boot
 
-    def _migration(self, migration: Migration) -> Migration:
+    def _migration(self, migration: r.Migration) -> None:
         if migration.phase == "begin" and len(self._migrations) < MOST_LOSSES:
             self._migrations.append((self.at, FOREVER))
         elif self._migrations and self._migrations[-1][1] == FOREVER:
             self._migrations[-1] = self._migrations[-1][0], self.at
-        return migration
 
     def migrated(self, begin: int, end: int) -> bool:
         """Return whether a migration happened or was tried between two places: the counter may have stood still meanwhile."""
         return any(first < end and last > begin for first, last in self._migrations)
 
-    def _bind(self, bind: Bind) -> Bind:
+    def _bind(self, _bind: d.Bind) -> None:
         self.facts.add("bind record")
-        return bind
 
-    def _end(self, end: End) -> End:
+    def _end(self, end: r.End) -> None:
         self.facts.add("record of the run")
         self.ended = end
-        return end
 
     def finish(self, damage: str) -> None:
         """Record that the stream is over. ``damage`` says why reading stopped early, "" if it did not."""
@@ -286,39 +250,26 @@ class Model:
 
     # -- losses ------------------------------------------------------------------------------------------------
 
-    def _gap(self, gap: Gap) -> Gap:
+    def _gap(self, gap: Gap) -> None:
         stream = self.streams.get((gap.boot, gap.driver))
         self.evidence.gap(gap, stream.last_at if stream is not None else self.epoch_at, self.at)
-        return gap
 
-    def _channel(self, channel: Channel) -> Channel:
-        self.evidence.account(channel)
-        return channel
-
-    def _carried(self, carried: Carried) -> Carried:
-        self.evidence.carried(carried)
-        return carried
-
-    def _repeat(self, repeat: Repeat) -> Repeat:
+    def _repeat(self, repeat: Repeat) -> None:
         self.evidence.twice(repeat, self.epoch_at)
-        return repeat
 
-    def _disorder(self, disorder: Disorder) -> Disorder:
+    def _disorder(self, disorder: Disorder) -> None:
         self.evidence.contradict(
             f"channel {disorder.channel} brought record #{disorder.seq} of driver {disorder.driver} behind a later one",
             (disorder,), driver=disorder.driver, begin=self.epoch_at,
         )  # fmt: skip
-        return disorder
 
-    def _behind(self, behind: Behind) -> Behind:
+    def _behind(self, behind: Behind) -> None:
         self.evidence.contradict(
             f"the history ended in record {behind.end}, and further records follow", (behind,)
         )
-        return behind
 
-    def _conflict(self, conflict: Conflict) -> Conflict:
+    def _conflict(self, conflict: Conflict) -> None:
         self.evidence.dispute(conflict, self.epoch_at)
-        return conflict
 
     def touched(self, attempt: Attempt) -> str:
         """Return why something of ``attempt`` may be missing, "" if everything of it is here."""
@@ -333,16 +284,15 @@ class Model:
 
     # -- what the host did ---------------------------------------------------------------------------------------
 
-    def _operation(self, operation: OperationProgress) -> OperationProgress:
+    def _operation(self, operation: r.OperationProgress) -> None:
         self.host_known = True
         self.facts.add("record of the run")
         if operation.phase == "begin" and len(self.operations) < MOST_LOSSES:
             self.operations[operation.index] = operation
         elif operation.phase in ("end", "fail"):
             self.operations.pop(operation.index, None)
-        return operation
 
-    def _removal(self, removal: Removal) -> Removal:
+    def _removal(self, removal: r.Removal) -> None:
         """Take a request to give a device back. A processor that is gone is no longer counted by the guest."""
         self.host_known = True
         self.facts.add("host command")
@@ -357,9 +307,8 @@ class Model:
             self.removals.pop(removal.request, None)
         elif removal.phase == "settled" and removal.outcome == "gone" and removal.what == "cpu":
             self.cpu_gone += 1
-        return removal
 
-    def _found(self, add: Add) -> HostAdd:
+    def _found(self, add: r.Add) -> HostAdd:
         """Take a device that was added before the guest booted. It is not a hot-add, so nothing is announced."""
         self.host_known = True
         self.facts.add("host command")
@@ -369,7 +318,7 @@ class Model:
             self.found.pop(add.attempt, None)
         return HostAdd(begin=add, at=0, settled_at=0)
 
-    def _add(self, add: Add) -> HostAdd:
+    def _add(self, add: r.Add) -> HostAdd:
         if add.expected == "found":
             return self._found(add)
         self.host_known = True
@@ -424,7 +373,7 @@ class Model:
         if host.agreed and host.settled_at:
             self.adds.pop(host.begin.attempt, None)
 
-    def _begin_add(self, add: Add) -> HostAdd:
+    def _begin_add(self, add: r.Add) -> HostAdd:
         host = HostAdd(
             begin=add, at=self.at, starts_before=self.attempts.opened, active_before=self._counted()
         )
@@ -510,7 +459,7 @@ class Model:
         if count and len(registration.owed) < MOST_LINKS:
             registration.owed.append((window.at, count))
 
-    def _owe_memory(self, add: Add) -> None:
+    def _owe_memory(self, add: r.Add) -> None:
         if add.expected != "added":
             return
         for registration in self.registrations():
@@ -525,7 +474,7 @@ class Model:
         window, self.window = self.window, None
         self.emit(HostAdd, window)
 
-    def _agreement(self, agreement: Agreement) -> Agreement:
+    def _agreement(self, agreement: r.Agreement) -> None:
         host = self.agreed_on = self.adds.get(agreement.attempt)
         self.removals.pop(agreement.attempt, None)
         self.found.pop(agreement.attempt, None)
@@ -544,9 +493,8 @@ class Model:
                 grown = agreement.counted_after > agreement.counted_before
                 self.cpu_window.agreed += host.begin.what == "cpu" and added and grown
             self._forget(host)
-        return agreement
 
-    def _counted_first(self, count: Count, agreement: Agreement) -> None:
+    def _counted_first(self, count: r.Count, agreement: r.Agreement) -> None:
         """Check that before the first command the guest counts as many as at the baseline."""
         if count.why == "baseline" and count.processors != agreement.counted_before:
             self.evidence.question(
@@ -554,12 +502,11 @@ class Model:
                 f"before {agreement.attempt}", (count, agreement),
             )  # fmt: skip
 
-    def _count(self, count: Count) -> Count:
+    def _count(self, count: r.Count) -> None:
         self.count = count
         self._host_counts(count.processors, count)
-        return count
 
-    def _host_counts(self, processors: int, record: Record) -> None:
+    def _host_counts(self, processors: int, record: r.Record) -> None:
         """Compare the guest's count for the host with its drivers' samples: neither ever falls."""
         sampled = self.processors.counted
         if sampled is not None and processors + self.cpu_gone < sampled.active:
@@ -571,7 +518,7 @@ class Model:
         if self.host_counted is None or processors > self.host_counted[0]:
             self.host_counted = processors, self.at, record
 
-    def _unplugged(self, counted: int, record: Record) -> None:
+    def _unplugged(self, counted: int, record: r.Record) -> None:
         """Report a count that no command explains: another program adds processors, or the count is wrong."""
         if not 0 < self.baseline_count < counted - self.cpu_plugged or self.uncommanded:
             return
@@ -593,7 +540,7 @@ class Model:
             )  # fmt: skip
             self.host_counted = None
 
-    def _guest(self, event: GuestEvent) -> GuestEvent:
+    def _guest(self, event: r.GuestEvent) -> None:
         """Take the guest's own reports: boot options on groups, the rebalance policy, reasons to refuse hardware."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
@@ -602,21 +549,20 @@ class Model:
             device, _, said = event.detail.rpartition(": ")
             self.opted_out[device] = said
             self.facts.add("device that opted out (a rebalance-opt-out event of the guest)")
-        elif event.event == EDITION:
+        elif event.event == r.EDITION:
             self.facts.add("guest that said what its edition takes (an edition event of the guest)")
         elif event.event == "preflight" and any(
             f": {one}: " in event.detail for one in ("broken", "doubtful")
         ):
             self.environment[event.detail[:400]] = None
-        return event
 
-    def _quiesced(self, quiesced: Quiesced) -> Quiesced:
+    def _quiesced(self, quiesced: r.Quiesced) -> None:
         if quiesced.quiet_ns <= 0:
             self.evidence.contradict(
                 f"the quiesced record reports {quiesced.quiet_ns} ns of silence, which proves nothing",
                 (quiesced,), begin=self.at, end=self.at,
             )  # fmt: skip
-            return quiesced
+            return
         self.quiesced = quiesced
         self._counts_agree()
         self._unplugged(self.active, quiesced)
@@ -624,7 +570,7 @@ class Model:
             self._presume()
         self.attempts.quiesced(self.at, quiesced, self._counted())
         if self.attempts.unsettled:
-            return quiesced
+            return
         window = self.cpu_window
         if (
             window is not None
@@ -640,7 +586,6 @@ class Model:
         if not self.cpu_in_flight:
             self._baselines()
             self._grown(quiesced)
-        return quiesced
 
     def _baselines(self) -> None:
         for registration in self.registrations():
@@ -649,7 +594,7 @@ class Model:
                 registration.base_at = self.at
                 registration.completes_at_base = registration.stream.completes
 
-    def _grown(self, quiesced: Quiesced) -> None:
+    def _grown(self, quiesced: r.Quiesced) -> None:
         """Compare the processors that became active between two quiet points with those that were announced."""
         before, announced = self.quiet, self.attempts.announced
         told, refused = len(announced), sum(announced.values())
@@ -665,7 +610,7 @@ class Model:
 
     # -- the driver's streams ------------------------------------------------------------------------------------
 
-    def enter(self, record: DriverRecord) -> DriverLoad:
+    def enter(self, record: d.DriverRecord) -> DriverLoad:
         """Make the stream of ``record`` the current one. Begin it if it is new."""
         stream = self.streams.get((record.boot, record.driver))
         if stream is None:
@@ -681,9 +626,9 @@ class Model:
             if self.cause == "restored" and stream.mapped:
                 # The hello of a mapped driver is made where its records begin.
                 self.evidence.unseen(record.driver, self.epoch_at, self.at)
-            elif not isinstance(record, Hello):
+            elif not isinstance(record, d.Hello):
                 begins = record.seq <= FIRST or (
-                    isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
+                    isinstance(record, d.CallEnter) and record.call in ("etw_reg", "driver_entry")
                 )
                 if self.cause == "restored" and not begins:
                     self.evidence.unseen(record.driver, self.epoch_at, self.at)
@@ -700,14 +645,14 @@ class Model:
         self.stream = stream
         return stream
 
-    def _opened(self, number: int, entered: CallSpan | Callback | Arrival | Record) -> None:
+    def _opened(self, number: int, entered: CallSpan | Callback | Arrival | r.Record) -> None:
         """Remember an entered call or callback that has not returned yet. Beyond the limit the oldest is forgotten."""
         opens = self.stream.opens
         if len(opens) > MOST_OPEN:
             del opens[next(iter(opens))]
         opens[number] = entered
 
-    def sampled(self, stream: DriverLoad, record: DriverRecord) -> None:
+    def sampled(self, stream: DriverLoad, record: d.DriverRecord) -> None:
         """Take the fields that every driver record carries; after this it is the stream's last."""
         stream.last = record
         stream.last_at = self.at
@@ -727,20 +672,20 @@ class Model:
             processors.sampled(record)
         self.ran(record)
 
-    def ran(self, record: DriverRecord) -> None:
+    def ran(self, record: d.DriverRecord) -> None:
         """Note on which processor the driver ran."""
         first = self.processors.ran if record.irql < 2 else self.processors.ran_high
         if record.cpu not in first and len(first) < MOST_ATTEMPTS:
             first[record.cpu] = (record, self.at)
 
-    def settle(self, record: DriverRecord) -> None:
+    def settle(self, record: d.DriverRecord) -> None:
         """Record that all rules on samples held for ``record``. At the highest counts, the next one is compared with it alone."""
         counted, grouped = self.processors.counted, self.processors.grouped
         if counted is not None and grouped is not None:
             high = record.active == counted.active and record.groups == grouped.groups
             self.level = record if high else None
 
-    def sampled_by_map(self, stream: DriverLoad, record: DriverRecord) -> None:
+    def sampled_by_map(self, stream: DriverLoad, record: d.DriverRecord) -> None:
         """Take the fields that a map gives. Fields that it leaves out are not compared."""
         if not any(
             isinstance(field, Absent) for field in (record.active, record.groups, record.maximum, record.irql)
@@ -753,7 +698,7 @@ class Model:
         if not isinstance(record.active, Absent):
             self.previous_active, self.active, self.counted_at = self.active, record.active, self.at
 
-    def _hello(self, hello: Hello) -> Hello:
+    def _hello(self, hello: d.Hello) -> None:
         stream = self.stream
         if stream.began_at != self.at:
             before = self.stream
@@ -778,7 +723,6 @@ class Model:
         stream.mode = hello.mode
         if hello.mode == "pnp":
             self.facts.add("Plug and Play driver")
-        return hello
 
     def _registration(self, number: int, *, sync: bool) -> Registration:
         stream = self.stream
@@ -827,7 +771,7 @@ class Model:
                 self.registered_at = self.at
                 del self.open_registrations[registration]
 
-    def _call_enter(self, call: CallEnter) -> CallSpan:
+    def _call_enter(self, call: d.CallEnter) -> CallSpan:
         stream = self.stream
         span = CallSpan(at=self.at, stream=stream, enter=call)
         self._opened(call.seq, span)
@@ -853,7 +797,7 @@ class Model:
             stream.etw = "unregistered"
         return span
 
-    def _call_exit(self, call: CallExit) -> CallSpan | None:
+    def _call_exit(self, call: d.CallExit) -> CallSpan | None:
         stream = self.stream
         span = stream.opens.get(call.enter)
         if not isinstance(span, CallSpan):
@@ -882,18 +826,18 @@ class Model:
             stream.finished = True
         return span
 
-    def _occurred(self, call: CallEnter) -> None:
+    def _occurred(self, call: d.CallEnter) -> None:
         """Note what kind of call has occurred, in the words of the rules' needs."""
         kind = call.call
         if kind == "reg_sync":
-            existing = bool(call.flags & ADD_EXISTING)
+            existing = bool(call.flags & d.ADD_EXISTING)
             self.facts.add(
                 "registration with ADD_EXISTING" if existing else "registration without ADD_EXISTING"
             )
             if any(known.sync for known in self.registrations()):
                 self.facts.add("second synchronous registration")
         elif kind == "reg_async":
-            existing = bool(call.flags & INCLUDE_EXISTING)
+            existing = bool(call.flags & d.INCLUDE_EXISTING)
             self.facts.add(
                 "registration that includes existing interfaces"
                 if existing
@@ -907,7 +851,7 @@ class Model:
         if kind in _REGISTERING:
             self.facts.add("registering call")
 
-    def _unentered(self, call: CallExit) -> None:
+    def _unentered(self, call: d.CallExit) -> None:
         """Take the return of a call whose enter record was lost: keep what its exit record says of the registration."""
         stream = self.stream
         known = self.cause != "restored" and not stream.mapped
@@ -932,7 +876,7 @@ class Model:
 
     # -- synchronous callbacks -----------------------------------------------------------------------------------
 
-    def _sync_enter(self, enter: SyncEnter) -> Callback:
+    def _sync_enter(self, enter: d.SyncEnter) -> Callback:
         written = self._written(enter) if self.writes else {}
         if written:
             enter = msgspec.structs.replace(enter, **{name: before for name, (before, _) in written.items()})
@@ -943,7 +887,7 @@ class Model:
         if enter.state not in self.told:
             self.facts.add("synchronous callback")
             self.facts.add(_STATE_FACTS.get(enter.state, "synchronous callback"))
-            if enter.state in STATE_NAMES:
+            if enter.state in d.STATE_NAMES:
                 self.told.add(enter.state)
         if enter.state == START and not nt_success(enter.op):
             self.facts.add("Start with an error already set")
@@ -959,7 +903,7 @@ class Model:
             self.processors.active(call, self.at)
         return call
 
-    def _written(self, enter: SyncEnter) -> dict[str, tuple[int, int]]:
+    def _written(self, enter: d.SyncEnter) -> dict[str, tuple[int, int]]:
         """Return the fields of the context that an earlier client of this processor's round had changed, with both values.
 
         All clients share one context: later ones find there what that client wrote, not what Windows wrote.
@@ -1014,7 +958,7 @@ class Model:
             self.facts.add("hot-add after a failed one")
         if enter.state not in self.told_hot:
             self.facts.add("hot-add of a processor")
-            if enter.state in STATE_NAMES:
+            if enter.state in d.STATE_NAMES:
                 self.facts.add(_HOT_ADD_FACTS[enter.state])
                 self.told_hot.add(enter.state)
         window = self.cpu_window
@@ -1041,7 +985,7 @@ class Model:
         attempt.ran_on = (ran[0], ran[1])
         self.emit(Attempt, attempt)
 
-    def _sync_exit(self, leave: SyncExit) -> Callback | None:
+    def _sync_exit(self, leave: d.SyncExit) -> Callback | None:
         stream = self.stream
         call = stream.opens.get(leave.enter)
         if not isinstance(call, Callback):
@@ -1074,7 +1018,7 @@ class Model:
 
     # -- asynchronous callbacks ------------------------------------------------------------------------------------
 
-    def _async_enter(self, enter: AsyncEnter) -> Arrival:
+    def _async_enter(self, enter: d.AsyncEnter) -> Arrival:
         registration = self._registration(enter.reg, sync=False)
         arrival = Arrival(at=self.at, enter=enter, registration=registration)
         self._opened(enter.seq, arrival)
@@ -1121,7 +1065,7 @@ class Model:
         arrival.window = window
         arrival.index = window.links[registration] = window.links.get(registration, 0) + 1
 
-    def _async_exit(self, leave: AsyncExit) -> Arrival | None:
+    def _async_exit(self, leave: d.AsyncExit) -> Arrival | None:
         arrival = self.stream.opens.get(leave.enter)
         if not isinstance(arrival, Arrival):
             return None
@@ -1131,7 +1075,7 @@ class Model:
 
     # -- the driver's own objects, Plug and Play -------------------------------------------------------------------
 
-    def _alloc(self, alloc: Alloc) -> Alloc:
+    def _alloc(self, alloc: d.Alloc) -> None:
         stream = self.stream
         stream.allocates = True
         self.facts.add("allocation record")
@@ -1141,18 +1085,16 @@ class Model:
             held[alloc.object] = HeldObject(alloc, stream.calling.get((alloc.reg, alloc.nt)))
         else:
             stream.crowded = True
-        return alloc
 
-    def _free(self, free: Free) -> Free:
+    def _free(self, free: d.Free) -> None:
         stream = self.stream
         held = stream.objects.get((free.reg, free.nt))
         self.freed = held.pop(free.object, None) if held is not None else None
         stream.held -= self.freed is not None
         if held is not None and not held:
             del stream.objects[free.reg, free.nt]
-        return free
 
-    def _pnp_enter(self, enter: PnpEnter) -> PnpEnter:
+    def _pnp_enter(self, enter: d.PnpEnter) -> None:
         stream = self.stream
         self._opened(enter.seq, enter)
         if len(stream.devices) < MOST_LOSSES:
@@ -1167,7 +1109,6 @@ class Model:
             if self.opts_out(enter.device):
                 self.refused_stop_at = self.at
         self._device(enter)
-        return enter
 
     def opts_out(self, device: str) -> str:
         """Return how a device opted out of rebalances, "" if it did not. Devices of one hardware id are told apart by ``#n``."""
@@ -1177,7 +1118,7 @@ class Model:
             or self.opted_out.get("", "")
         )
 
-    def _device(self, record: PnpEnter | PnpExit) -> None:
+    def _device(self, record: d.PnpEnter | d.PnpExit) -> None:
         """Remember the latest requests of each device, enough for the longest rule on their order."""
         key = (record.driver, record.device)
         if key in self.devices or len(self.devices) < MOST_LOSSES:
@@ -1185,7 +1126,7 @@ class Model:
             entries.append((self.at, record))
             del entries[:-MOST_REQUESTS]
 
-    def _pnp_exit(self, leave: PnpExit) -> PnpExit:
+    def _pnp_exit(self, leave: d.PnpExit) -> None:
         self.stream.opens.pop(leave.enter, None)
         asking = self.stream.asking.get(leave.thread)
         if asking:
@@ -1193,4 +1134,3 @@ class Model:
             if not asking:
                 del self.stream.asking[leave.thread]
         self._device(leave)
-        return leave
