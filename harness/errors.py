@@ -216,6 +216,21 @@ class GuestUnreachable(GuestError):
         self.sent = sent
 
 
+class OsErrorsAs:
+    """A context that raises an OSError of its body as ``kind``: *cannot write /x/run.json: No space left on device*."""
+
+    def __init__(self, kind: type[HarnessError], what: str, *, hint: str = "") -> None:
+        self._kind, self._what, self._hint = kind, what, hint
+
+    def __enter__(self) -> None:
+        """Enter the body."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise the error for an OSError. Any other exception passes."""
+        if isinstance(error, OSError):
+            raise self._kind(f"{self._what}: {error.strerror or error}", hint=self._hint) from error
+
+
 WORST_FIRST = (
     ExitCode.TERMINATED,
     ExitCode.QUIT,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import BadDocument, InfrastructureError, UsageError
+from harness.errors import BadDocument, InfrastructureError, OsErrorsAs, UsageError
 from harness.history.json_file import read_json
 from harness.history.private import write_private
 
@@ -164,14 +164,13 @@ def check_place(file: Path) -> None:
 
 def write_findings(file: Path, found: Findings) -> None:
     """Write the file. Raises InfrastructureError."""
-    try:
+    with OsErrorsAs(
+        InfrastructureError,
+        f"cannot write the findings to {file}",
+        hint="Give another place with --findings FILE.",
+    ):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_private(file, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write the findings to {file}: {error.strerror}",
-            hint="Give another place with --findings FILE.",
-        ) from error
 
 
 def read_findings(file: Path) -> Findings:
@@ -179,12 +178,8 @@ def read_findings(file: Path) -> Findings:
 
     Raises UsageError if it cannot be read, BadDocument if it is not a file of findings or has a newer format.
     """
-    try:
+    with OsErrorsAs(UsageError, str(file), hint="Give the findings.json that harness accept wrote."):
         file.stat()
-    except OSError as error:
-        raise UsageError(
-            f"{file}: {error.strerror}", hint="Give the findings.json that harness accept wrote."
-        ) from error
     version = read_json(file, _Version, largest=LARGEST)
     if version is not None and version.format > FORMAT:
         raise BadDocument(

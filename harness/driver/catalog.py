@@ -23,7 +23,7 @@ from harness.driver.certificate import Certificate
 from harness.driver.image import PeImage
 from harness.driver.package_inf import PackageInf, read_inf
 from harness.driver.signature import sign, signed_copy
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, OsErrorsAs, UsageError
 
 SIGNED_DATA = "1.2.840.113549.1.7.2"
 TRUST_LIST = "1.3.6.1.4.1.311.10.1"
@@ -78,14 +78,14 @@ def make_catalog(inf: Path, certificate: Certificate, deadline: Deadline) -> Pat
     """
     package = read_inf(inf)
     path = inf.with_name(package.catalog)
-    try:
-        with tempfile.TemporaryDirectory(dir=inf.parent, prefix=".catalog-") as folder:
-            unsigned = Path(folder) / "unsigned.cat"
-            unsigned.write_bytes(catalog(package))
-            hint = "Catalogs need osslsigncode 2.4 or later: apt-get install osslsigncode"
-            shutil.move(signed_copy(unsigned, path, folder, certificate, deadline, hint=hint), path)
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error
+    with (
+        OsErrorsAs(InfrastructureError, f"cannot write {path}"),
+        tempfile.TemporaryDirectory(dir=inf.parent, prefix=".catalog-") as folder,
+    ):
+        unsigned = Path(folder) / "unsigned.cat"
+        unsigned.write_bytes(catalog(package))
+        hint = "Catalogs need osslsigncode 2.4 or later: apt-get install osslsigncode"
+        shutil.move(signed_copy(unsigned, path, folder, certificate, deadline, hint=hint), path)
     return path
 
 

@@ -10,7 +10,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, OsErrorsAs, UsageError
 
 NAME = "hpnotify test signing"
 YEARS = 10
@@ -36,14 +36,13 @@ def ensure(folder: Path) -> Certificate:
     """
     certificate = Certificate(folder / "hpnotify-test.pem", folder / "hpnotify-test.key")
     if not certificate.key.exists() or not certificate.pem.exists():
-        try:
+        with OsErrorsAs(
+            InfrastructureError,
+            f"cannot make a test certificate in {folder}",
+            hint="Name a folder that can be written to with --keys.",
+        ):
             folder.mkdir(parents=True, exist_ok=True)
             _make(certificate)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot make a test certificate in {folder}: {error.strerror}",
-                hint="Name a folder that can be written to with --keys.",
-            ) from error
     return certificate
 
 

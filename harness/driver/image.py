@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.driver.source import allowed_imports
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, OsErrorsAs, UsageError
 from harness.package import missing_extra
 
 LARGEST_IMAGE = 16 << 20
@@ -51,15 +51,11 @@ class PeImage:
 
     def __init__(self, path: Path) -> None:
         pefile = load_pefile()
-        try:
+        with OsErrorsAs(UsageError, f"cannot read {path}", hint="Name the .sys file to look at."):
             size = path.stat().st_size
             if size > LARGEST_IMAGE:
                 raise UsageError(f"{path}: {size} bytes are too many for a driver", hint="Name a .sys file.")
             self.data = path.read_bytes()
-        except OSError as error:
-            raise UsageError(
-                f"cannot read {path}: {error.strerror}", hint="Name the .sys file to look at."
-            ) from error
         self.format_error: type[Exception] = pefile.PEFormatError
         try:
             self.pe: Any = pefile.PE(data=self.data, fast_load=True)
@@ -249,7 +245,5 @@ def set_checksum(path: Path) -> None:
     image = PeImage(path)
     image.pe.OPTIONAL_HEADER.CheckSum = image.pe.generate_checksum()
     data = image.pe.write()
-    try:
+    with OsErrorsAs(InfrastructureError, f"cannot write {path}"):
         path.write_bytes(data)
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error

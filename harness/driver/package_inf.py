@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import UsageError
+from harness.errors import OsErrorsAs, UsageError
 
 LARGEST = 1 << 20
 _SECTION = re.compile(r"\[([^\]]+)\]")
@@ -31,13 +31,11 @@ class PackageInf(NamedTuple):
 
 def read_inf(path: Path) -> PackageInf:
     """Read an INF file. Raises UsageError if an entry that a catalog needs is missing, or the file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", hint="Name the INF file of a driver package."
-        ) from error
+    with (
+        OsErrorsAs(UsageError, f"cannot read {path}", hint="Name the INF file of a driver package."),
+        path.open("rb") as file,
+    ):
+        text = file.read(LARGEST).decode("utf-8-sig", "replace")
     sections = _sections(text)
     version = {key.lower(): value for key, value in sections.get("version", [])}
     found = _DATE.match(version.get("driverver", ""))

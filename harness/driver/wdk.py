@@ -20,7 +20,7 @@ from harness.driver.image import ImageCheck, check_image
 from harness.driver.manifest import DriverManifest
 from harness.driver.resources import write_resources
 from harness.driver.source import driver_folder, revision
-from harness.errors import GuestError, GuestRefused, InfrastructureError, UsageError
+from harness.errors import GuestError, GuestRefused, InfrastructureError, OsErrorsAs, UsageError
 
 WDK_LABEL = "WDK-built"
 """The label of such a driver. ``pytest -m hardware`` shows whether Windows loads it."""
@@ -144,12 +144,9 @@ class WdkProducts(NamedTuple):
 def check_medium(iso: Path) -> None:
     """Raise UsageError unless ``iso`` is a file in the format of an ISO."""
     hint = "Name the ISO of the Enterprise WDK, as it was downloaded."
-    try:
-        with iso.open("rb") as file:
-            file.seek(DESCRIPTORS * SECTOR + 1)
-            volume = file.read(len(VOLUMES[0]))
-    except OSError as error:
-        raise UsageError(f"cannot read {iso}: {error.strerror}", hint=hint) from error
+    with OsErrorsAs(UsageError, f"cannot read {iso}", hint=hint), iso.open("rb") as file:
+        file.seek(DESCRIPTORS * SECTOR + 1)
+        volume = file.read(len(VOLUMES[0]))
     if volume not in VOLUMES:
         raise UsageError(f"{iso} is not laid out as an ISO", hint=hint)
 
@@ -164,12 +161,8 @@ def build_with_wdk(
     written.
     """
     folder = driver_folder()
-    try:
+    with OsErrorsAs(InfrastructureError, f"cannot write {out}", hint="Name another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write {out}: {error.strerror}", hint="Name another folder with --out."
-        ) from error
     _ask(vm, words.prepare, "make a folder for the sources", deadline)
     try:
         for name, patterns in SOURCES.items():

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from harness.errors import BadHistory
+from harness.errors import BadHistory, OsErrorsAs
 from harness.history.driver import AnyDriverRecord
 from harness.history.private import open_regular
 from harness.history.record import FORMAT, Header, HostRecord, Record
@@ -53,13 +53,11 @@ class History:
         self.damage = ""
         self._kept: tuple[list[Record], int] = [], 0
         self._last_ns = 0
-        try:
-            with open_regular(self.path) as file:
-                first = file.readline(LONGEST_LINE)
-        except OSError as error:
-            raise BadHistory(
-                f"{self.path}: {error.strerror}", hint=f"A run directory holds a file called {HISTORY}."
-            ) from error
+        with (
+            OsErrorsAs(BadHistory, str(self.path), hint=f"A run directory holds a file called {HISTORY}."),
+            open_regular(self.path) as file,
+        ):
+            first = file.readline(LONGEST_LINE)
         self.header = self._header(first)
 
     @property

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.errors import MAKE_ROOM, InfrastructureError, UsageError
+from harness.errors import MAKE_ROOM, InfrastructureError, OsErrorsAs, UsageError
 from harness.history.evidence import EvidenceIndex
 from harness.history.private import open_regular, write_private
 
@@ -231,11 +231,10 @@ class RunDirectory:
         host: waiting for the disk takes longer than writing, so what will soon be written again is not.
         """
         target = self.path / name
-        try:
+        with OsErrorsAs(
+            InfrastructureError,
+            f"cannot write {target}",
+            hint=f"The history up to there is kept. {MAKE_ROOM}",
+        ):
             data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
             write_private(target, data, durable=durable)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write {target}: {error.strerror}",
-                hint=f"The history up to there is kept. {MAKE_ROOM}",
-            ) from error

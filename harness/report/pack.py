@@ -20,7 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from harness import __version__
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, OsErrorsAs, UsageError
 from harness.history.private import replacing
 from harness.history.run_directory import FACTS, HISTORY, INDEX, VERDICT
 
@@ -107,7 +107,11 @@ def pack(
     if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file: --out {out / 'run.tar.gz'}")
     name = run.resolve().name
-    try:
+    with OsErrorsAs(
+        InfrastructureError,
+        f"cannot pack {run} into {out}",
+        hint="Give a writable place with --out FILE; a run that still goes on cannot be packed.",
+    ):
         files, left_out = _chosen(run, limit, (SECRET, *secrets), dumps=dumps)
         manifest = PackManifest(run=name, harness=__version__, files=files, left_out=left_out)
         with (
@@ -121,11 +125,6 @@ def pack(
             for file in files:
                 with _opened(run / file.name) as data:
                     archive.addfile(_member(f"{name}/{file.name}", file.bytes), data)
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot pack {run} into {out}: {error.strerror or error}",
-            hint="Give a writable place with --out FILE; a run that still goes on cannot be packed.",
-        ) from error
     return manifest
 
 

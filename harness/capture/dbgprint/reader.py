@@ -22,7 +22,7 @@ from harness.capture.dbgprint.host import Began
 from harness.capture.dbgprint.message import Print, Prompt, Stop
 from harness.capture.live.debugcon import DebugPortDecoder
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, OsErrorsAs
 from harness.history.record import Channel, Console, GuestEvent, Record
 from harness.program import PIPE, ChildProcess, end_program, start_program
 
@@ -42,12 +42,10 @@ class PortReader:
         self.port = 0
         self.pid = 0
         self._process: ChildProcess | None = None
-        try:
+        with OsErrorsAs(
+            InfrastructureError, f"cannot write {file}", hint="Give another place with --runs DIR."
+        ):
             os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write {file}: {error.strerror}", hint="Give another place with --runs DIR."
-            ) from error
 
     def __enter__(self) -> Self:
         return self

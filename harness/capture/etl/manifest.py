@@ -20,7 +20,7 @@ import msgspec
 from harness.capture.etl import guid
 from harness.capture.etl.field import Field, InType, OutType
 from harness.capture.etl.layout import Layout
-from harness.errors import BadDocument, UsageError
+from harness.errors import BadDocument, OsErrorsAs, UsageError
 
 LARGEST = 64 << 20
 """Bytes of the largest manifest that is read; those of Windows itself stay below 10 MB."""
@@ -340,13 +340,11 @@ def parse(raw: bytes, name: str) -> list[Provider]:
 
 def load(path: Path) -> list[Provider]:
     """Read a manifest file. Raises UsageError when it cannot be opened, BadDocument when it cannot be used."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}", hint="Name an instrumentation manifest (.man)."
-        ) from error
+    with (
+        OsErrorsAs(UsageError, str(path), hint="Name an instrumentation manifest (.man)."),
+        path.open("rb") as file,
+    ):
+        raw = file.read(LARGEST + 1)
     if len(raw) > LARGEST:
         raise BadDocument(f"{path}: larger than the {LARGEST >> 20} MB that a manifest may have")
     return parse(raw, str(path))

@@ -27,7 +27,7 @@ import msgspec
 
 from harness.capture.etl import guid
 from harness.capture.etl.layout import Layout
-from harness.errors import BadDocument, UsageError
+from harness.errors import BadDocument, OsErrorsAs, UsageError
 
 LARGEST = 32 << 20
 """Bytes of the largest file that is read; those of Windows' own drivers stay below 1 MB."""
@@ -235,13 +235,11 @@ class FormatFiles:
                 self._load(one)
 
     def _load(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                raw = file.read(LARGEST + 1)
-        except OSError as error:
-            raise UsageError(
-                f"{path}: {error.strerror}", hint="Name a directory of .tmf files, or one such file."
-            ) from error
+        with (
+            OsErrorsAs(UsageError, str(path), hint="Name a directory of .tmf files, or one such file."),
+            path.open("rb") as file,
+        ):
+            raw = file.read(LARGEST + 1)
         if len(raw) > LARGEST:
             raise BadDocument(f"{path}: larger than the {LARGEST >> 20} MB that a format file may have")
         modules = parse(raw, str(path))

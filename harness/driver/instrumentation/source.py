@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from harness.choice import closest, suggest
-from harness.errors import BadDocument, UsageError
+from harness.errors import BadDocument, OsErrorsAs, UsageError
 
 LARGEST = 16 << 20
 """Bytes of the largest manifest."""
@@ -104,13 +104,11 @@ def parse(data: bytes, name: str) -> Element:
 def read(path: Path) -> bytes:
     """Return the bytes of a manifest's file, at most one more than :func:`parse` accepts. Raises UsageError."""
     hint = "Name an instrumentation manifest (.man)."
-    try:
+    with OsErrorsAs(UsageError, f"cannot read {path}", hint=hint):
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"cannot read {path}: not a file", hint=hint)
         with path.open("rb") as file:
             return file.read(LARGEST + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
 
 
 def choices(wanted: str, known: Iterable[str]) -> str:
