@@ -14,7 +14,7 @@ import typer
 from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
-from harness.errors import ExitCode, HarnessError, InfrastructureError
+from harness.errors import ExitCode, HarnessError, InfrastructureError, OsErrorsAs
 from harness.report.style import style_for
 from harness.run.options import made, options_at
 
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from harness.run.request import RunRequest
     from harness.template.promise import PromiseFinding
     from harness.template.store import BuiltTemplate
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("accept")(accept)
 
 
 @with_run_options("accept")
@@ -166,14 +161,13 @@ def _write(directory: Path, found: Acceptance) -> None:
     from harness.acceptance.report import markdown
     from harness.history.private import write_private
 
-    try:
+    with OsErrorsAs(
+        InfrastructureError,
+        f"cannot write the report in {directory}",
+        hint="Give another place with --runs DIR.",
+    ):
         directory.mkdir(parents=True, exist_ok=True)
         write_private(directory / "report.md", markdown(found))
         write_private(
             directory / "accept.json", msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
         )
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write the report in {directory}: {error.strerror}",
-            hint="Give another place with --runs DIR.",
-        ) from error

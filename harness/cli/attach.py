@@ -12,11 +12,6 @@ from harness.cli.output import flush, say
 from harness.errors import ExitCode
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("attach")(attach)
-
-
 def attach(
     run: Annotated[
         str,

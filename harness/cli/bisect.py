@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 MOST_BUILDS = 1000
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("bisect")(bisect)
-
-
 def bisect(
     run: Annotated[
         str,

@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.output import complain, say, say_json_list
 from harness.cli.parameters import Json, JUnitAll, RunPaths
-from harness.errors import ExitCode, InfrastructureError, UsageError, worst
+from harness.errors import ExitCode, InfrastructureError, OsErrorsAs, UsageError, worst
 from harness.invocation import quoted
 from harness.report.escape import printable
 from harness.report.style import Style, style_for
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from harness.contract.coverage import RuleCoverage
     from harness.contract.verdict import Judged, RunVerdict
     from harness.run.judging import Opened
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("check")(check)
 
 
 def check(
@@ -197,10 +192,8 @@ class _JUnit(_View):
     def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
         from harness.report.junit import write
 
-        try:
+        with OsErrorsAs(InfrastructureError, f"cannot write {self._path}"):
             write(self._path, self._junit.document())
-        except OSError as error:
-            raise InfrastructureError(f"cannot write {self._path}: {error.strerror}") from error
 
 
 def _style() -> Style:

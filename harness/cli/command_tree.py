@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +51,7 @@ COMMANDS = {
     "template": "template",
     "completion": "completion",
 }
-"""The module of this room that registers each command."""
+"""The module of this room that has each command: a function of its name, or the Typer ``group``."""
 
 HELP = ("--help", "-h")
 
@@ -90,15 +91,29 @@ def application(modules: Sequence[str]) -> typer.Typer:
         context_settings={"max_content_width": 100, "help_option_names": [*HELP]},
     )
     app.callback()(_options)
-    for module in modules:
-        importlib.import_module(f"harness.cli.{module}").register(app)
+    for name, module in COMMANDS.items():
+        if module in modules:
+            loaded = importlib.import_module(f"harness.cli.{module}")
+            if group := getattr(loaded, "group", None):
+                app.add_typer(group, name=name)
+            else:
+                # The command import is import_.
+                app.command(name)(getattr(loaded, name + "_" * iskeyword(name)))
     return app
+
+
+def command_group(text: str, **commands: Callable[..., Any]) -> typer.Typer:
+    """Return a group of ``commands`` by their names, in this order, whose help begins with ``text``."""
+    group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
 
 
 @functools.cache
 def whole() -> typer.Typer:
     """Return the application with every command."""
-    return application(list(dict.fromkeys(COMMANDS.values())))
+    return application(list(COMMANDS.values()))
 
 
 @functools.cache

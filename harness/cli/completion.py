@@ -23,11 +23,6 @@ PLAIN = re.compile(r"[\w./+@=,-]+")
 """A path that no shell splits; others are not offered, because the shell evaluates the candidates."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("completion")(completion)
-
-
 def completion(
     shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", help="The shell to complete in.")],
 ) -> None:

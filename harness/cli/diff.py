@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from harness.cli.documents import ComparedRun, DiffDocument, FindingsDiff
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("diff")(diff)
-
-
 def diff(
     runs: Annotated[
         list[str],

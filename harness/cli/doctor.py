@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from harness.host.host_part import HostPart
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("doctor")(doctor)
-
-
 def doctor(
     qemu: Annotated[
         Path | None,

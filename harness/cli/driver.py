@@ -12,10 +12,11 @@ import typer
 
 from harness.choice import check_choice
 from harness.cli import driver_manifest
+from harness.cli.command_tree import command_group
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
-from harness.errors import ExitCode, UsageError
+from harness.errors import ExitCode, OsErrorsAs, UsageError
 from harness.invocation import invocation
 from harness.report.escape import printable
 
@@ -31,18 +32,6 @@ WDK_SECONDS = 3600.0
 """Seconds for a boot of Windows, and for Static Driver Verifier, whose duration is not predictable."""
 
 Driver = Annotated[Path, typer.Argument(metavar="FILE", help="A built driver, hpnotify.sys.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group ``driver`` to ``app``."""
-    driver = typer.Typer(
-        help="Build, sign and check the guest driver on Linux.", no_args_is_help=True, rich_markup_mode=None
-    )
-    driver.command("build")(build)
-    driver.command("sign")(sign)
-    driver.command("check")(check)
-    driver_manifest.register(driver)
-    app.add_typer(driver, name="driver")
 
 
 def build(
@@ -172,13 +161,12 @@ def sign(
 
     if (certificate is None) != (key is None):
         raise UsageError("a certificate without its key, or a key without its certificate", hint="Give both.")
-    try:
+    with OsErrorsAs(
+        UsageError,
+        f"cannot sign {path}",
+        hint=f"Make a driver to sign: {invocation('driver', 'build', '--out', path.parent)}",
+    ):
         open_regular(path).close()
-    except OSError as error:
-        raise UsageError(
-            f"cannot sign {path}: {error.strerror}",
-            hint=f"Make a driver to sign: {invocation('driver', 'build', '--out', path.parent)}",
-        ) from error
     if certificate is None or key is None:
         signer = certificates.ensure(keys or path.parent / "keys")
     else:
@@ -221,3 +209,12 @@ def check(
     else:
         say(_shown(checks))
     return ExitCode.HOLDS if all(one.ok for one in checks) else ExitCode.VIOLATED
+
+
+group = command_group(
+    "Build, sign and check the guest driver on Linux.",
+    build=build,
+    sign=sign,
+    check=check,
+    manifest=driver_manifest.manifest,
+)

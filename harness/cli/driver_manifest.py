@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from harness.cli.documents import CompiledManifestDocument
 
 
-def register(driver: typer.Typer) -> None:
-    """Add the command to the group ``driver``."""
-    driver.command("manifest")(manifest)
-
-
 def manifest(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An instrumentation manifest (.man).")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],

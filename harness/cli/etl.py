@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.command_tree import command_group
 from harness.cli.output import complain, flush, json_text, say, say_json
 from harness.cli.parameters import Json
 from harness.errors import MissingPart, UsageError
@@ -56,18 +57,6 @@ FormatFolders = Annotated[
         "--tmf", metavar="DIR", help="A directory of .tmf files for decoding WPP messages; may be repeated."
     ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group ``etl`` to ``app``."""
-    etl = typer.Typer(
-        help="Read event trace logs (.etl) of Windows.", no_args_is_help=True, rich_markup_mode=None
-    )
-    etl.command("info")(info)
-    etl.command("dump")(dump)
-    etl.command("stat")(stat)
-    etl.command("export")(export)
-    app.add_typer(etl, name="etl")
 
 
 def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
@@ -464,3 +453,8 @@ def _progress(
     ) as bar:
         task = bar.add_task(what, total=passes * log.account.bytes)
         yield lambda size: bar.advance(task, size)
+
+
+group = command_group(
+    "Read event trace logs (.etl) of Windows.", info=info, dump=dump, stat=stat, export=export
+)

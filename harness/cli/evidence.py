@@ -25,11 +25,6 @@ RunName = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    app.add_typer(group, name="evidence")
-
-
 @group.command("show")
 def show(name: RunName, json: Json = False) -> int:
     """Show what was collected before the guest was ended, what could not be collected, and why."""

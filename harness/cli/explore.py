@@ -33,11 +33,6 @@ LONGEST = 7 * 24 * 3600
 MOST_JOBS = 256
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("explore")(explore)
-
-
 @with_run_options("run", without=ABSENT)
 def explore(
     options: dict[str, Any],

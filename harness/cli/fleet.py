@@ -22,18 +22,12 @@ if TYPE_CHECKING:
     from harness.cli.documents import FleetDocument, ListedHost
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    fleet = typer.Typer(
-        help="List the hosts of a fleet, the cells on each, and the cells that wait; or manage the hosts."
-    )
-    fleet.callback(invoke_without_command=True)(hosts)
-    fleet.command("drain")(drain)
-    fleet.command("scheduler")(scheduler_command)
-    fleet.command("certificates")(certificates)
-    app.add_typer(fleet, name="fleet")
+group = typer.Typer(
+    help="List the hosts of a fleet, the cells on each, and the cells that wait; or manage the hosts."
+)
 
 
+@group.callback(invoke_without_command=True)
 def hosts(
     context: typer.Context,
     scheduler: Scheduler = "",
@@ -118,6 +112,7 @@ def _lines(document: FleetDocument) -> list[str]:
     return lines
 
 
+@group.command("drain")
 def drain(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The host's name in the fleet.")],
     undo: Annotated[bool, typer.Option("--undo", help="Give the host runs again.")] = False,
@@ -148,6 +143,7 @@ def drain(
     return ExitCode.HOLDS
 
 
+@group.command("scheduler")
 def scheduler_command(
     listen: Annotated[
         str,
@@ -182,6 +178,7 @@ def scheduler_command(
     return ExitCode.HOLDS
 
 
+@group.command("certificates")
 def certificates(
     hosts: Annotated[
         list[str],

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from harness.lab.leftover import Leftover
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("gc")(gc)
-
-
 def gc(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be ended and removed.")

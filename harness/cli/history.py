@@ -38,11 +38,6 @@ Days = Annotated[float, typer.Option(metavar="N", min=0, max=100_000, help="Quer
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    app.add_typer(group, name="history")
-
-
 def _answer(
     question: StoreQuery,
     into: Into = Path("nightly"),

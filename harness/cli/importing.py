@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, OsErrorsAs, UsageError
 from harness.invocation import invocation, quoted
 from harness.report.escape import printable
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from harness.capture.offline.recorded import RecordedChannel
     from harness.cli.documents import ImportDocument
     from harness.history.reader import History
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("import")(import_)
 
 
 def import_(
@@ -140,12 +135,10 @@ def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: lis
     from harness.history.run_directory import FACTS
     from harness.history.writer import HistoryWriter
 
-    try:
+    with OsErrorsAs(
+        InfrastructureError, f"cannot make {directory}", hint="Give another place with --into DIR."
+    ):
         directory.mkdir(mode=0o700)
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot make {directory}: {error.strerror}", hint="Give another place with --into DIR."
-        ) from error
     with HistoryWriter(directory) as writer:
         for record in aligned.records:
             writer.write(record, host_ns=record.host_ns)
@@ -154,13 +147,12 @@ def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: lis
         source / name: name for name in (FACTS, "console.log", "qemu.log") if (source / name).is_file()
     }
     for file, name in evidence.items():
-        try:
+        with OsErrorsAs(
+            InfrastructureError,
+            f"cannot copy {file} to {directory / name}",
+            hint="The history there is whole; free some disk space and import again into another directory.",
+        ):
             shutil.copyfile(file, directory / name)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot copy {file} to {directory / name}: {error.strerror}",
-                hint="The history there is whole; free some disk space and import again into another directory.",
-            ) from error
 
 
 def _lines(

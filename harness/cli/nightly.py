@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from harness.lab.nightly_state import CellOutcome, NightlyState
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("nightly")(nightly)
-
-
 def nightly(
     once: Annotated[bool, typer.Option("--once", help="Run the matrix once, then exit.")] = False,
     lab: Annotated[Path, typer.Option(metavar="FILE", help="The matrix.")] = Path("lab.toml"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.command_tree import command_group
 from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json, RunPaths
 from harness.errors import ExitCode, UsageError, worst
@@ -19,18 +20,6 @@ if TYPE_CHECKING:
     from harness.cli.documents import ObserveComparison, ObservedBuild, ObserveDocument, ObservedSet
     from harness.contract.verdict import Judged
     from harness.report.observations import RunSet
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group ``observe`` to ``app``."""
-    observe = typer.Typer(
-        help="Show what runs revealed about undocumented behaviour.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    observe.command("show")(show)
-    observe.command("diff")(diff)
-    app.add_typer(observe, name="observe")
 
 
 def show(
@@ -120,3 +109,6 @@ def _document(runs: RunSet) -> ObservedBuild:
             for rule in runs.questions()
         ],
     }
+
+
+group = command_group("Show what runs revealed about undocumented behaviour.", show=show, diff=diff)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.command_tree import command_group
 from harness.cli.output import say, say_json, say_schema
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
@@ -14,14 +15,6 @@ from harness.report.escape import printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import CheckedPlan, PlanCheckDocument
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group ``plan`` to ``app``."""
-    plan = typer.Typer(help="Check plans before they are run.", no_args_is_help=True, rich_markup_mode=None)
-    plan.command("check")(check)
-    plan.command("schema")(schema)
-    app.add_typer(plan, name="plan")
 
 
 def check(
@@ -69,3 +62,6 @@ def schema() -> int:
 
     say_schema(plan_schema())
     return ExitCode.HOLDS
+
+
+group = command_group("Check plans before they are run.", check=check, schema=schema)

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
     from harness.host.budget import HostBudget
     from harness.host.lease import HeldLease, Leases
     from harness.lab.inventory import ListedMachine
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("ps")(ps)
 
 
 def ps(

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from harness.cli.documents import ReportDocument
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("report")(report)
-
-
 def report(
     run: Annotated[
         str,

@@ -16,11 +16,6 @@ from harness.errors import UsageError
 from harness.run.options import DEFAULTS
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("repro")(repro)
-
-
 @with_run_options("repro")
 def repro(
     run: Annotated[

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from harness.host.reservation_file import Reservation
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("reserve")(reserve)
-
-
 def reserve(
     host: Annotated[
         str,

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from harness.contract.rules.rule import Rule
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("rules")(rules)
-
-
 def rules(
     identifier: Annotated[
         str, typer.Option("--id", metavar="ID", help="Explain this rule and judge its examples.")

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from harness.run.run import RunInterrupted, RunResult
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    app.command("demo")(demo)
-    app.command("run")(run)
-
-
 @with_run_options("demo")
 def demo(
     options: dict[str, Any],

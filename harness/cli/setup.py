@@ -26,11 +26,6 @@ MODULES = {"libvirt": "libvirt", "driver": "pefile", "windows": "pycdlib"}
 """A module of each extra."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("setup")(setup)
-
-
 def setup(
     part: Annotated[
         str,

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from harness.history.reader import History
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("show")(show)
-
-
 def show(
     run: Annotated[
         str,

@@ -43,11 +43,6 @@ WORTH_A_BAR = 200
 """Minimum number of runs for a progress bar."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    app.add_typer(group, name="store")
-
-
 @group.command("load")
 def load(paths: Paths = None, into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
     """Load runs into the store, which is created if there is none. A run that is loaded twice counts once."""

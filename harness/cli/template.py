@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli.command_tree import command_group
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.errors import ExitCode, HarnessError, OsErrorsAs, UsageError
 from harness.invocation import invocation
 from harness.report.escape import printable
 
@@ -42,25 +43,6 @@ TemplateName = Annotated[
 ]
 Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
 QemuPath = Annotated[str, typer.Option("--qemu", metavar="PATH", help="The QEMU binary to use.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    from harness.cli.template_adopt import adopt
-
-    group = typer.Typer(
-        name="template",
-        help="Guests that are built from a Windows installation medium, or from a disk with Windows.",
-        rich_markup_mode=None,
-        no_args_is_help=True,
-    )
-    group.command("list")(list_)
-    group.command("show")(show)
-    group.command("build")(build)
-    group.command("adopt")(adopt)
-    group.command("verify")(verify)
-    group.command("remove")(remove)
-    app.add_typer(group)
 
 
 def store_of_user() -> Store:
@@ -320,11 +302,8 @@ def _start(wanted: str, from_scratch: bool) -> Start:
 
 def read_certificate(file: Path) -> bytes:
     """Return the certificate in ``file``. Raises UsageError for one that is not in DER."""
-    try:
-        with file.open("rb") as source:
-            content = source.read(1 << 16)
-    except OSError as error:
-        raise UsageError(f"cannot read the certificate {file}: {error.strerror}") from error
+    with OsErrorsAs(UsageError, f"cannot read the certificate {file}"), file.open("rb") as source:
+        content = source.read(1 << 16)
     if not content.startswith(b"\x30"):
         raise UsageError(
             f"{file} is not a certificate in DER",
@@ -422,3 +401,17 @@ def remove(
     store.remove(name)
     say(f"{name} is removed")
     return ExitCode.HOLDS
+
+
+# It has parameters and functions from here.
+from harness.cli.template_adopt import adopt  # noqa: E402
+
+group = command_group(
+    "Guests that are built from a Windows installation medium, or from a disk with Windows.",
+    list=list_,
+    show=show,
+    build=build,
+    adopt=adopt,
+    verify=verify,
+    remove=remove,
+)

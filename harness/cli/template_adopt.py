@@ -23,7 +23,7 @@ from harness.cli.template import (
     told_of,
 )
 from harness.deadline import Deadline
-from harness.errors import ExitCode, UsageError
+from harness.errors import ExitCode, OsErrorsAs, UsageError
 
 if TYPE_CHECKING:
     from harness.cli.documents import TemplateDocument
@@ -162,8 +162,5 @@ def _adopt(
 
 
 def _key(file: Path) -> str:
-    try:
-        with file.open("rb") as source:
-            return source.read(LONGEST_KEY).decode("ascii", "replace")
-    except OSError as error:
-        raise UsageError(f"cannot read the SSH key {file}: {error.strerror}") from error
+    with OsErrorsAs(UsageError, f"cannot read the SSH key {file}"), file.open("rb") as source:
+        return source.read(LONGEST_KEY).decode("ascii", "replace")

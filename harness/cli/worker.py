@@ -16,11 +16,6 @@ from harness.errors import ExitCode, UsageError
 from harness.report.escape import printable
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command("worker")(worker)
-
-
 def worker(
     scheduler: Scheduler = "",
     ca: Ca = None,

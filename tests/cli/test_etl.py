@@ -14,11 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from harness.capture.etl import manifest
-from harness.cli import etl
+from harness.cli.command_tree import application
 from harness.driver.source import driver_folder
 from harness.errors import BadDocument, UsageError
 from tests.capture.etl import encoder
@@ -58,8 +57,7 @@ Run = Callable[..., list[str]]
 @pytest.fixture
 def run() -> Run:
     """Run the command in this process and return the lines it printed; errors come out as they are."""
-    app = typer.Typer()
-    etl.register(app)
+    app = application(["etl"])
 
     def run(*arguments: object) -> list[str]:
         ended = CliRunner().invoke(app, ["etl", *map(str, arguments)], catch_exceptions=False)
