@@ -9,18 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.driver.instrumentation import attributes
+from harness.driver.instrumentation import model as m
 from harness.driver.instrumentation.attributes import QName
-from harness.driver.instrumentation.model import (
-    ChannelDefinition,
-    FilterDefinition,
-    KeywordDefinition,
-    LevelDefinition,
-    MapDefinition,
-    OpcodeDefinition,
-    PatternMapDefinition,
-    TaskDefinition,
-    TemplateDefinition,
-)
 from harness.driver.instrumentation.source import Element, choices
 from harness.driver.instrumentation.strings import Strings
 from harness.driver.instrumentation.vocabulary import WIN
@@ -74,7 +64,7 @@ class Definitions:
         self._provider = provider
         self._strings = strings
 
-    def channels(self) -> list[tuple[ChannelDefinition, bool]]:
+    def channels(self) -> list[tuple[m.ChannelDefinition, bool]]:
         """Return the channels, each with whether the manifest gives its value or one must be chosen."""
         once = Once()
         found = []
@@ -94,7 +84,7 @@ class Definitions:
             )
         return found
 
-    def levels(self) -> dict[tuple[str, str], LevelDefinition]:
+    def levels(self) -> dict[tuple[str, str], m.LevelDefinition]:
         """Return the levels by qualified name."""
         once = Once()
         found = {}
@@ -102,10 +92,10 @@ class Definitions:
             name = self._head(element, once, frozenset({"name", "symbol", "value", "message"}))
             value = attributes.ranged(element, "value", 8, LEAST_LEVEL, 255)
             once.check(element, "value", value)
-            found[name.key] = LevelDefinition(name.shown, value, self._strings.find(element))
+            found[name.key] = m.LevelDefinition(name.shown, value, self._strings.find(element))
         return found
 
-    def tasks(self) -> dict[tuple[str, str], TaskDefinition]:
+    def tasks(self) -> dict[tuple[str, str], m.TaskDefinition]:
         """Return the tasks by qualified name, with their opcodes."""
         once = Once()
         found = {}
@@ -116,20 +106,20 @@ class Definitions:
             once.check(element, "value", value)
             guid = attributes.guid(element, "eventGUID")
             once.check(element, "eventGUID", guid)
-            task = TaskDefinition(name.shown, value, guid, self._strings.find(element))
+            task = m.TaskDefinition(name.shown, value, guid, self._strings.find(element))
             for holder in element.children("opcodes"):
                 task.opcodes |= self.opcodes(holder, task=value)
             found[name.key] = task
         return found
 
-    def global_opcodes(self) -> dict[tuple[str, str], OpcodeDefinition]:
+    def global_opcodes(self) -> dict[tuple[str, str], m.OpcodeDefinition]:
         """Return the opcodes of the provider itself by qualified name."""
-        found: dict[tuple[str, str], OpcodeDefinition] = {}
+        found: dict[tuple[str, str], m.OpcodeDefinition] = {}
         for holder in self._provider.children("opcodes"):
             found |= self.opcodes(holder)
         return found
 
-    def opcodes(self, holder: Element, task: int = 0) -> dict[tuple[str, str], OpcodeDefinition]:
+    def opcodes(self, holder: Element, task: int = 0) -> dict[tuple[str, str], m.OpcodeDefinition]:
         """Return the opcodes in one element, a task's or the provider's (0)."""
         once = Once()
         found = {}
@@ -139,10 +129,10 @@ class Definitions:
             value = attributes.ranged(element, "value", 8, LEAST_OPCODE, MOST_OPCODE)
             attributes.number(element, "mofValue", 8, default=0)
             once.check(element, "value", value)
-            found[name.key] = OpcodeDefinition(name.shown, value, self._strings.find(element), task)
+            found[name.key] = m.OpcodeDefinition(name.shown, value, self._strings.find(element), task)
         return found
 
-    def keywords(self) -> dict[tuple[str, str], KeywordDefinition]:
+    def keywords(self) -> dict[tuple[str, str], m.KeywordDefinition]:
         """Return the keywords by qualified name."""
         once = Once()
         found = {}
@@ -156,10 +146,10 @@ class Definitions:
                     hint=f"Write 0x1, 0x2, 0x4 and so on up to {1 << MOST_KEYWORD_BIT:#x}.",
                 )
             once.check(element, "mask", mask)
-            found[name.key] = KeywordDefinition(name.shown, mask, self._strings.find(element))
+            found[name.key] = m.KeywordDefinition(name.shown, mask, self._strings.find(element))
         return found
 
-    def maps(self) -> dict[str, MapDefinition]:
+    def maps(self) -> dict[str, m.MapDefinition]:
         """Return the maps by name."""
         once = Once()
         found = {}
@@ -171,7 +161,7 @@ class Definitions:
             found[name] = self._map(element, name)
         return found
 
-    def pattern_maps(self) -> list[PatternMapDefinition]:
+    def pattern_maps(self) -> list[m.PatternMapDefinition]:
         """Return the named queries."""
         once = Once()
         found = []
@@ -188,10 +178,10 @@ class Definitions:
                     value = attributes.text(item, "value")
                     within.check(item, "value", value)
                     items.append((attributes.text(item, "name"), value))
-                found.append(PatternMapDefinition(name, form, items))
+                found.append(m.PatternMapDefinition(name, form, items))
         return found
 
-    def filters(self, templates: Mapping[str, TemplateDefinition]) -> list[FilterDefinition]:
+    def filters(self, templates: Mapping[str, m.TemplateDefinition]) -> list[m.FilterDefinition]:
         """Return the filters."""
         once = Once()
         found = []
@@ -202,7 +192,9 @@ class Definitions:
             version = attributes.number(element, "version", 8, default=0)
             once.check(element, "value", (value, version), "value and version")
             template = find_template(element, "tid", templates)
-            found.append(FilterDefinition(name.shown, value, version, template, self._strings.find(element)))
+            found.append(
+                m.FilterDefinition(name.shown, value, version, template, self._strings.find(element))
+            )
         return found
 
     def _head(
@@ -221,7 +213,7 @@ class Definitions:
         once.check(element, "symbol", attributes.symbol(element))
         return name
 
-    def _map(self, element: Element, name: str) -> MapDefinition:
+    def _map(self, element: Element, name: str) -> m.MapDefinition:
         bits = element.tag == "bitMap"
         once = Once()
         items = []
@@ -241,9 +233,9 @@ class Definitions:
             raise element.error(
                 "has no <map>", hint='Add <map value="1" message="$(string.ID)"/>, or remove it.'
             )
-        return MapDefinition(name, bits, items)
+        return m.MapDefinition(name, bits, items)
 
-    def _channel(self, element: Element) -> ChannelDefinition:
+    def _channel(self, element: Element) -> m.ChannelDefinition:
         attributes.check_names(element, _CHANNEL, frozenset({"logging", "publishing"}))
         for child in element.children():
             attributes.check_names(child, NONE, _LOGGING if child.tag == "logging" else _PUBLISHING)
@@ -261,7 +253,7 @@ class Definitions:
         value = 0
         if "value" in element.attributes:
             value = attributes.ranged(element, "value", 8, LEAST_CHANNEL, 255)
-        return ChannelDefinition(
+        return m.ChannelDefinition(
             name=name,
             chid=attributes.optional_token(element, "chid"),
             value=value,
@@ -270,17 +262,17 @@ class Definitions:
             imported=False,
         )
 
-    def _imported_channel(self, element: Element) -> ChannelDefinition:
+    def _imported_channel(self, element: Element) -> m.ChannelDefinition:
         attributes.check_names(element, frozenset({"name", "chid", "symbol"}), NONE)
         chid = attributes.optional_token(element, "chid")
-        return ChannelDefinition(
+        return m.ChannelDefinition(
             attributes.resource_name(element, "a channel", LONGEST_CHANNEL), chid, 0, "", None, imported=True
         )
 
 
 def find_template(
-    element: Element, attribute: str, templates: Mapping[str, TemplateDefinition]
-) -> TemplateDefinition | None:
+    element: Element, attribute: str, templates: Mapping[str, m.TemplateDefinition]
+) -> m.TemplateDefinition | None:
     """Return the template that an attribute names, None without the attribute. Raises BadDocument."""
     name = attributes.optional_token(element, attribute)
     if name and name not in templates:

@@ -5,24 +5,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.driver.instrumentation import attributes
+from harness.driver.instrumentation import model as m
 from harness.driver.instrumentation.attributes import QName
 from harness.driver.instrumentation.definitions import NONE, Once, find_template
 from harness.driver.instrumentation.imports import standard_channel
 from harness.driver.instrumentation.inserts import check_inserts
-from harness.driver.instrumentation.model import (
-    ChannelDefinition,
-    EventDefinition,
-    KeywordDefinition,
-    LevelDefinition,
-    LocalizedMessage,
-    OpcodeDefinition,
-    ProviderDefinition,
-    TaskDefinition,
-    TemplateDefinition,
-)
 from harness.driver.instrumentation.source import Element, choices
 from harness.driver.instrumentation.strings import Strings
 from harness.driver.instrumentation.vocabulary import (
@@ -46,29 +37,20 @@ _EVENT = frozenset(
 )  # fmt: skip
 _PAIR = re.compile(r'([^"=;]+=(?:"(?:""|[^";])+"|[^";]+))(?:;|$)')
 
-Named = TypeVar("Named", LevelDefinition, TaskDefinition, OpcodeDefinition, KeywordDefinition)
+Named = TypeVar("Named", m.LevelDefinition, m.TaskDefinition, m.OpcodeDefinition, m.KeywordDefinition)
 
 
+@dataclass(frozen=True)
 class EventReader:
     """A reader of one provider's events. Windows' own definitions are added to the provider where an event first uses them."""
 
-    def __init__(
-        self,
-        provider: ProviderDefinition,
-        strings: Strings,
-        levels: dict[tuple[str, str], LevelDefinition],
-        tasks: dict[tuple[str, str], TaskDefinition],
-        opcodes: dict[tuple[str, str], OpcodeDefinition],
-        keywords: dict[tuple[str, str], KeywordDefinition],
-        templates: Mapping[str, TemplateDefinition],
-    ) -> None:
-        self._provider = provider
-        self._strings = strings
-        self._levels = levels
-        self._tasks = tasks
-        self._opcodes = opcodes
-        self._keywords = keywords
-        self._templates = templates
+    provider: m.ProviderDefinition
+    strings: Strings
+    levels: dict[tuple[str, str], m.LevelDefinition]
+    tasks: dict[tuple[str, str], m.TaskDefinition]
+    opcodes: dict[tuple[str, str], m.OpcodeDefinition]
+    keywords: dict[tuple[str, str], m.KeywordDefinition]
+    templates: Mapping[str, m.TemplateDefinition]
 
     def read(self, element: Element) -> None:
         """Read the events of the provider's element into the provider. Raises BadDocument."""
@@ -77,16 +59,16 @@ class EventReader:
             event = self._event(child)
             once.check(child, "value", (event.value, event.version), "value and version")
             once.check(child, "symbol", attributes.symbol(child))
-            self._provider.events.append(event)
+            self.provider.events.append(event)
 
-    def _event(self, element: Element) -> EventDefinition:
+    def _event(self, element: Element) -> m.EventDefinition:
         attributes.check_names(element, _EVENT, NONE)
         value = attributes.number(element, "value", 16)
         version = attributes.number(element, "version", 8, default=0)
         for name in ("notLogged", "suppressProjection"):
             attributes.flag(element, name)
         task = self._task(element)
-        event = EventDefinition(
+        event = m.EventDefinition(
             value=value,
             version=version,
             channel=self._channel(element),
@@ -96,8 +78,8 @@ class EventReader:
             keywords=[
                 self._keyword(element, name) for name in attributes.qualified_list(element, "keywords")
             ],
-            template=find_template(element, "template", self._templates),
-            message=self._strings.find(element),
+            template=find_template(element, "template", self.templates),
+            message=self.strings.find(element),
             name=element.attributes.get("name", ""),
             attributes=_pairs(element),
             element=element,
@@ -107,57 +89,57 @@ class EventReader:
             check_inserts(event.message, event)
         return event
 
-    def _channel(self, element: Element) -> ChannelDefinition | None:
+    def _channel(self, element: Element) -> m.ChannelDefinition | None:
         name = attributes.optional_token(element, "channel")
         if not name:
             return None
-        for channel in self._provider.channels:
+        for channel in self.provider.channels:
             if name in (channel.chid, channel.name):
                 return channel
         if name not in CHANNELS:
-            known = [each.chid or each.name for each in self._provider.channels]
+            known = [each.chid or each.name for each in self.provider.channels]
             raise element.error(
                 "there is no such channel", attribute="channel", hint=choices(name, [*known, *CHANNELS])
             )
-        channel = standard_channel(name, self._strings)
-        self._provider.channels.append(channel)
+        channel = standard_channel(name, self.strings)
+        self.provider.channels.append(channel)
         return channel
 
-    def _level(self, element: Element) -> LevelDefinition | None:
+    def _level(self, element: Element) -> m.LevelDefinition | None:
         name = attributes.qualified_or_none(element, "level")
         if name is None:
             return None
-        found = self._levels.get(name.key)
+        found = self.levels.get(name.key)
         if found is None:
-            standard, message = self._standard(element, "level", name, LEVELS, self._levels)
-            found = self._levels[name.key] = LevelDefinition(name.shown, standard.value, message)
-            self._provider.levels.append(found)
+            standard, message = self._standard(element, "level", name, LEVELS, self.levels)
+            found = self.levels[name.key] = m.LevelDefinition(name.shown, standard.value, message)
+            self.provider.levels.append(found)
         return found
 
-    def _task(self, element: Element) -> TaskDefinition | None:
+    def _task(self, element: Element) -> m.TaskDefinition | None:
         name = attributes.qualified_or_none(element, "task")
         if name is None:
             return None
-        found = self._tasks.get(name.key)
+        found = self.tasks.get(name.key)
         if found is None:
-            standard, message = self._standard(element, "task", name, TASKS, self._tasks)
-            found = self._tasks[name.key] = TaskDefinition(name.shown, standard.value, b"", message)
-            self._provider.tasks.append(found)
+            standard, message = self._standard(element, "task", name, TASKS, self.tasks)
+            found = self.tasks[name.key] = m.TaskDefinition(name.shown, standard.value, b"", message)
+            self.provider.tasks.append(found)
         return found
 
-    def _opcode(self, element: Element, task: TaskDefinition | None) -> OpcodeDefinition | None:
+    def _opcode(self, element: Element, task: m.TaskDefinition | None) -> m.OpcodeDefinition | None:
         name = attributes.qualified_or_none(element, "opcode")
         if name is None:
             return None
         local = {} if task is None else task.opcodes
         if name.key in local:
             return local[name.key]
-        found = self._opcodes.get(name.key)
+        found = self.opcodes.get(name.key)
         if found is None:
-            known = {**self._opcodes, **local}
+            known = {**self.opcodes, **local}
             standard, message = self._standard(element, "opcode", name, OPCODES, known)
-            found = self._opcodes[name.key] = OpcodeDefinition(name.shown, standard.value, message)
-            self._provider.opcodes.append(found)
+            found = self.opcodes[name.key] = m.OpcodeDefinition(name.shown, standard.value, message)
+            self.provider.opcodes.append(found)
         for other in local.values():
             if other.value == found.value:
                 raise element.error(
@@ -167,12 +149,12 @@ class EventReader:
                 )
         return found
 
-    def _keyword(self, element: Element, name: QName) -> KeywordDefinition:
-        found = self._keywords.get(name.key)
+    def _keyword(self, element: Element, name: QName) -> m.KeywordDefinition:
+        found = self.keywords.get(name.key)
         if found is None:
-            standard, message = self._standard(element, "keyword", name, KEYWORDS, self._keywords)
-            found = self._keywords[name.key] = KeywordDefinition(name.shown, standard.value, message)
-            self._provider.keywords.append(found)
+            standard, message = self._standard(element, "keyword", name, KEYWORDS, self.keywords)
+            found = self.keywords[name.key] = m.KeywordDefinition(name.shown, standard.value, message)
+            self.provider.keywords.append(found)
         return found
 
     def _standard(
@@ -182,7 +164,7 @@ class EventReader:
         name: QName,
         standards: Mapping[str, Standard],
         known: Mapping[tuple[str, str], Named],
-    ) -> tuple[Standard, LocalizedMessage]:
+    ) -> tuple[Standard, m.LocalizedMessage]:
         """Return Windows' definition of a name. Raises BadDocument with all existing names if there is none."""
         if name.namespace != WIN or name.local not in standards:
             names = [each.name for each in known.values()] + [f"win:{each}" for each in standards]
@@ -193,10 +175,10 @@ class EventReader:
                 hint=choices(name.shown, dict.fromkeys(names)),
             )
         standard = standards[name.local]
-        return standard, self._strings.standard(kind, name.local, standard.text)
+        return standard, self.strings.standard(kind, name.local, standard.text)
 
 
-def _check_admin(event: EventDefinition) -> None:
+def _check_admin(event: m.EventDefinition) -> None:
     """Raise BadDocument for an event of an Admin channel that administrators could not understand."""
     if event.channel is None or event.channel.kind != "Admin":
         return

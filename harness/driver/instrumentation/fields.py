@@ -8,13 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from harness.driver.instrumentation import attributes
-from harness.driver.instrumentation.model import (
-    NO_EXTENT,
-    Extent,
-    FieldDefinition,
-    MapDefinition,
-    TemplateDefinition,
-)
+from harness.driver.instrumentation import model as m
 from harness.driver.instrumentation.source import Element, choices
 from harness.driver.instrumentation.vocabulary import IN_TYPES, OUT_ALIASES, OUT_TYPES, WIN, XS, InputType
 
@@ -34,7 +28,7 @@ class _Named(NamedTuple):
     kind: InputType | None
 
 
-def read_template(element: Element, maps: Mapping[str, MapDefinition]) -> TemplateDefinition:
+def read_template(element: Element, maps: Mapping[str, m.MapDefinition]) -> m.TemplateDefinition:
     """Return the template of an element. ``maps`` are the provider's by name. Raises BadDocument."""
     attributes.check_names(
         element, frozenset({"tid", "name"}), frozenset({"data", "struct", "binary", "UserData"})
@@ -48,7 +42,7 @@ def read_template(element: Element, maps: Mapping[str, MapDefinition]) -> Templa
             f"has {len(members)} fields, and a template can have {MOST_FIELDS}",
             hint="Put fields that belong together into a <struct>, or make two events of it.",
         )
-    return TemplateDefinition(
+    return m.TemplateDefinition(
         tid=tid,
         name=element.attributes.get("name", ""),
         fields=_read_fields(members, maps),
@@ -56,7 +50,7 @@ def read_template(element: Element, maps: Mapping[str, MapDefinition]) -> Templa
     )
 
 
-def _read_fields(elements: list[Element], maps: Mapping[str, MapDefinition]) -> list[FieldDefinition]:
+def _read_fields(elements: list[Element], maps: Mapping[str, m.MapDefinition]) -> list[m.FieldDefinition]:
     """Return the fields of a template or of a structure, with the references among them resolved."""
     known: dict[str, _Named] = {}
     fields = []
@@ -77,8 +71,8 @@ def _read_fields(elements: list[Element], maps: Mapping[str, MapDefinition]) -> 
 
 
 def _read_struct(
-    element: Element, name: str, known: Mapping[str, _Named], maps: Mapping[str, MapDefinition]
-) -> FieldDefinition:
+    element: Element, name: str, known: Mapping[str, _Named], maps: Mapping[str, m.MapDefinition]
+) -> m.FieldDefinition:
     attributes.check_names(element, frozenset({"name", "count", "length"}), frozenset({"data"}))
     if "length" in element.attributes:
         raise element.error(
@@ -87,7 +81,7 @@ def _read_struct(
     members = list(element.children("data"))
     if not members:
         raise element.error("has no member", hint="Add <data …/>, or remove the structure.")
-    return FieldDefinition(
+    return m.FieldDefinition(
         name=name,
         in_type=BINARY,
         out_type=0,
@@ -101,8 +95,8 @@ def _read_data(
     name: str,
     kind: InputType,
     known: Mapping[str, _Named],
-    maps: Mapping[str, MapDefinition],
-) -> FieldDefinition:
+    maps: Mapping[str, m.MapDefinition],
+) -> m.FieldDefinition:
     attributes.check_names(element, _DATA, frozenset())
     if "length" in element.attributes and not kind.length:
         raise element.error(
@@ -116,7 +110,7 @@ def _read_data(
             f"a field of type {element.attributes['inType']} needs a length",
             hint='Add length="16", or the name of the field that says it.',
         )
-    return FieldDefinition(
+    return m.FieldDefinition(
         name=name,
         in_type=kind.value,
         out_type=_out_type(element, kind),
@@ -162,7 +156,7 @@ def _out_key(shown: str) -> tuple[str, str]:
     return (WIN if prefix == "win" else XS), local
 
 
-def _map(element: Element, kind: InputType, maps: Mapping[str, MapDefinition]) -> MapDefinition | None:
+def _map(element: Element, kind: InputType, maps: Mapping[str, m.MapDefinition]) -> m.MapDefinition | None:
     if "map" not in element.attributes:
         return None
     name = element.attributes["map"]
@@ -177,15 +171,15 @@ def _map(element: Element, kind: InputType, maps: Mapping[str, MapDefinition]) -
     return maps[name]
 
 
-def _extent(element: Element, name: str, known: Mapping[str, _Named]) -> Extent:
+def _extent(element: Element, name: str, known: Mapping[str, _Named]) -> m.Extent:
     """Return a length or count: a number, or an earlier field that holds it."""
     if name not in element.attributes:
-        return NO_EXTENT
+        return m.NO_EXTENT
     value = element.attributes[name]
     if _SHORT.fullmatch(value.strip()):
         if int(value) > 0xFFFF:
             raise element.error("is more than 65535", attribute=name, hint="Write a number up to 65535.")
-        return Extent(fixed=int(value))
+        return m.Extent(fixed=int(value))
     found = known.get(value)
     if found is None:
         raise element.error(
@@ -199,7 +193,7 @@ def _extent(element: Element, name: str, known: Mapping[str, _Named]) -> Extent:
             attribute=name,
             hint="Name a field of an integer type, as win:UInt16.",
         )
-    return Extent(reference=found.place)
+    return m.Extent(reference=found.place)
 
 
 def _user_data(element: Element, fields: int) -> Element | None:

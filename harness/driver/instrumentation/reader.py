@@ -4,16 +4,11 @@
 from __future__ import annotations
 
 from harness.driver.instrumentation import attributes
+from harness.driver.instrumentation import model as m
 from harness.driver.instrumentation.definitions import NONE, Definitions, Once
 from harness.driver.instrumentation.events import EventReader
 from harness.driver.instrumentation.fields import read_template
 from harness.driver.instrumentation.imports import resolve_imports
-from harness.driver.instrumentation.model import (
-    ManifestDefinition,
-    MapDefinition,
-    ProviderDefinition,
-    TemplateDefinition,
-)
 from harness.driver.instrumentation.source import ASSEMBLY, EVENTS, OWN, Element
 from harness.driver.instrumentation.strings import Strings
 
@@ -43,7 +38,7 @@ _LISTS = {
 _GUID_DIGITS = 32
 
 
-def read_manifest(root: Element) -> ManifestDefinition:
+def read_manifest(root: Element) -> m.ManifestDefinition:
     """Return the content of a manifest. Raises BadDocument for the first error."""
     if root.namespace not in OWN or root.tag not in ("instrumentationManifest", "assembly"):
         raise root.error(
@@ -69,7 +64,7 @@ def read_manifest(root: Element) -> ManifestDefinition:
     resolve_imports(providers, strings)
     for element, reader in readers:
         reader.read(element)
-    return ManifestDefinition(providers, strings.cultures, strings.all())
+    return m.ManifestDefinition(providers, strings.cultures, strings.all())
 
 
 def _read_message_table(root: Element, strings: Strings) -> None:
@@ -87,7 +82,9 @@ def _read_message_table(root: Element, strings: Strings) -> None:
             message.number, message.fixed = value, True
 
 
-def _read_provider(element: Element, strings: Strings, once: Once) -> tuple[ProviderDefinition, EventReader]:
+def _read_provider(
+    element: Element, strings: Strings, once: Once
+) -> tuple[m.ProviderDefinition, EventReader]:
     """Return a provider with its definitions, and the reader of its events for when all channels are known."""
     attributes.check_names(element, _PROVIDER, frozenset(_LISTS))
     for child in element.children():
@@ -116,7 +113,7 @@ def _read_provider(element: Element, strings: Strings, once: Once) -> tuple[Prov
     levels, tasks, opcodes = definitions.levels(), definitions.tasks(), definitions.global_opcodes()
     keywords, maps = definitions.keywords(), definitions.maps()
     templates = _read_templates(element, maps)
-    provider = ProviderDefinition(
+    provider = m.ProviderDefinition(
         name=name,
         guid=guid,
         control_guid=control,
@@ -137,7 +134,7 @@ def _read_provider(element: Element, strings: Strings, once: Once) -> tuple[Prov
     return provider, reader
 
 
-def _read_templates(element: Element, maps: dict[str, MapDefinition]) -> dict[str, TemplateDefinition]:
+def _read_templates(element: Element, maps: dict[str, m.MapDefinition]) -> dict[str, m.TemplateDefinition]:
     once = Once()
     found = {}
     for child in element.grandchildren("templates", "template"):
@@ -148,7 +145,7 @@ def _read_templates(element: Element, maps: dict[str, MapDefinition]) -> dict[st
     return found
 
 
-def _number_channels(provider: ProviderDefinition, given: set[int]) -> None:
+def _number_channels(provider: m.ProviderDefinition, given: set[int]) -> None:
     """Give each channel without a value the lowest free one, and each channel its keyword bit from the highest down."""
     taken = {channel.value for channel in provider.channels if id(channel) in given}
     following = iter(value for value in range(16, 256) if value not in taken)

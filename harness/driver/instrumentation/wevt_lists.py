@@ -7,16 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from harness.driver.instrumentation.model import (
-    ChannelDefinition,
-    KeywordDefinition,
-    LevelDefinition,
-    MapDefinition,
-    OpcodeDefinition,
-    PatternMapDefinition,
-    ProviderDefinition,
-    TaskDefinition,
-)
+from harness.driver.instrumentation import model as m
 from harness.driver.instrumentation.wevt_image import LIST, WevtImage, number_of
 
 _CHANNEL = struct.Struct("<IIII")
@@ -37,53 +28,53 @@ class _Definition(Protocol):
 _D = TypeVar("_D", bound=_Definition)
 
 
-def write_channels(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_channels(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the channels in the provider's order."""
 
-    def entry(each: ChannelDefinition, name: int) -> bytes:
+    def entry(each: m.ChannelDefinition, name: int) -> bytes:
         return _CHANNEL.pack(each.imported, name, each.value, number_of(each.message))
 
     _write(image, b"CHAN", provider.channels, _CHANNEL.size, entry)
 
 
-def write_opcodes(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_opcodes(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the opcodes, those of tasks included, by value and task."""
 
-    def entry(each: OpcodeDefinition, name: int) -> bytes:
+    def entry(each: m.OpcodeDefinition, name: int) -> bytes:
         return _OPCODE.pack(each.task, each.value, number_of(each.message), name)
 
     opcodes = sorted(provider.all_opcodes(), key=lambda each: (each.value, each.task))
     _write(image, b"OPCO", opcodes, _OPCODE.size, entry)
 
 
-def write_levels(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_levels(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the levels by value."""
 
-    def entry(each: LevelDefinition, name: int) -> bytes:
+    def entry(each: m.LevelDefinition, name: int) -> bytes:
         return _LEVEL.pack(each.value, number_of(each.message), name)
 
     _write(image, b"LEVL", sorted(provider.levels, key=lambda each: each.value), _LEVEL.size, entry)
 
 
-def write_tasks(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_tasks(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the tasks in the provider's order."""
 
-    def entry(each: TaskDefinition, name: int) -> bytes:
+    def entry(each: m.TaskDefinition, name: int) -> bytes:
         return _TASK.pack(each.value, number_of(each.message), each.guid or bytes(16), name)
 
     _write(image, b"TASK", provider.tasks, _TASK.size, entry)
 
 
-def write_keywords(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_keywords(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the keywords by mask."""
 
-    def entry(each: KeywordDefinition, name: int) -> bytes:
+    def entry(each: m.KeywordDefinition, name: int) -> bytes:
         return _KEYWORD.pack(each.mask, number_of(each.message), name)
 
     _write(image, b"KEYW", sorted(provider.keywords, key=lambda each: each.mask), _KEYWORD.size, entry)
 
 
-def write_maps(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_maps(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the maps: offsets by name, the maps in the provider's order, their names by name."""
     start = image.reserve(LIST.size)
     offsets = image.reserve(_OFFSET.size * len(provider.maps))
@@ -95,7 +86,7 @@ def write_maps(image: WevtImage, provider: ProviderDefinition) -> None:
     image.finish(b"MAPS", start, len(provider.maps))
 
 
-def write_pattern_maps(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_pattern_maps(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the named queries. The size of each covers its start up to the end of its texts."""
     start = image.reserve(LIST.size)
     offsets = image.reserve(_OFFSET.size * len(provider.pattern_maps))
@@ -120,7 +111,7 @@ def _write(
     image.finish(tag, start, len(definitions), sizeless=not definitions)
 
 
-def _write_map(image: WevtImage, each: MapDefinition, name: int) -> None:
+def _write_map(image: WevtImage, each: m.MapDefinition, name: int) -> None:
     place = image.place(each)
     size = _MAP.size + _PAIR.size * len(each.items)
     _MAP.pack_into(
@@ -130,7 +121,7 @@ def _write_map(image: WevtImage, each: MapDefinition, name: int) -> None:
         _PAIR.pack_into(image.made, place + _MAP.size + index * _PAIR.size, value, number_of(message))
 
 
-def _write_query(image: WevtImage, each: PatternMapDefinition, place: int) -> None:
+def _write_query(image: WevtImage, each: m.PatternMapDefinition, place: int) -> None:
     name, form = image.counted(each.name), image.counted(each.format)
     for index, (key, value) in enumerate(each.items):
         pair = image.counted(key), image.counted(value)

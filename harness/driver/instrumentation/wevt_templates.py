@@ -6,12 +6,7 @@ from __future__ import annotations
 import struct
 
 from harness.driver.instrumentation import binary_xml
-from harness.driver.instrumentation.model import (
-    Extent,
-    FieldDefinition,
-    ProviderDefinition,
-    TemplateDefinition,
-)
+from harness.driver.instrumentation import model as m
 from harness.driver.instrumentation.vocabulary import IN_TYPES
 from harness.driver.instrumentation.wevt_image import LIST, WevtImage
 
@@ -23,7 +18,7 @@ _FIELD = struct.Struct("<IBBHIHHI")
 _STRUCTURE = struct.Struct("<IHHIHHI")
 
 
-def write_templates(image: WevtImage, provider: ProviderDefinition) -> None:
+def write_templates(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the templates in the provider's order."""
     start = image.reserve(LIST.size)
     for each in provider.templates:
@@ -31,7 +26,7 @@ def write_templates(image: WevtImage, provider: ProviderDefinition) -> None:
     image.finish(b"TTBL", start, len(provider.templates))
 
 
-def _write(image: WevtImage, template: TemplateDefinition) -> None:
+def _write(image: WevtImage, template: m.TemplateDefinition) -> None:
     types = [binary_xml.value_type(each) for each in template.fields]
     root = binary_xml.tree(template)
     user = template.user_data is not None
@@ -64,7 +59,7 @@ def _write(image: WevtImage, template: TemplateDefinition) -> None:
     )
 
 
-def _entry(image: WevtImage, each: FieldDefinition, base: int, following: int, name: int) -> bytes:
+def _entry(image: WevtImage, each: m.FieldDefinition, base: int, following: int, name: int) -> bytes:
     """Return the description of a field; ``following`` is the index of the first member not yet in a structure."""
     flags = _flag(each.length, FIXED_LENGTH, VARIABLE_LENGTH) | _flag(each.count, FIXED_COUNT, VARIABLE_COUNT)
     sizes = _size(each.count, base), _size(each.length, base)
@@ -75,11 +70,11 @@ def _entry(image: WevtImage, each: FieldDefinition, base: int, following: int, n
     return _FIELD.pack(flags, each.in_type, each.out_type, 0, image.place(each.map), *sizes, name)
 
 
-def _flag(extent: Extent, fixed: int, variable: int) -> int:
+def _flag(extent: m.Extent, fixed: int, variable: int) -> int:
     if extent.reference is not None:
         return variable
     return fixed if extent.fixed else 0
 
 
-def _size(extent: Extent, base: int) -> int:
+def _size(extent: m.Extent, base: int) -> int:
     return extent.fixed if extent.reference is None else base + extent.reference
