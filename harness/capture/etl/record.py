@@ -192,63 +192,49 @@ class PerfRecord(_Kernel, frozen=True, gc=False):
     time: int
 
 
-class ClassicRecord(BufferPosition, frozen=True, gc=False):
+class _Classic(BufferPosition, frozen=True, gc=False):
+    """The beginning of the two headers of classic events."""
+
+    header: ClassVar[struct.Struct]
+
+    size: int
+    header_type: int
+    opcode: int
+    level: int
+    version: int
+    thread: int
+    process: int
+    time: int
+    provider: bytes
+    processor_time: int
+
+    @property
+    def pointer_size(self) -> int:
+        """Size in bytes of the pointers in the payload."""
+        return 4 if self.header_type in (FULL32, INSTANCE32) else 8
+
+    @property
+    def payload(self) -> bytes:
+        """The event's own data."""
+        return self.data[self.start + self.header.size : self.start + self.size]
+
+
+class ClassicRecord(_Classic, frozen=True, gc=False):
     """EVENT_TRACE_HEADER: classic (MOF) events of TraceEvent(). ``provider`` is the event class's GUID."""
 
     kind: ClassVar[str] = "classic"
     header: ClassVar[struct.Struct] = struct.Struct("<HBxBBHIIq16sQ")
 
-    size: int
-    header_type: int
-    opcode: int
-    level: int
-    version: int
-    thread: int
-    process: int
-    time: int
-    provider: bytes
-    processor_time: int
 
-    @property
-    def pointer_size(self) -> int:
-        """Size in bytes of the pointers in the payload."""
-        return 4 if self.header_type == FULL32 else 8
-
-    @property
-    def payload(self) -> bytes:
-        """The event's own data."""
-        return self.data[self.start + 48 : self.start + self.size]
-
-
-class InstanceRecord(BufferPosition, frozen=True, gc=False):
+class InstanceRecord(_Classic, frozen=True, gc=False):
     """EVENT_INSTANCE_GUID_HEADER: classic events of TraceEventInstance()."""
 
     kind: ClassVar[str] = "instance"
     header: ClassVar[struct.Struct] = struct.Struct("<HBxBBHIIq16sQII16s")
 
-    size: int
-    header_type: int
-    opcode: int
-    level: int
-    version: int
-    thread: int
-    process: int
-    time: int
-    provider: bytes
-    processor_time: int
     instance: int
     parent_instance: int
     parent: bytes
-
-    @property
-    def pointer_size(self) -> int:
-        """Size in bytes of the pointers in the payload."""
-        return 4 if self.header_type == INSTANCE32 else 8
-
-    @property
-    def payload(self) -> bytes:
-        """The event's own data."""
-        return self.data[self.start + 72 : self.start + self.size]
 
 
 class MessageRecord(BufferPosition, frozen=True, gc=False):
