@@ -28,16 +28,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.guest.guest import Guest, GuestCounts
-from harness.history.record import (
-    Add,
-    Agreement,
-    Count,
-    Expectation,
-    OperationProgress,
-    Quiesced,
-    Record,
-    Stage,
-)
+from harness.history import record as r
 from harness.history.writer import HistoryWriter
 from harness.host.qemu_build import find_qemu
 from harness.machine.machine import CpuSlot, Drop, Machine
@@ -177,17 +168,19 @@ class Executor:
         arguments: dict[str, Any] = {
             k: v for k, v in to_plain(operation).items() if k != "op" and v is not None
         }
-        self.writer.write(OperationProgress(index=self._index, name=name, phase="begin", arguments=arguments))
+        self.writer.write(
+            r.OperationProgress(index=self._index, name=name, phase="begin", arguments=arguments)
+        )
         try:
             detail = self._do(operation, Deadline(operation.timeout or self.budget.operation, name))
         except HarnessError as error:
             self.writer.write(
-                OperationProgress(index=self._index, name=name, phase="fail", detail=error.message)
+                r.OperationProgress(index=self._index, name=name, phase="fail", detail=error.message)
             )
             if isinstance(error, CommandRefused) and isinstance(operation, ASKING):
                 error.of_plan()
             raise
-        self.writer.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
+        self.writer.write(r.OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 
     def _baseline(self, deadline: Deadline) -> GuestCounts:
         """Come to rest and write the baseline: quiet, alive, counted, bracketed.
@@ -241,7 +234,7 @@ class Executor:
             self._drain()
             silent = asked - self.watch.last_driver
             if silent >= quiet:
-                self.writer.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
+                self.writer.write(r.Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
                 return
 
     def bracket(self) -> None:
@@ -257,11 +250,11 @@ class Executor:
             deadline = Deadline(self.budget.operation, "make the driver echo a nonce")
             self.guest.mark(nonce, deadline, driver=self._loaded[0])
         except GuestRefused as error:
-            self.writer.write(Stage(name="correlation", phase="note", detail=error.message))
+            self.writer.write(r.Stage(name="correlation", phase="note", detail=error.message))
             return
         self._drain()
 
-    def _correlate(self, record: Record) -> None:
+    def _correlate(self, record: r.Record) -> None:
         """Listen to the history: after an echoed nonce, write an Offset right behind its record."""
         offset = self._correlator.observe(record, record.host_ns)
         if offset is not None:
@@ -319,7 +312,7 @@ class Executor:
         self._removals.still_there(operation, "", deadline)
         attempt = self._attempt("dimm", operation, self._before(deadline).memory)
         attempt.size = int(operation.size)
-        with self._adding(attempt, operation, size=attempt.size):
+        with self._adding(attempt, operation):
             self.machine.add_dimm(
                 attempt.device, attempt.size, deadline, node=operation.node, backend=operation.made_of
             )
@@ -526,7 +519,7 @@ class Executor:
                 seen[key] = self.watch.tally[key.removesuffix("s").replace("_", "-")]
         met = seen == wanted
         self.writer.write(
-            Expectation(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met)
+            r.Expectation(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met)
         )
         said = "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
         return f"{said}; the driver has no event for {', '.join(untold)}" if untold else said
@@ -535,7 +528,7 @@ class Executor:
         """End the adds in progress at a reset: plugged devices are there when the guest boots, without a notification."""
         for attempt in self._open:
             said = f"{attempt.name} is interrupted by the reset: its outcome cannot be established"
-            self.writer.write(Stage(name="plan", phase="note", detail=said))
+            self.writer.write(r.Stage(name="plan", phase="note", detail=said))
         self._open.clear()
         self._base = None
 
@@ -564,7 +557,7 @@ class Executor:
         migration.finish(deadline, lambda control: self.guest.follow(control, deadline))
         if self.machine.human is not None:
             said = f"a monitor for you: socat -,rawer UNIX-CONNECT:{self.machine.human}"
-            self.writer.write(Stage(name="qemu", phase="note", detail=said))
+            self.writer.write(r.Stage(name="qemu", phase="note", detail=said))
         self._go_on(deadline)
         return f"moved to process {migration.target} within {time.monotonic() - began:.1f} s"
 
@@ -673,23 +666,12 @@ class Executor:
 
     @contextlib.contextmanager
     def _adding(
-        self, attempt: PendingAdd, operation: op.AddCpu | op.AddDimm, *, slot: str = "", size: int = 0
+        self, attempt: PendingAdd, operation: op.AddCpu | op.AddDimm, *, slot: str = ""
     ) -> Iterator[None]:
         """Write the add's records around the command; turn an expected refusal into an agreement."""
 
         def note(phase: Any, detail: str = "") -> None:
-            self.writer.write(
-                Add(
-                    attempt=attempt.name,
-                    phase=phase,
-                    what=attempt.what,
-                    device=attempt.device,
-                    slot=slot,
-                    bytes=size,
-                    expected=attempt.expected,
-                    detail=detail,
-                )
-            )
+            self.writer.write(attempt.note(phase, slot=slot, detail=detail))
 
         note("begin")
         if self._drop is not None:
@@ -700,7 +682,7 @@ class Executor:
         except CommandRefused as error:
             note("refused", error.description)
             expected = operation.expect == "refused" and operation.saying in error.description
-            self._agree_on_refusal(attempt, agreed=expected, detail="" if expected else error.description)
+            self._agree_on_refusal(attempt, [] if expected else [error.description])
             if operation.expect != "refused":
                 raise
         except HostExhausted as error:
@@ -712,23 +694,11 @@ class Executor:
         else:
             note("accepted")
             if operation.expect == "refused":
-                self._agree_on_refusal(
-                    attempt, agreed=False, detail="QEMU accepted what the plan expects it to refuse"
-                )
+                self._agree_on_refusal(attempt, ["QEMU accepted what the plan expects it to refuse"])
 
-    def _agree_on_refusal(self, attempt: PendingAdd, *, agreed: bool, detail: str) -> None:
+    def _agree_on_refusal(self, attempt: PendingAdd, apart: list[str]) -> None:
         self.writer.write(
-            Agreement(
-                attempt=attempt.name,
-                expected=attempt.expected,
-                agreed=agreed,
-                qemu_lists=False,
-                ost=[],
-                counted_before=attempt.before,
-                counted_after=attempt.before,
-                detail=detail,
-                unshown=list(self._unshown),
-            )
+            attempt.agreed(apart, listed=False, ost=[], now=attempt.before, unshown=self._unshown)
         )
 
     def _after(self, attempt: PendingAdd, operation: op.AddCpu | op.AddDimm, deadline: Deadline) -> str:
@@ -762,7 +732,7 @@ class Executor:
                 unshown=self._unshown,
                 failed=self._failed(attempts),
             )
-            self._note_settled(attempt)
+            self.writer.write(attempt.note("settled"))
             self.writer.write(agreement)
             lines.append(
                 f"{attempt.name} {attempt.expected}"
@@ -879,18 +849,6 @@ class Executor:
     def _rest_after_unplug(self) -> None:
         self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest after an unplug"))
 
-    def _note_settled(self, attempt: PendingAdd) -> None:
-        self.writer.write(
-            Add(
-                attempt=attempt.name,
-                phase="settled",
-                what=attempt.what,
-                device=attempt.device,
-                expected=attempt.expected,
-                bytes=attempt.size,
-            )
-        )
-
     # -- found at boot --------------------------------------------------------------------------------------------
 
     def _settle_found(self, deadline: Deadline) -> str:
@@ -898,7 +856,7 @@ class Executor:
         attempts, self._found = self._found, []
         now = self.guest.counts(deadline)
         for attempt in attempts:
-            self._note_settled(attempt)
+            self.writer.write(attempt.note("settled"))
             self.writer.write(
                 attempt.found(
                     listed=self._listed(attempt, deadline),
@@ -910,7 +868,7 @@ class Executor:
         return f"{now.processors} processors"
 
     def _write_count(self, counts: GuestCounts, why: str) -> None:
-        self.writer.write(Count(processors=counts.processors, memory=counts.memory, why=why))
+        self.writer.write(r.Count(processors=counts.processors, memory=counts.memory, why=why))
 
 
 def _growth(attempts: list[PendingAdd], what: str) -> int:

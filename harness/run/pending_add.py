@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from harness.contract.rules.rule import some
-from harness.history.record import Agreement
+from harness.history.record import Add, Agreement
 from harness.report.sentence import ost_answer, size
 from harness.run.operation import ExpectedOutcome
 
@@ -64,17 +64,7 @@ class PendingAdd(msgspec.Struct, kw_only=True):
             wanted = amount(self.what, self.before + growth)
             why = ', and Failure came (after a veto: expect = "vetoed")' if failed else ""
             apart.append(f"the guest counts {amount(self.what, now)}, expected {wanted}{why}")
-        return Agreement(
-            attempt=self.name,
-            expected=self.expected,
-            agreed=not apart,
-            qemu_lists=listed and "qemu" not in unshown,
-            ost=ost,
-            counted_before=self.before,
-            counted_after=now,
-            detail="; ".join(apart),
-            unshown=list(unshown),
-        )
+        return self.agreed(apart, listed=listed and "qemu" not in unshown, ost=ost, now=now, unshown=unshown)
 
     def found(self, *, listed: bool, ost: list[tuple[int, int]], now: int, all_found: list[int]) -> Agreement:
         """Return the agreement on a device that was present when the guest booted.
@@ -96,6 +86,18 @@ class PendingAdd(msgspec.Struct, kw_only=True):
             apart.append(
                 f"the guest counts {amount('dimm', now)}, of {size(self.before)} and {size(sum(all_found))} found"
             )
+        return self.agreed(apart, listed=listed, ost=ost, now=now)
+
+    def agreed(
+        self,
+        apart: list[str],
+        *,
+        listed: bool,
+        ost: list[tuple[int, int]],
+        now: int,
+        unshown: tuple[str, ...] = (),
+    ) -> Agreement:
+        """Return the agreement whose disagreements are ``apart``."""
         return Agreement(
             attempt=self.name,
             expected=self.expected,
@@ -105,6 +107,26 @@ class PendingAdd(msgspec.Struct, kw_only=True):
             counted_before=self.before,
             counted_after=now,
             detail="; ".join(apart),
+            unshown=list(unshown),
+        )
+
+    def note(
+        self,
+        phase: Literal["begin", "accepted", "refused", "unsure", "settled"],
+        *,
+        slot: str = "",
+        detail: str = "",
+    ) -> Add:
+        """Return the record of one step of the add."""
+        return Add(
+            attempt=self.name,
+            phase=phase,
+            what=self.what,
+            device=self.device,
+            slot=slot,
+            bytes=self.size,
+            expected=self.expected,
+            detail=detail,
         )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -27,35 +28,24 @@ FIRST_RECOUNT, LONGEST_RECOUNT = 0.02, 1.0
 """Seconds after which a guest is counted again although nothing was recorded meanwhile."""
 
 
+@dataclass(eq=False)
 class Removals:
     """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is quiet.
 
     ``patience`` returns a function to call while one waits, which tells once for what.
     """
 
-    def __init__(
-        self,
-        machine: Machine,
-        guest: Guest,
-        writer: HistoryWriter,
-        watch: Watch,
-        budget: Timeouts,
-        *,
-        drain: Callable[[], None],
-        rest: Callable[[], None],
-        patience: Callable[[str, Deadline], Callable[[], bool]],
-    ) -> None:
-        self._machine = machine
-        self._guest = guest
-        self._writer = writer
-        self._watch = watch
-        self._budget = budget
-        self._drain = drain
-        self._rest = rest
-        self._patience = patience
-        self._made = 0
-        self._kept: dict[str, str] = {}
-        self._processor_gone = ""
+    machine: Machine
+    guest: Guest
+    writer: HistoryWriter
+    watch: Watch
+    budget: Timeouts
+    drain: Callable[[], None]
+    rest: Callable[[], None]
+    patience: Callable[[str, Deadline], Callable[[], bool]]
+    _made: int = 0
+    _kept: dict[str, str] = field(default_factory=dict)
+    _processor_gone: str = ""
 
     def request(self, operation: op.Unplug, deadline: Deadline) -> str:
         """Make a request, wait for the guest's reaction, and record the agreement; return the detail for the record.
@@ -65,11 +55,11 @@ class Removals:
         removal = self._removal(operation, deadline)
         if removal.what == "dimm":
             self.survives(f"the request to give {removal.device} back", deadline)
-        self._guest.unplug_ahead(deadline)
-        after = self._machine.serial()
+        self.guest.unplug_ahead(deadline)
+        after = self.machine.serial()
         self._note(removal, "begin")
         try:
-            self._machine.unplug(removal.device, deadline)
+            self.machine.unplug(removal.device, deadline)
         except CommandRefused as error:
             self._note(removal, "refused", detail=error.description)
             raise
@@ -82,8 +72,8 @@ class Removals:
     def _removal(self, operation: op.Unplug, deadline: Deadline) -> PendingRemoval:
         """Find the device of the request. Raises CommandRefused if QEMU has no such processor or DIMM."""
         device = operation.device
-        slot = next((s for s in self._machine.cpu_slots(deadline) if s.qom.endswith(f"/{device}")), None)
-        dimm = next((d for d in self._machine.memory_devices(deadline) if d.id == device), None)
+        slot = next((s for s in self.machine.cpu_slots(deadline) if s.qom.endswith(f"/{device}")), None)
+        dimm = next((d for d in self.machine.memory_devices(deadline) if d.id == device), None)
         if slot is None and dimm is None:
             raise CommandRefused(
                 f"QEMU has neither a processor nor a DIMM called {device!r}",
@@ -93,8 +83,8 @@ class Removals:
                 hint="A device is called by the id of its add: cpu-1 is that of the first processor without one.",
             )
         self._made += 1
-        self._drain()
-        counts = self._guest.counts(deadline)
+        self.drain()
+        counts = self.guest.counts(deadline)
         return PendingRemoval(
             name=f"unplug-{self._made}",
             what="dimm" if dimm is not None else "cpu",
@@ -107,7 +97,7 @@ class Removals:
         )
 
     def _note(self, removal: PendingRemoval, phase: Any, *, outcome: Any = "", detail: str = "") -> None:
-        self._writer.write(
+        self.writer.write(
             Removal(
                 request=removal.name,
                 phase=phase,
@@ -126,15 +116,15 @@ class Removals:
         return Ejection(
             ost=[
                 (info.source, info.status)
-                for event in self._machine.events("ACPI_DEVICE_OST", after=after)
+                for event in self.machine.events("ACPI_DEVICE_OST", after=after)
                 if (info := msgspec.convert(event.data, AcpiDeviceOst).info).source in EJECTION_SOURCES
                 and (info.device == removal.device or (info.slot_type, info.slot) == (removal.slot_type, removal.slot))
             ],
-            deleted=any(self._is_of(removal, event) for event in self._machine.events("DEVICE_DELETED", after=after)),
+            deleted=any(self._is_of(removal, event) for event in self.machine.events("DEVICE_DELETED", after=after)),
             failed=any(
                 self._is_of(removal, event)
                 for name in ("DEVICE_UNPLUG_GUEST_ERROR", "MEM_UNPLUG_ERROR")
-                for event in self._machine.events(name, after=after)
+                for event in self.machine.events(name, after=after)
             ),
         )  # fmt: skip
 
@@ -146,19 +136,19 @@ class Removals:
 
     def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:
         """Wait for the guest's reaction to a request, then record the outcome and the agreement on it."""
-        look = self._patience(f"the guest's answer to the request for {removal.device}", deadline)
-        self._watch.wait(lambda: look() or self._heard(removal, after).decided, deadline)
+        look = self.patience(f"the guest's answer to the request for {removal.device}", deadline)
+        self.watch.wait(lambda: look() or self._heard(removal, after).decided, deadline)
         heard = self._heard(removal, after)
         if heard.given_back or heard.deleted:
             self._await_gone(removal, after, deadline)
-        self._rest()
+        self.rest()
         heard = self._heard(removal, after)
-        listed = self._lists(removal, Deadline(self._budget.operation, "list devices"))
-        now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
+        listed = self._lists(removal, Deadline(self.budget.operation, "list devices"))
+        now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
         agreement = removal.agreement(heard, listed=listed, now=counted_of(removal.what, now))
         outcome = removal.outcome(heard, listed=listed)
         self._note(removal, "settled", outcome=outcome)
-        self._writer.write(agreement)
+        self.writer.write(agreement)
         if outcome == "gone":
             self._release(removal)
         else:
@@ -169,8 +159,8 @@ class Removals:
         """Wait until QEMU no longer lists the device and reports its removal, and firmware and guest confirm it."""
         began = time.monotonic()
         while not deadline.expired:
-            version = self._watch.version
-            now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
+            version = self.watch.version
+            now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
             heard = self._heard(removal, after)
             if (
                 heard.deleted
@@ -179,26 +169,26 @@ class Removals:
                 and removal.smaller(counted_of(removal.what, now))
             ):
                 return
-            self._watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
+            self.watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
 
     def _lists(self, removal: PendingRemoval, deadline: Deadline) -> bool:
         if removal.what == "dimm":
-            return any(device.id == removal.device for device in self._machine.memory_devices(deadline))
-        return any(slot.qom.endswith(f"/{removal.device}") for slot in self._machine.cpu_slots(deadline))
+            return any(device.id == removal.device for device in self.machine.memory_devices(deadline))
+        return any(slot.qom.endswith(f"/{removal.device}") for slot in self.machine.cpu_slots(deadline))
 
     def _release(self, removal: PendingRemoval) -> None:
         """Mark the id and the slot as free again."""
         self._kept.pop(removal.device, None)
-        self._watch.forget(removal.device)
-        self._machine.release(removal.device, Deadline(self._budget.operation, "let go of what is gone"))
+        self.watch.forget(removal.device)
+        self.machine.release(removal.device, Deadline(self.budget.operation, "let go of what is gone"))
         if removal.what == "cpu":
             self._processor_gone = removal.name
 
     def survives(self, what: str, deadline: Deadline) -> None:
         """Raise InfrastructureError if a change of the machine would crash QEMU after a processor was removed."""
-        if not self._processor_gone or self._machine.spec.accelerator != "tcg":
+        if not self._processor_gone or self.machine.spec.accelerator != "tcg":
             return
-        said = self._machine.execute("query-version", deadline)["qemu"]
+        said = self.machine.execute("query-version", deadline)["qemu"]
         version = f"{said['major']}.{said['minor']}.{said['micro']}"
         if dies_of_change(version, "tcg"):
             raise fatal_change(version, what, self._processor_gone)
@@ -209,8 +199,8 @@ class Removals:
             return
         for device in filter(None, (operation.id, holder)):
             if why := self._kept.get(device):
-                listed = [slot.qom.rpartition("/")[2] for slot in self._machine.cpu_slots(deadline)]
-                if device in listed or any(d.id == device for d in self._machine.memory_devices(deadline)):
+                listed = [slot.qom.rpartition("/")[2] for slot in self.machine.cpu_slots(deadline)]
+                if device in listed or any(d.id == device for d in self.machine.memory_devices(deadline)):
                     raise GuestRefused(
                         f"{device!r} is still there: {why}",
                         hint="Give the add another id, and no slot or another one.",

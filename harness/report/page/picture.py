@@ -105,7 +105,11 @@ class Picture:
         if damage:
             self._gap(self._last, self._last, f"the history ends here: {damage}", 0)
 
-    def _begin(self, key: tuple[object, ...], span: Span) -> None:
+    def _begin(
+        self, key: tuple[object, ...], record: r.Record, at: int, *, lane: str, label: str, look: SpanLook
+    ) -> None:
+        label = printable(label, MOST_LABEL)
+        span = Span(lane=lane, begin=at, end=-1, first=record.n, last=0, label=label, look=look)
         self.spans.append(span)
         if len(self._open) < MOST_OPEN:
             self._open[key] = span
@@ -156,10 +160,8 @@ class Picture:
             self._gap(at, at, f"the driver's ring overwrote {record.count} records nobody had read", record.n)
 
     def _callback(self, record: d.DriverRecord, at: int, label: str, look: SpanLook) -> None:
-        span = Span(
-            lane=lanes.key(record), begin=at, end=-1, first=record.n, last=0, label=printable(label, MOST_LABEL), look=look
-        )  # fmt: skip
-        self._begin((record.boot, record.driver, record.seq), span)
+        key = record.boot, record.driver, record.seq
+        self._begin(key, record, at, lane=lanes.key(record), label=label, look=look)
 
     def _numbered(self, record: d.DriverRecord, at: int) -> None:
         """Find what is missing between a record and the last one of its driver."""
@@ -196,21 +198,15 @@ class Picture:
 
     def _stage(self, record: r.Stage, at: int) -> None:
         if record.phase == "begin":
-            label = printable(record.name, MOST_LABEL)
-            span = Span(
-                lane=lanes.STAGES, begin=at, end=-1, first=record.n, last=0, label=label, look="stage"
-            )
-            self._begin(("stage", record.name), span)
+            key = "stage", record.name
+            self._begin(key, record, at, lane=lanes.STAGES, label=record.name, look="stage")
         elif record.phase != "note" and (ended := self._end(("stage", record.name), record, at)) is not None:
             ended.look = "bad" if record.phase == "fail" else "stage"
 
     def _operation(self, record: r.OperationProgress, at: int) -> None:
         if record.phase == "begin":
-            label = printable(f"{record.index}. {record.name}", MOST_LABEL)
-            span = Span(
-                lane=lanes.HOST, begin=at, end=-1, first=record.n, last=0, label=label, look="operation"
-            )
-            self._begin(("operation", record.index), span)
+            key, label = ("operation", record.index), f"{record.index}. {record.name}"
+            self._begin(key, record, at, lane=lanes.HOST, label=label, look="operation")
         elif (
             ended := self._end(("operation", record.index), record, at)
         ) is not None and record.phase == "fail":
@@ -220,9 +216,8 @@ class Picture:
         name = record.attempt if isinstance(record, r.Add) else record.request
         if record.phase == "begin":
             verb = "add" if isinstance(record, r.Add) else "take out"
-            label = printable(f"{verb} {record.device}", MOST_LABEL)
-            span = Span(lane=lanes.HOST, begin=at, end=-1, first=record.n, last=0, label=label, look="add")
-            self._begin(("attempt", name), span)
+            label = f"{verb} {record.device}"
+            self._begin(("attempt", name), record, at, lane=lanes.HOST, label=label, look="add")
             self._devices[record.device] = self._devices[name] = record.n
         elif record.phase in ("settled", "refused"):
             self._end(("attempt", name), record, at)
