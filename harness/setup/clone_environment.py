@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -58,59 +59,50 @@ def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
 class CloneEnvironment:
-    """Builds the clone environment of ``clone`` over the environment at ``base``, built with the Python at ``python``."""
+    """Builds the clone environment of ``clone`` over the environment at ``base``, built with the running Python."""
 
-    def __init__(
-        self,
-        clone: Path,
-        base: Path,
-        cache: Cache,
-        environment: Mapping[str, str],
-        progress: Progress,
-        *,
-        python: str = "",
-    ) -> None:
-        self._clone = clone
-        self._base = base
-        self._cache = cache
-        self._environment = environment
-        self._progress = progress
-        self._python = python or base_python()
+    clone: Path
+    base: Path
+    cache: Cache
+    environment: Mapping[str, str]
+    progress: Progress
 
     def place(self) -> Path:
         """Return the directory of the clone environment; build it, in some seconds, if it is missing, moved or broken."""
-        name = key(self._clone, self._base)
-        if found := usable(self._cache, KIND, name):
+        name = key(self.clone, self.base)
+        if found := usable(self.cache, KIND, name):
             return found
         deadline = Deadline(300, "setting up the clone")
-        return self._cache.built(
-            KIND, name, lambda place, lock: self._build(place, lock, deadline), deadline, clone=self._clone
+        return self.cache.built(
+            KIND, name, lambda place, lock: self._build(place, lock, deadline), deadline, clone=self.clone
         )
 
     def _build(self, place: Path, lock: int, deadline: Deadline) -> None:
-        self._progress.say(f"setting up the clone {self._clone} in {place}")
-        log = self._cache.log(f"{KIND}-{place.name}")
-        clean = variables(place, self._environment)
+        self.progress.say(f"setting up the clone {self.clone} in {place}")
+        log = self.cache.log(f"{KIND}-{place.name}")
+        clean = variables(place, self.environment)
         python = str(place / "bin" / "python")
+        base = base_python()
         made = run(
-            (self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
+            (base, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
             log, deadline, environment=clean, descriptors=(lock,),
         )  # fmt: skip
-        expect(made, f"{self._python} could not make a virtual environment", venv_hint(made), log)
+        expect(made, f"{base} could not make a virtual environment", venv_hint(made), log)
         (packages,) = place.glob("lib/python*/site-packages")
-        below = self._base / packages.relative_to(place)
+        below = self.base / packages.relative_to(place)
         # # Its own .pth files apply too. They are read after the one that pip adds, so that the clone comes
         # first.
         (packages / "base.pth").write_text(f"import site; site.addsitedir({str(below)!r})\n")
         self._link_programs(place)
         steps = (
             ("pip could not install the clone's package",
-             (*PIP, "--no-index", "--no-deps", "--no-build-isolation", "--editable", str(self._clone))),
+             (*PIP, "--no-index", "--no-deps", "--no-build-isolation", "--editable", str(self.clone))),
             # # tox needs its own directories for its (empty) environments. They are created here, under the
             # lock, so that two runs that start together do not both create them.
             ("tox could not be set up",
-             ("-m", "tox", "run", "--notest", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py,lint")),
+             ("-m", "tox", "run", "--notest", "-qq", "-c", str(self.clone / "tox.ini"), "-e", "py,lint")),
         )  # fmt: skip
         for failure, words in steps:
             ended = run(
@@ -121,15 +113,15 @@ class CloneEnvironment:
         checked = run((python, "-m", "pip", "check"), log, deadline, environment=clean, descriptors=(lock,))
         if checked.status != 0:
             # Not an error: the command that renews the lock file also runs through ./lab.
-            self._progress.say(
+            self.progress.say(
                 f"what is locked is not what pyproject.toml asks for:{checked.last_words()}\n"
                 "  Renew the lock files: ./lab shell -c 'tox run -e lock'"
             )
 
     def _link_programs(self, place: Path) -> None:
         """Add the programs of the environment: scripts run under this Python, others are links."""
-        here, there = (os.fsencode(f"{each / 'bin'}/") for each in (place, self._base))
-        for program in sorted((self._base / "bin").iterdir()):
+        here, there = (os.fsencode(f"{each / 'bin'}/") for each in (place, self.base))
+        for program in sorted((self.base / "bin").iterdir()):
             copy = place / "bin" / program.name
             if copy.exists() or copy.is_symlink():
                 continue

@@ -59,22 +59,14 @@ def key(lock: Path, python: str) -> str:
 
 
 class Environment:
-    """Builds the environment of ``lock`` with the Python at ``python`` (default: the running one)."""
+    """Builds the environment of ``lock`` with the running Python."""
 
-    def __init__(
-        self,
-        lock: Path,
-        cache: Cache,
-        environment: Mapping[str, str],
-        progress: Progress,
-        *,
-        python: str = "",
-    ) -> None:
+    def __init__(self, lock: Path, cache: Cache, environment: Mapping[str, str], progress: Progress) -> None:
         self._lock = lock
         self._cache = cache
         self._environment = {name: value for name, value in environment.items() if name not in HIDDEN}
         self._progress = progress
-        self._python = python or base_python()
+        self._python = base_python()
 
     def place(self) -> Path:
         """Return the directory of the environment; build it first if it is missing, moved or broken."""
