@@ -27,9 +27,10 @@ Every message says who, what, which value or state, and (as ``hint``) what to do
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import IntEnum, StrEnum
 from typing import Self
 
@@ -164,6 +165,21 @@ def of_shortage(error: BaseException) -> InfrastructureError | None:
 def shortage_hint(error: BaseException, otherwise: str = "") -> str:
     """Return what to do about a system error: the hint for a shortage, or ``otherwise``."""
     return SHORTAGES.get(getattr(error, "errno", None) or 0, otherwise)
+
+
+@contextlib.contextmanager
+def system_errors(
+    what: str, *, hint: str = "", shortage: bool = False, kind: type[HarnessError] = InfrastructureError
+) -> Iterator[None]:
+    """Raise a system error of the block as ``kind``: ``what`` failed, for instance "cannot write FILE", and the reason.
+
+    ``hint`` is what to do. With ``shortage`` a host that ran out of something gets the hint for that instead.
+    """
+    try:
+        yield
+    except OSError as error:
+        way_out = shortage_hint(error, hint) if shortage else hint
+        raise kind(f"{what}: {error.strerror}", hint=way_out) from error
 
 
 def told_shortage(words: str) -> tuple[str, str]:

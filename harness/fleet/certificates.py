@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import UsageError, system_errors
 from harness.history.private import write_private
 from harness.package import missing_extra
 
@@ -59,12 +59,10 @@ def make_certificates(hosts: list[str], out: Path) -> list[HostCertificate]:
                     f"{out / name} already exists",
                     hint=f"Remove {host}.pem and {host}-key.pem to make others for that host.",
                 )
-    try:
+    with system_errors(f"cannot write certificates in {out}"):
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority, key = _authority(out)
         return [_host(host, out, authority, key) for host in dict.fromkeys(hosts)]
-    except OSError as error:
-        raise InfrastructureError(f"cannot write certificates in {out}: {error.strerror}") from error
 
 
 def _authority(out: Path) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:

@@ -25,7 +25,7 @@ from typing import TypeVar
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
+from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError, system_errors
 from harness.fleet.engine import EndedOrder, Engine, engine_version, reachable
 from harness.fleet.order import (
     LONGEST_REASON,
@@ -535,7 +535,7 @@ class FleetNightly:
         directory = self._state.directory
         arrived = self._patiently(lambda: self._exchange.receive(self._nightly, note, directory / INCOMING))
         moved: dict[str, Path] = {}
-        try:
+        with system_errors(f"cannot move {attempt} into {directory}"):
             for run in sorted(file.parent for file in arrived.glob(f"runs/*/{FACTS}")):
                 if not NAME.fullmatch(run.name):
                     # No run is called so, and this name would stand in commands.
@@ -550,8 +550,6 @@ class FleetNightly:
             for file in sorted(arrived.glob("output/*")):
                 if file.suffix in OUTPUT:
                     file.rename(directory / "output" / f"{attempt}{file.suffix}")
-        except OSError as error:
-            raise InfrastructureError(f"cannot move {attempt} into {directory}: {error.strerror}") from error
         shutil.rmtree(arrived, ignore_errors=True)
         self._exchange.forget(self._nightly, attempt)
         return moved

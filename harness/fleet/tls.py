@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import UsageError, system_errors
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
@@ -37,10 +37,8 @@ def tls_files(ca: str | Path, cert: str | Path, key: str | Path) -> TlsFiles | N
             hint=f"To make all three: {invocation('fleet', 'certificates', 'HOST', '--out', 'DIR')}",
         )
     for name, path in given.items():
-        try:
+        with system_errors(f"{name} = {str(path)!r}", kind=UsageError):
             Path(path).open("rb").close()
-        except OSError as error:
-            raise UsageError(f"{name} = {str(path)!r}: {error.strerror}") from error
     found = TlsFiles(Path(ca), Path(cert), Path(key))
     _check(found)
     return found

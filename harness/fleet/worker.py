@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, UsageError, system_errors
 from harness.fleet.engine import (
     CONNECT_S,
     ENDING,
@@ -86,13 +86,10 @@ class FleetWorker:
         InfrastructureError if the working directory cannot be made or, with ``once``, if the scheduler cannot be reached.
         """
         settle_engine()
-        try:
+        with system_errors(
+            f"cannot make the working directory {self._work}", hint="Give one with --work DIR."
+        ):
             self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot make the working directory {self._work}: {error.strerror}",
-                hint="Give one with --work DIR.",
-            ) from error
         last = ""
         while True:
             service = WorkerService(self._work, host=self.host, session=secrets.token_hex(6), say=self._say)

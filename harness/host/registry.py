@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from harness.errors import InfrastructureError, of_shortage
+from harness.errors import of_shortage, system_errors
 from harness.history.json_file import read_json
 from harness.history.private import open_private
 from harness.host.runtime import remove as remove_runtime
@@ -122,16 +122,13 @@ class Registry:
         entry = self.placed(entry)
         file = Path(entry.file)
         fresh = file.with_suffix(".new")
-        try:
+        with system_errors(
+            f"cannot note the machine in {self.directory}", hint="Set XDG_STATE_HOME to a writable directory."
+        ):
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "wb") as draft:
                 draft.write(msgspec.json.encode(entry))
             fresh.replace(file)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot note the machine in {self.directory}: {error.strerror}",
-                hint="Set XDG_STATE_HOME to a writable directory.",
-            ) from error
         return entry
 
     def remove(self, entry: MachineEntry) -> None:

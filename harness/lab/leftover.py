@@ -17,7 +17,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.errors import system_errors
 from harness.host import runtime
 from harness.host.lease import Leases
 from harness.host.registry import MachineEntry, Registry
@@ -186,7 +186,5 @@ def _makers_lock(place: Path) -> Iterator[bool]:
 
 
 def _unlink(path: Path) -> None:
-    try:
+    with system_errors(f"cannot remove {path}"):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InfrastructureError(f"cannot remove {path}: {error.strerror}") from error

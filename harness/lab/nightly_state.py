@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
 
-from harness.errors import ExitCode, InfrastructureError, UsageError
+from harness.errors import ExitCode, InfrastructureError, UsageError, system_errors
 from harness.history.private import write_private
 from harness.host.file_lock import locked_or_refused
 from harness.lab.matrix import Cell, Matrix
@@ -139,15 +139,13 @@ class NightlyState:
     def record(self, outcome: CellOutcome) -> None:
         """Append an outcome. Raises InfrastructureError if it cannot be written."""
         line = msgspec.json.encode(outcome) + b"\n"
-        try:
+        with system_errors(
+            f"cannot write the state of the nightly run, {self.directory / STATE}",
+            hint="Free some disk space; the same command then continues from here.",
+        ):
             if os.write(self._descriptor, line) != len(line):
                 raise OSError(28, "No space left on device")
             os.fsync(self._descriptor)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write the state of the nightly run, {self.directory / STATE}: {error.strerror}",
-                hint="Free some disk space; the same command then continues from here.",
-            ) from error
         self.outcomes[outcome.cell] = outcome
 
     def todo(self, matrix: Matrix) -> list[Cell]:
@@ -232,10 +230,8 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
 
 def _reopen(directory: Path) -> NightlyState:
     file = directory / STATE
-    try:
+    with system_errors(f"cannot continue {file}"):
         descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-    except OSError as error:
-        raise InfrastructureError(f"cannot continue {file}: {error.strerror}") from error
     _lock(descriptor, directory)
     try:
         head, outcomes, whole = read_state(file.read_bytes())

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from harness.errors import ExitCode, FailureClass, InfrastructureError
+from harness.errors import ExitCode, FailureClass, system_errors
 from harness.forking.fork_server import ForkServer
 from harness.history.private import open_private
 from harness.history.run_directory import FACTS, RunDirectory
@@ -87,15 +87,12 @@ class RunProcess:
         self._directory = directory
         stem = directory / "output" / f"{cell.id}-{number}"
         self._document, self.log = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.log")
-        try:
+        with system_errors(
+            "cannot start a run of the nightly run", hint=f"Check the free space in {directory}."
+        ):
             with _written(self._document) as out, _written(self.log) as err:
                 self._process = server.start(words=words, output=(out, err))
             self.descriptor = self._process.descriptor
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot start a run of the nightly run: {error.strerror}",
-                hint=f"Check the free space in {directory}.",
-            ) from error
 
     def ask(self, number: signal.Signals) -> None:
         """Send a signal: SIGTERM makes it end its guest and then itself; SIGKILL ends all of its session."""

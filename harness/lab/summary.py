@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.contract.verdict import Judged, Verdict
-from harness.errors import ExitCode, InfrastructureError, worst
+from harness.errors import ExitCode, system_errors, worst
 from harness.history.private import write_private
 from harness.interrupts import interruption
 from harness.invocation import invocation
@@ -239,7 +239,7 @@ def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> N
 
     ``everything`` is a parameter of :func:`junit`.
     """
-    try:
+    with system_errors(f"cannot write the summary in {state.directory}"):
         write_private(state.directory / "summary.txt", "".join(f"{line}\n" for line in lines(state, matrix)))
         write_private(
             state.directory / "summary.json",
@@ -249,7 +249,3 @@ def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> N
             + b"\n",
         )
         write_junit(state.directory / "junit.xml", junit(state, matrix, everything=everything))
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write the summary in {state.directory}: {error.strerror}"
-        ) from error

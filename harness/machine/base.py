@@ -17,7 +17,7 @@ import msgspec
 
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, InfrastructureError, MonitorLost, shortage_hint
+from harness.errors import CommandRefused, InfrastructureError, MonitorLost, system_errors
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
@@ -111,13 +111,12 @@ class MachineBase(abc.ABC):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        try:
+        with system_errors(
+            f"cannot write in the run directory {self.directory}",
+            hint="Give another place with --runs DIR.",
+            shortage=True,
+        ):
             yield
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write in the run directory {self.directory}: {error.strerror}",
-                hint=shortage_hint(error, "Give another place with --runs DIR."),
-            ) from error
 
     def _register(self, command: list[str], *, uri: str = "", domain: str = "") -> None:
         """Register the machine before there is a QEMU, so that none is ever lost."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness import locks
-from harness.errors import HarnessError, InfrastructureError, of_shortage, shortage_hint
+from harness.errors import HarnessError, of_shortage, system_errors
 from harness.history.private import open_private
 from harness.machine import file_limit
 from harness.program import DEVNULL, describe, start_program
@@ -83,13 +83,8 @@ class Process:
         self._spawned = threading.Event()
         self._gone = threading.Event()
         self._failure: HarnessError | None = None
-        try:
+        with system_errors(f"cannot write {log}", hint="Give another place with --runs DIR.", shortage=True):
             self._output = os.fdopen(open_private(log, os.O_WRONLY | os.O_APPEND), "ab")
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write {log}: {error.strerror}",
-                hint=shortage_hint(error, "Give another place with --runs DIR."),
-            ) from error
         self._log_start = self._output.tell()
         self._launched = False
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import system_errors
 from harness.history.json_file import read_json
 from harness.host.file_lock import locked
 from harness.machine.attachments import Disk
@@ -132,17 +132,15 @@ class SnapshotStore:
         """
         if (snapshot := self.find(digest, say)) is not None:
             return snapshot
-        try:
+        with system_errors(
+            f"cannot keep a snapshot in {self._place}",
+            hint="Free some disk space, or start from power-on: leave out --restore.",
+        ):
             self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
             with locked(self._place / "lock", "saving a snapshot", deadline, say):
                 if (snapshot := self.find(digest)) is not None:
                     return snapshot
                 return self._make(digest, make)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot keep a snapshot in {self._place}: {error.strerror}",
-                hint="Free some disk space, or start from power-on: leave out --restore.",
-            ) from error
 
     def _make(self, digest: str, make: Callable[[Path], MachineSnapshot]) -> MachineSnapshot:
         work = self._place / "new"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.errors import HarnessError, InfrastructureError, UsageError, system_errors
 from harness.history.private import keep_private
 from harness.invocation import invocation
 from harness.package import missing_extra
@@ -62,13 +62,9 @@ class Database:
                     f"there is no result store at {address}",
                     hint=f"Nightly runs make it. To load earlier ones: {invocation('store', 'load', 'nightly')}",
                 )
-            try:
+            with system_errors(f"cannot make the result store {address}"):
                 address.file.parent.mkdir(parents=True, exist_ok=True)
                 keep_private(address.file)
-            except OSError as error:
-                raise InfrastructureError(
-                    f"cannot make the result store {address}: {error.strerror}"
-                ) from error
         opened = cls(address, _engine(address, make=make, wait=wait or WAIT_S))
         try:
             with opened.writing() if make else opened.reading() as connection:

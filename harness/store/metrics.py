@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.errors import system_errors
 from harness.lab.matrix import Matrix
 from harness.lab.nightly_state import NightlyState
 from harness.lab.summary import WORDS, exit_code, unsteady, word
@@ -81,7 +81,10 @@ def write_metrics(file: Path, words: str) -> None:
     """Write the file atomically, readable by everybody. Raises InfrastructureError."""
     # The collector reads only files whose names end in .prom, so not this one.
     fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}.new")
-    try:
+    with system_errors(
+        f"cannot write the metrics to {file}",
+        hint="Give a file in node_exporter's --collector.textfile.directory, and make that directory writable.",
+    ):
         descriptor = os.open(
             fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
         )
@@ -93,8 +96,3 @@ def write_metrics(file: Path, words: str) -> None:
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write the metrics to {file}: {error.strerror}",
-            hint="Give a file in node_exporter's --collector.textfile.directory, and make that directory writable.",
-        ) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.verdict import RunVerdict
-from harness.errors import UsageError
+from harness.errors import UsageError, system_errors
 from harness.history.record import Add, Ost, Stage
 from harness.history.run_directory import FACTS, HISTORY, LARGEST, VERDICT, RunFacts
 
@@ -113,13 +113,11 @@ def read_run(path: Path, *, known: str = "", told: bytes = b"") -> RecordedRun |
 
 
 def _bytes(file: Path) -> bytes | None:
-    try:
+    with system_errors(str(file), kind=UsageError):
         if not file.is_file():
             return None
         with file.open("rb") as opened:
             data = opened.read(LARGEST + 1)
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
     if len(data) > LARGEST:
         raise UsageError(f"{file} is larger than {LARGEST} bytes")
     return data

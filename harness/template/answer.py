@@ -20,7 +20,7 @@ import msgspec
 
 from harness.choice import suggest
 from harness.config import read_document
-from harness.errors import BadDocument, InfrastructureError, UsageError
+from harness.errors import BadDocument, UsageError, system_errors
 from harness.template.components import UNATTEND, WCM, fits, problems
 from harness.template.edition import is_evaluation
 from harness.template.template import Template, templates_directory
@@ -161,12 +161,9 @@ def _document(root: ElementTree.Element) -> str:
 
 def write_secret(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read. Raises InfrastructureError if it exists or cannot be written."""
-    try:
+    with system_errors(
+        str(path), hint="Free some space, or remove it if it is from an earlier build that is not needed."
+    ):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path}: {error.strerror}",
-            hint="Free some space, or remove it if it is from an earlier build that is not needed.",
-        ) from error

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, system_errors
 from harness.template.progress import StepWarning
 
 FORMAT = 1
@@ -143,21 +143,18 @@ def sha256_of(file: Path, deadline: Deadline, *, progress: Callable[[int], None]
     """Return the SHA-256 of a file; ``progress`` receives the number of bytes read, once every GiB. Raises InfrastructureError."""
     digest = hashlib.sha256()
     done = 0
-    try:
-        with file.open("rb", buffering=0) as source:
-            while piece := source.read(PIECE):
-                digest.update(piece)
-                done += len(piece)
-                if progress is not None and done % (1024 * PIECE) == 0:
-                    progress(done)
-                if deadline.expired:
-                    raise InfrastructureError(
-                        f"{deadline.what}: {file} could not be read within {deadline.seconds:g} s",
-                        hint="The disk that it lies on is slow or hangs.",
-                    )
-    except OSError as error:
-        raise InfrastructureError(
-            f"{deadline.what}: cannot read {file}: {error.strerror}",
-            hint="Check the file and the disk it lies on.",
-        ) from error
+    with (
+        system_errors(f"{deadline.what}: cannot read {file}", hint="Check the file and the disk it lies on."),
+        file.open("rb", buffering=0) as source,
+    ):
+        while piece := source.read(PIECE):
+            digest.update(piece)
+            done += len(piece)
+            if progress is not None and done % (1024 * PIECE) == 0:
+                progress(done)
+            if deadline.expired:
+                raise InfrastructureError(
+                    f"{deadline.what}: {file} could not be read within {deadline.seconds:g} s",
+                    hint="The disk that it lies on is slow or hangs.",
+                )
     return digest.hexdigest()

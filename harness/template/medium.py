@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from harness.errors import UsageError
+from harness.errors import UsageError, system_errors
 from harness.template import provision
 from harness.template.answer import ANSWER_FILE, write_secret
 from harness.template.edition import load_pycdlib
@@ -60,13 +60,11 @@ def answer_medium(
 
 
 def _payload(path: Path) -> bytes:
-    try:
+    with system_errors(str(path), hint="Give a file that you may read.", kind=UsageError):
         size = path.stat().st_size
         if size > provision.LARGEST_OPENSSH:
             raise UsageError(f"{path}: {size >> 20} MiB, too large for an OpenSSH package")
         return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="Give a file that you may read.") from error
 
 
 def write_medium(path: Path, files: Mapping[str, bytes]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.config import read_document
 from harness.deadline import Deadline
-from harness.errors import UsageError
+from harness.errors import UsageError, system_errors
 from harness.host.firmware import Ovmf, find_ovmf
 from harness.host.qemu_build import QemuBuild
 from harness.machine.machine import MachineSpec
@@ -109,11 +109,11 @@ def product_key(file: Path | None) -> str:
     """Return the product key in ``file``, "" for no file. Raises UsageError; the key itself is in no message."""
     if file is None:
         return ""
-    try:
-        with file.open("rb") as source:
-            words = source.read(LONGEST_KEY_FILE).decode("ascii", "replace").split()
-    except OSError as error:
-        raise UsageError(f"cannot read the product key file {file}: {error.strerror}") from error
+    with (
+        system_errors(f"cannot read the product key file {file}", kind=UsageError),
+        file.open("rb") as source,
+    ):
+        words = source.read(LONGEST_KEY_FILE).decode("ascii", "replace").split()
     if len(words) != 1:
         raise UsageError(f"{file} must hold one product key and nothing else")
     return words[0].upper()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, Self
 
 from harness.deadline import Deadline
-from harness.errors import GuestRefused, InfrastructureError, UsageError
+from harness.errors import GuestRefused, InfrastructureError, UsageError, system_errors
 from harness.transport.output import Output
 from harness.transport.retry import persist
 from harness.transport.transport import Copied, GatheredFile
@@ -52,14 +52,11 @@ class _Digest(NamedTuple):
 
 def put(link: CommandRunner, source: Path, target: str, deadline: Deadline, limit: int) -> Copied:
     """See Transport.put. Raises UsageError if the host cannot read ``source`` or it is larger than ``limit``."""
-    try:
-        with source.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > limit:
-                raise UsageError(f"{source} has {size} bytes, more than the {limit} that may be copied")
-            return _put(link, file, target, deadline)
-    except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+    with system_errors(f"cannot read {source}", kind=UsageError), source.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise UsageError(f"{source} has {size} bytes, more than the {limit} that may be copied")
+        return _put(link, file, target, deadline)
 
 
 def put_bytes(link: CommandRunner, content: bytes, target: str, deadline: Deadline) -> Copied:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import UsageError, system_errors
 
 LONGEST = 4096
 """The most bytes of a password file that are read."""
@@ -21,15 +21,16 @@ class Secret:
     @classmethod
     def from_file(cls, path: Path) -> Secret:
         """Read the first line of ``path``. Raises UsageError if others may read the file, or it cannot be read."""
-        try:
-            with path.open("rb") as file:
-                mode = stat.S_IMODE(path.stat().st_mode)
-                content = file.read(LONGEST + 1)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read the password file {path}: {error.strerror}",
+        with (
+            system_errors(
+                f"cannot read the password file {path}",
                 hint="The password of a template is stored when the template is built.",
-            ) from error
+                kind=UsageError,
+            ),
+            path.open("rb") as file,
+        ):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            content = file.read(LONGEST + 1)
         if mode & 0o077:
             raise UsageError(
                 f"the password file {path} has mode {mode:04o}: others may read it",

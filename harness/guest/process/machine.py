@@ -44,7 +44,7 @@ from harness.errors import (
     GuestRefused,
     HarnessError,
     InfrastructureError,
-    shortage_hint,
+    system_errors,
     told_shortage,
 )
 from harness.history.record import Boot, Stage
@@ -182,17 +182,16 @@ class ProcessMachine:
             self.ask(line, deadline, fine=self._fine)
 
     def _make_files(self) -> None:
-        try:
+        with system_errors(
+            f"cannot write in the run directory {self.directory}",
+            hint="Give another place with --runs DIR.",
+            shortage=True,
+        ):
             self.directory.mkdir(parents=True, exist_ok=True)
             for path in (self.console, self.debugcon, self.log):
                 path.touch(0o600)
             self._port = self._files.enter_context(self.debugcon.open("ab", buffering=0))
             self._screen = self._files.enter_context(self.console.open("ab", buffering=0))
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write in the run directory {self.directory}: {error.strerror}",
-                hint=shortage_hint(error, "Give another place with --runs DIR."),
-            ) from error
 
     def _register(self, process: ProcessName | None) -> None:
         harness = ProcessName.of(os.getpid())
@@ -364,14 +363,9 @@ class ProcessMachine:
 
     def _put(self, file: FileIO, data: bytes) -> None:
         """Append ``data``, all of it. Raises InfrastructureError."""
-        try:
+        with system_errors(f"cannot write what the process said to {self.debugcon.parent}", hint=MAKE_ROOM):
             while data:
                 data = data[file.write(data) :]
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write what the process said to {self.debugcon.parent}: {error.strerror}",
-                hint=MAKE_ROOM,
-            ) from error
 
     def _flush(self) -> None:
         """Mark a line without an end as torn: the process is gone."""

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, system_errors
 from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
 from harness.guest.windows.guest import WindowsGuest
 from harness.history.writer import HistoryWriter
@@ -43,11 +43,9 @@ def build_vm(
     Raises the errors of preparing, starting and booting. For a template that was not built UsageError names the command.
     """
     qemu = find_qemu("")
-    try:
+    with system_errors(f"cannot make a folder in {cache}"):
         cache.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix="build-vm-", dir=cache))
-    except OSError as error:
-        raise InfrastructureError(f"cannot make a folder in {cache}: {error.strerror}") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_removed(place))
         options = GuestOptions(

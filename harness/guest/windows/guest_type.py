@@ -17,7 +17,7 @@ from harness.capture.mapping.mapper import CHANNEL
 from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.symbols import windbg_options
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError, UsageError, system_errors
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.twin.image import build as build_twin
 from harness.guest.windows.boot_options import BootOptions
@@ -202,14 +202,12 @@ def _own(image: WindowsImage, directory: Path, deadline: Deadline, *, savable: b
         variables = variables.with_suffix(".qcow2")
         make_overlay(variables, image.variables, deadline, format="raw")
         return disk, variables
-    try:
+    with system_errors(
+        f"cannot copy {image.variables} to {variables}",
+        hint="Is there room on the disk of the run directory?",
+    ):
         shutil.copyfile(image.variables, variables)
         variables.chmod(0o600)
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot copy {image.variables} to {variables}: {error.strerror}",
-            hint="Is there room on the disk of the run directory?",
-        ) from error
     return disk, variables
 
 

@@ -13,13 +13,13 @@ import re
 import shlex
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qs, urlsplit
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.errors import HarnessError, InfrastructureError, UsageError, system_errors
 from harness.machine.process import Process
 from harness.program import run_program
 
@@ -58,6 +58,15 @@ def ssh_words(uri: str) -> tuple[list[str], str]:
     if options.get("no_verify", ["0"])[0] != "0":
         command += ["-o", "StrictHostKeyChecking=no"]
     return command, parts.hostname
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    with (
+        system_errors(f"cannot read {file}", hint="It is copied to the remote host."),
+        file.open("rb") as data,
+    ):
+        yield data
 
 
 class RemoteHost:
@@ -114,13 +123,8 @@ class RemoteHost:
     def send(self, file: Path, name: str, deadline: Deadline) -> Path:
         """Copy a local file there; return its path there."""
         there = self.directory / name
-        try:
-            with file.open("rb") as data:
-                self.run(f"cat > {shlex.quote(str(there))}", deadline, data=data)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot read {file}: {error.strerror}", hint="It is copied to the remote host."
-            ) from error
+        with _opened(file) as data:
+            self.run(f"cat > {shlex.quote(str(there))}", deadline, data=data)
         return there
 
     def keep(self, file: Path, digest: str, deadline: Deadline, sending: Callable[[int], None]) -> Path:
@@ -143,13 +147,8 @@ class RemoteHost:
         sending(size)
         place = shlex.quote(str(there))
         draft = shlex.quote(f"{digest}.{self.directory.name}")
-        try:
-            with file.open("rb") as data:
-                arrived = self.run(f"cd {place} && cat > {draft} && sha256sum < {draft}", deadline, data=data)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot read {file}: {error.strerror}", hint="It is copied to the remote host."
-            ) from error
+        with _opened(file) as data:
+            arrived = self.run(f"cd {place} && cat > {draft} && sha256sum < {draft}", deadline, data=data)
         if arrived.split()[0] != digest:
             self.run(f"cd {place} && rm -f {draft}", deadline)
             raise self._lost(f"send {file}", f"SHA-256 {arrived.split()[0]} arrived, not {digest}")

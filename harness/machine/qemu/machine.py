@@ -20,6 +20,7 @@ from harness.errors import (
     InfrastructureError,
     MachineFailed,
     MonitorLost,
+    system_errors,
     told_shortage,
 )
 from harness.history.reserve import check_room
@@ -170,13 +171,11 @@ class QemuMachine(MachineBase):
         if not isinstance(incoming, Incoming):
             yield None
             return
-        try:
+        with system_errors(
+            f"cannot read the migration state {incoming.file}",
+            hint="It is made anew when it is not in the cache.",
+        ):
             state = os.open(incoming.file, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot read the migration state {incoming.file}: {error.strerror}",
-                hint="It is made anew when it is not in the cache.",
-            ) from error
         try:
             yield None if incoming.mapped else state
         finally:
@@ -219,15 +218,13 @@ class QemuMachine(MachineBase):
         offered = [one["capability"] for one in self.execute("query-migrate-capabilities", deadline)]
         mapped = MAPPED in offered and "," not in str(file)
         self.execute("migrate-set-parameters", deadline, **{"max-bandwidth": 1 << 40})
-        try:
+        with system_errors(f"cannot write {file}"):
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 if not mapped:
                     self._monitor.execute("getfd", deadline, {"fdname": "state"}, descriptor=descriptor)
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            raise InfrastructureError(f"cannot write {file}: {error.strerror}") from error
         if mapped:
             self._map_memory(deadline)
         found: dict[str, Any] = {}
