@@ -11,9 +11,9 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -28,132 +28,68 @@ IMAGES_KEPT = 5
 """The number of twin images to keep: those used last. Each is rebuilt in seconds if its sources are needed again."""
 
 
-class Leftover(Protocol):
-    """Something to remove. ``text`` says what it is and how it is removed."""
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to remove. ``text`` says what it is and how it is removed.
 
-    @property
-    def text(self) -> str: ...  # noqa: D102
+    ``remove`` removes it. It raises HarnessError if it is still there. A leftover that is already gone raises nothing.
+    """
 
-    def remove(self) -> None:
-        """Remove it. Raises HarnessError if it is still there. A leftover that is already gone raises nothing."""
-
-
-class DeadMachine(msgspec.Struct, frozen=True):
-    """A machine whose harness has died."""
-
-    registry: Registry
-    entry: MachineEntry
-
-    @property
-    def text(self) -> str:
-        """The machine by its name and its run directory."""
-        entry = self.entry
-        what = "end" if state_of(entry) == "orphaned" else "forget"
-        where = f"domain {entry.domain} at {entry.uri}" if entry.domain else "QEMU"
-        number = f" (process {entry.qemu.pid})" if entry.qemu is not None and entry.qemu.alive() else ""
-        return f"{what} machine {entry.name}, {where}{number}, of {entry.directory}"
-
-    def remove(self) -> None:
-        """End the machine."""
-        end_orphan(self.registry, self.entry)
-
-
-class LooseDirectory(msgspec.Struct, frozen=True):
-    """The runtime directory of a machine that was never entered into the registry."""
-
-    path: Path
-
-    @property
-    def text(self) -> str:
-        """Its path."""
-        return f"remove runtime directory {self.path}"
-
-    def remove(self) -> None:
-        """Remove it with its sockets."""
-        runtime.remove(self.path)
-
-
-class HalfEntry(msgspec.Struct, frozen=True):
-    """A registry entry whose writer was killed before it was complete."""
-
-    path: Path
-
-    @property
-    def text(self) -> str:
-        """Its path."""
-        return f"remove half-written entry {self.path}"
-
-    def remove(self) -> None:
-        """Remove the file."""
-        _unlink(self.path)
-
-
-class DeadLeases(msgspec.Struct, frozen=True):
-    """Lease files whose holders have died; for root, all files that are not live leases. They no longer count."""
-
-    leases: Leases
-    count: int
-
-    @property
-    def text(self) -> str:
-        """The number of files."""
-        return f"remove {self.count} files of dead leases in {self.leases.directory}"
-
-    def remove(self) -> None:
-        """Remove the files."""
-        self.leases.sweep()
-
-
-class HalfBuilt(msgspec.Struct, frozen=True):
-    """An image, or a snapshot with a guest's whole memory, whose maker was killed. A living maker holds the lock
-    beside it."""
-
-    path: Path
-
-    @property
-    def text(self) -> str:
-        """Its path."""
-        return f"remove half-built {self.path}"
-
-    def remove(self) -> None:
-        """Remove it, unless another process is making one there now."""
-        with _makers_lock(self.path.parent) as held:
-            if held:
-                shutil.rmtree(self.path, ignore_errors=True)
-
-
-class OldImage(msgspec.Struct, frozen=True):
-    """An image of the twin that was not used recently."""
-
-    path: Path
-
-    @property
-    def text(self) -> str:
-        """Its path."""
-        return f"remove image {self.path}"
-
-    def remove(self) -> None:
-        """Remove the image, unless one is being built or looked up now."""
-        with _makers_lock(self.path.parent) as held:
-            if held:
-                shutil.rmtree(self.path, ignore_errors=True)
+    text: str
+    remove: Callable[[], None]
 
 
 def leftovers(registry: Registry, leases: Leases | None, cache: Path) -> list[Leftover]:
     """Return what can be removed, machines first. ``leases`` is None where leases cannot be read."""
     entries = registry.entries()
-    found: list[Leftover] = [DeadMachine(registry, entry) for entry in entries if not entry.harness.alive()]
+    found = [_dead_machine(registry, entry) for entry in entries if not entry.harness.alive()]
     named = {entry.runtime for entry in entries}
-    found += [LooseDirectory(path) for path in runtime.abandoned() if str(path) not in named]
-    found += [HalfEntry(path) for path in registry.half_written()]
+    # The runtime directories of machines that were never entered into the registry.
+    found += [
+        Leftover(text=f"remove runtime directory {path}", remove=partial(runtime.remove, path))
+        for path in runtime.abandoned()
+        if str(path) not in named
+    ]
+    # Their writers were killed before they were complete.
+    found += [
+        Leftover(text=f"remove half-written entry {path}", remove=partial(_unlink, path))
+        for path in registry.half_written()
+    ]
     if leases is not None and (count := leases.sweep(dry=True).removed):
-        found.append(DeadLeases(leases, count))
+        # Their holders have died; for root, all files that are not live leases. They no longer count.
+        text = f"remove {count} files of dead leases in {leases.directory}"
+        found.append(Leftover(text=text, remove=lambda: _sweep(leases)))
+    # An image, or a snapshot with a guest's whole memory, whose maker was killed.
     for path in (cache / "twin" / "image.new", cache / "states" / "new"):
         with _makers_lock(path.parent) as free:
             if free and path.is_dir():
-                found.append(HalfBuilt(path))
-    found += [OldImage(path) for path in old_images(cache, entries)]
+                found.append(Leftover(text=f"remove half-built {path}", remove=partial(_remove_made, path)))
+    found += [
+        Leftover(text=f"remove image {path}", remove=partial(_remove_made, path))
+        for path in old_images(cache, entries)
+    ]
     return found
+
+
+def _dead_machine(registry: Registry, entry: MachineEntry) -> Leftover:
+    """Return a machine whose harness has died, by its name and its run directory."""
+    what = "end" if state_of(entry) == "orphaned" else "forget"
+    where = f"domain {entry.domain} at {entry.uri}" if entry.domain else "QEMU"
+    number = f" (process {entry.qemu.pid})" if entry.qemu is not None and entry.qemu.alive() else ""
+    return Leftover(
+        text=f"{what} machine {entry.name}, {where}{number}, of {entry.directory}",
+        remove=partial(end_orphan, registry, entry),
+    )
+
+
+def _sweep(leases: Leases) -> None:
+    leases.sweep()
+
+
+def _remove_made(path: Path) -> None:
+    """Remove what a process made in the cache, unless one makes or looks up something there now."""
+    with _makers_lock(path.parent) as held:
+        if held:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def old_images(cache: Path, entries: list[MachineEntry]) -> list[Path]:

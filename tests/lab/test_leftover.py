@@ -17,7 +17,7 @@ from harness.errors import ExitCode, InfrastructureError
 from harness.host.lease import Leases
 from harness.host.registry import ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
-from harness.lab.leftover import DeadMachine, leftovers
+from harness.lab.leftover import leftovers
 from harness.machine import orphan
 from tests.lab.machines import dead_harness, idle, name_of, noted
 
@@ -63,7 +63,7 @@ def test_the_living_are_left_alone(registry: Registry, host: Path) -> None:
         entry = noted(registry, host, ME, name_of(process))
         assert [] == gc(registry, host)
         with pytest.raises(InfrastructureError, match="which is alive"):
-            DeadMachine(registry, entry).remove()
+            orphan.end_orphan(registry, entry)
         assert process.poll() is None
     assert [entry] == registry.entries()
 
