@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -58,22 +58,10 @@ def load(store: Database, runs: Iterable[RunSource], *, told: Looked = lambda _:
     """
     report = LoadReport()
     looked = 0
-    for portion in _portions(runs):
-        known: dict[str, str] = {}
+    for portion in portions(runs):
         with store.reading() as connection:
             known = _digests(connection, [source.name for source in portion])
-        found = []
-        for source in portion:
-            try:
-                read = read_source(source, known.get(source.name, ""))
-            except UsageError as error:
-                report.unreadable.append(Unreadable(str(source.path), error.message))
-                continue
-            if read is None:
-                report.same += 1
-            else:
-                found.append((source, read))
-        if found:
+        if found := read_portion(portion, known, report):
             with store.writing() as connection:
                 write_portion(connection, found, report)
         looked += len(portion)
@@ -81,10 +69,29 @@ def load(store: Database, runs: Iterable[RunSource], *, told: Looked = lambda _:
     return report
 
 
-def _portions(runs: Iterable[RunSource]) -> Iterable[tuple[RunSource, ...]]:
+def portions(runs: Iterable[RunSource]) -> Iterable[tuple[RunSource, ...]]:
+    """Yield the runs in the portions that are written in one go."""
     waiting = iter(runs)
     while portion := tuple(itertools.islice(waiting, PORTION)):
         yield portion
+
+
+def read_portion(
+    portion: Iterable[RunSource], known: Mapping[str, str], report: LoadReport
+) -> list[tuple[RunSource, RecordedRun | str]]:
+    """Return what :func:`read_source` reads, for the runs that are not ``known`` by name and digest. Report the others."""
+    found = []
+    for source in portion:
+        try:
+            read = read_source(source, known.get(source.name, ""))
+        except UsageError as error:
+            report.unreadable.append(Unreadable(str(source.path), error.message))
+            continue
+        if read is None:
+            report.same += 1
+        else:
+            found.append((source, read))
+    return found
 
 
 def read_source(source: RunSource, known: str) -> RecordedRun | str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import UsageError
-from harness.store.loader import PORTION, LoadReport, Looked, Unreadable, read_source, write_portion
+from harness.store.loader import LoadReport, Looked, portions, read_portion, write_portion
 from harness.store.recorded_run import is_run, read_run
 from harness.store.source import RunSource, night_sources
 
@@ -64,30 +64,12 @@ def rebuild(
             )
         _empty(connection)
         looked = 0
-        portion: list[RunSource] = []
-        for source in runs:
-            portion.append(source)
-            if len(portion) == PORTION:
-                looked += _write(connection, portion, report)
-                told(looked)
-                portion = []
-        told(looked + _write(connection, portion, report))
+        for portion in portions(runs):
+            if found := read_portion(portion, {}, report):
+                write_portion(connection, found, report)
+            looked += len(portion)
+            told(looked)
     return report
-
-
-def _write(connection: Connection, portion: list[RunSource], report: LoadReport) -> int:
-    found = []
-    for source in portion:
-        try:
-            read = read_source(source, "")
-        except UsageError as error:
-            report.unreadable.append(Unreadable(str(source.path), error.message))
-            continue
-        if read is not None:
-            found.append((source, read))
-    if found:
-        write_portion(connection, found, report)
-    return len(portion)
 
 
 def _empty(connection: Connection) -> None:
