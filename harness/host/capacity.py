@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -63,29 +64,22 @@ def _nearest(path: Path) -> Path:
 
 def disk(directory: Path | None) -> HostPart:
     """Examine the disk for runs, by default that of the working directory."""
-    name, serves = "disk", "the twin's image and the evidence of runs"
+    part = partial(HostPart, name="disk", serves="the twin's image and the evidence of runs", needed=True)
     try:
         directory = directory or Path.cwd()
     except OSError as error:
         found = f"the working directory is gone: {error.strerror}"
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply="cd"
-        )
+        return part(state=PartState.BROKEN, found=found, supply="cd")
     directory = _nearest(directory)
     free = shutil.disk_usage(directory).free
     found = f"{free / (1 << 30):.1f} GiB free at {directory}"
     if free < LEAST_DISK:
         supply = "Free some space, or give another place with --runs DIR."
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
+        return part(state=PartState.BROKEN, found=found, supply=supply)
     if not os.access(directory, os.W_OK | os.X_OK):
         supply = "Go to a directory you may write to, or give one with --runs DIR."
-        found = f"{directory} cannot be written to"
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
-    return HostPart(name=name, state=PartState.OK, found=found, serves=serves, needed=True)
+        return part(state=PartState.BROKEN, found=f"{directory} cannot be written to", supply=supply)
+    return part(state=PartState.OK, found=found)
 
 
 def memory() -> HostPart:

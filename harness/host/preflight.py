@@ -7,7 +7,7 @@ hide the others.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib.util
 import os
 import platform
@@ -16,6 +16,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -68,9 +69,9 @@ def examine(
         capacity.memory,
         _leases,
         lambda: _kvm(cache),
-        *(functools.partial(_extra, *each) for each in EXTRAS),
+        *(partial(_extra, *each) for each in EXTRAS),
         lambda: _tested(parts.WINDOWS, deadline),
-        *(functools.partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
+        *(partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
         lambda: _program("mingw-w64", [MINGW], deadline),
         lambda: _program("clang", CLANG, deadline),
         lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
@@ -103,86 +104,56 @@ def _python() -> HostPart:
 
 
 def _qemu(path: Path | None, deadline: Deadline) -> HostPart:
-    name, serves = "qemu", "every guest"
+    part = partial(HostPart, name="qemu", serves="every guest", needed=True)
     try:
         found = qemu_build.find_qemu(path or "", deadline.within(10, "QEMU's version"))
     except HarnessError as error:
         gone = isinstance(error, MissingPart) and "is missing" in error.message
-        return HostPart(
-            name=name,
+        return part(
             state=PartState.MISSING if gone else PartState.BROKEN,
             found=error.message,
-            serves=serves,
-            needed=True,
             supply=error.hint,
             packages=("qemu-system-x86",) if gone and path is None else (),
         )
-    return HostPart(
-        name=name, state=PartState.OK, found=f"{found.text} at {found.path}", serves=serves, needed=True
-    )
+    return part(state=PartState.OK, found=f"{found.text} at {found.path}")
 
 
 def _firmware(qemu: Path | None, deadline: Deadline) -> HostPart:
-    name, serves, supply, packages = (
-        "firmware",
-        "boots every guest",
-        "sudo apt install seabios",
-        ("seabios",),
-    )
+    part = partial(HostPart, name="firmware", serves="boots every guest", needed=True)
+    packages = ("seabios",)
     try:
         program = qemu_build.find_program(qemu or "")
     except MissingPart:
-        return HostPart(
-            name=name,
-            state=PartState.MISSING,
-            found="no QEMU to ask",
-            serves=serves,
-            needed=True,
-            packages=() if parts.base_need("seabios").found() else packages,
-        )
+        there = parts.base_need("seabios").found()
+        return part(state=PartState.MISSING, found="no QEMU to ask", packages=() if there else packages)
     try:
         ended = _ask([str(program), "-L", "help"], deadline)
     except InfrastructureError:
         ended = None
     if ended is None or ended.status:
-        found = f"{program} -L help gave no list of directories"
-        return HostPart(name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True)
+        return part(state=PartState.BROKEN, found=f"{program} -L help gave no list of directories")
     for directory in ended.output.splitlines():
         candidate = Path(directory.strip()) / "bios-256k.bin"
         if candidate.is_file():
-            return HostPart(name=name, state=PartState.OK, found=str(candidate), serves=serves, needed=True)
+            return part(state=PartState.OK, found=str(candidate))
     found = f"bios-256k.bin is in none of {', '.join(ended.output.split())}"
-    return HostPart(
-        name=name,
-        state=PartState.MISSING,
-        found=found,
-        serves=serves,
-        needed=True,
-        supply=supply,
-        packages=packages,
-    )
+    return part(state=PartState.MISSING, found=found, supply="sudo apt install seabios", packages=packages)
 
 
 def _qmp() -> HostPart:
-    name, serves = "qemu.qmp", "talks to QEMU"
-    try:
-        there = importlib.util.find_spec("qemu.qmp") is not None
-    except ImportError:
-        there = False
-    if there:
-        return HostPart(name=name, state=PartState.OK, found="installed", serves=serves, needed=True)
+    part = partial(HostPart, name="qemu.qmp", serves="talks to QEMU", needed=True)
+    with contextlib.suppress(ImportError):
+        if importlib.util.find_spec("qemu.qmp") is not None:
+            return part(state=PartState.OK, found="installed")
     supply = f"{sys.executable} -m pip install qemu.qmp"
-    return HostPart(
-        name=name, state=PartState.MISSING, found="not installed", serves=serves, needed=True, supply=supply
-    )
+    return part(state=PartState.MISSING, found="not installed", supply=supply)
 
 
 def _extra(name: str, module: str, extra: str, serves: str) -> HostPart:
+    part = partial(HostPart, name=name, serves=serves)
     if importlib.util.find_spec(module) is not None:
-        return HostPart(name=name, state=PartState.OK, found="installed", serves=serves)
-    return HostPart(
-        name=name, state=PartState.MISSING, found="not installed", serves=serves, supply=install_extra(extra)
-    )
+        return part(state=PartState.OK, found="installed")
+    return part(state=PartState.MISSING, found="not installed", supply=install_extra(extra))
 
 
 def _tested(part: parts.Part, deadline: Deadline) -> HostPart:
@@ -201,7 +172,7 @@ def _program(
     needed: bool = False,
 ) -> HostPart:
     """Judge a part by whether all its needs are there and the program of the first one answers."""
-    serves = serves or needs[0].why
+    part = partial(HostPart, name=name, serves=serves or needs[0].why, needed=needed)
     absent = [need for need in needs if not need.found()]
     packages = dict.fromkeys(need.package for need in absent or needs)
     supply = f"sudo apt install {' '.join(packages)}"
@@ -209,15 +180,7 @@ def _program(
         supply += f" ({elsewhere})"
     if absent:
         found = "not found" if len(needs) == 1 else f"not found: {', '.join(packages)}"
-        return HostPart(
-            name=name,
-            state=PartState.MISSING,
-            found=found,
-            serves=serves,
-            needed=needed,
-            supply=supply,
-            packages=tuple(packages),
-        )
+        return part(state=PartState.MISSING, found=found, supply=supply, packages=tuple(packages))
     path = needs[0].found()
     try:
         ended = _ask([path, needs[0].version], deadline)
@@ -230,13 +193,9 @@ def _program(
         versions = [line for line in said if not needed and VERSION.search(line)]
         if ended.status == 0 or versions:
             first = (versions if ended.status else said or ["no version given"])[0]
-            return HostPart(
-                name=name, state=PartState.OK, found=f"{first[:80]} at {path}", serves=serves, needed=needed
-            )
+            return part(state=PartState.OK, found=f"{first[:80]} at {path}")
         found = f"{path} --version ended with status {ended.status}"
-    return HostPart(
-        name=name, state=PartState.BROKEN, found=found, serves=serves, needed=needed, supply=supply
-    )
+    return part(state=PartState.BROKEN, found=found, supply=supply)
 
 
 def _ask(command: list[str], deadline: Deadline) -> ProgramResult:
@@ -245,7 +204,7 @@ def _ask(command: list[str], deadline: Deadline) -> ProgramResult:
 
 
 def _leases() -> HostPart:
-    name, serves = "leases", "keeps the machines of all users within one budget"
+    part = partial(HostPart, name="leases", serves="keeps the machines of all users within one budget")
     try:
         directory = lease_directory(os.environ)
         if directory.exists():
@@ -254,18 +213,11 @@ def _leases() -> HostPart:
         found, supply = str(error), ""
         if isinstance(error, HarnessError):
             found, supply = error.message, error.hint
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
+        return part(state=PartState.BROKEN, found=found, needed=True, supply=supply)
     if not directory.private:
-        return HostPart(name=name, state=PartState.OK, found=str(directory.path), serves=serves)
-    return HostPart(
-        name=name,
-        state=PartState.MISSING,
-        found=f"no {SHARED}: only this user's machines count",
-        serves=serves,
-        supply=by_hand(SHARED),
-    )
+        return part(state=PartState.OK, found=str(directory.path))
+    found = f"no {SHARED}: only this user's machines count"
+    return part(state=PartState.MISSING, found=found, supply=by_hand(SHARED))
 
 
 def _packages() -> HostPart:
@@ -282,25 +234,24 @@ def _packages() -> HostPart:
 
 def _kvm(cache: Path | None) -> HostPart:
     device = kvm_probe.KVM
-    name, serves = "kvm", "makes guests several times faster; without it TCG is used"
+    serves = "makes guests several times faster; without it TCG is used"
+    part = partial(HostPart, name="kvm", serves=serves)
     if not device.exists():
         supply = (
             "Enable virtualisation in the firmware, or nested virtualisation in the host above: modprobe kvm"
         )
-        return HostPart(
-            name=name, state=PartState.MISSING, found=f"no {device}", serves=serves, supply=supply
-        )
+        return part(state=PartState.MISSING, found=f"no {device}", supply=supply)
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         found = f"{device} cannot be opened: {error.strerror}"
         supply = "sudo adduser $USER kvm, then log in again" if isinstance(error, PermissionError) else ""
-        return HostPart(name=name, state=PartState.BROKEN, found=found, serves=serves, supply=supply)
+        return part(state=PartState.BROKEN, found=found, supply=supply)
     last = kvm_probe.last(cache) if cache else None
     if last is None:
         found = (
             f"{device} opens; whether a guest runs under it is found out by the first run with --accel auto"
         )
-        return HostPart(name=name, state=PartState.OK, found=found, serves=serves)
+        return part(state=PartState.OK, found=found)
     state = PartState.OK if last.works else PartState.BROKEN
-    return HostPart(name=name, state=state, found=f"when last probed, {last.reason}", serves=serves)
+    return part(state=state, found=f"when last probed, {last.reason}")

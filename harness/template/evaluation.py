@@ -6,6 +6,8 @@ By the host's clock the days pass, which matters only for ``--real-time``."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from harness.errors import HarnessError
 from harness.host.host_part import HostPart, PartState
 from harness.invocation import invocation
@@ -22,20 +24,19 @@ def examine(store: Store, now: float) -> list[HostPart]:
 
 
 def _part(store: Store, name: str, now: float) -> HostPart | None:
+    part = partial(HostPart, name="template", serves=SERVES)
     again = invocation("template", "build", name, "--iso", "PATH", "--force")
     try:
         built = store.built(name)
     except HarnessError as error:
-        return HostPart(
-            name="template", state=PartState.BROKEN, found=error.message, serves=SERVES, supply=again
-        )
+        return part(state=PartState.BROKEN, found=error.message, supply=again)
     if built is None:
         return None
     days = built.manifest.run_days
     found = f"{name}, built {built.manifest.age_days(now)} days ago{left_words(built.manifest, now)}"
     if days is None or days > 0:
-        return HostPart(name="template", state=PartState.OK, found=found, serves=SERVES)
-    return HostPart(name="template", state=PartState.BROKEN, found=found, serves=SERVES, supply=again)
+        return part(state=PartState.OK, found=found)
+    return part(state=PartState.BROKEN, found=found, supply=again)
 
 
 def left_words(manifest: TemplateManifest, now: float) -> str:
