@@ -37,9 +37,9 @@ def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str =
     qemu_img(command, deadline, folder=file.parent)
 
 
-def rebase(image: Path, backing: Path, deadline: Deadline, *, format: str = "qcow2") -> None:  # noqa: A002
+def rebase(image: Path, backing: Path, deadline: Deadline) -> None:
     """Set the backing file of ``image`` to the same image elsewhere, also on another host (docs/tools/qemu-img.rst, rebase -u)."""
-    qemu_img(["rebase", "-u", "-F", format, "-b", str(backing), image.name], deadline, folder=image.parent)
+    qemu_img(["rebase", "-u", "-F", "qcow2", "-b", str(backing), image.name], deadline, folder=image.parent)
 
 
 def flatten(image: Path, target: Path, deadline: Deadline) -> None:

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from signal import Signals
 
 import msgspec
 
@@ -158,6 +159,15 @@ class Process:
     def wait(self, seconds: float) -> bool:
         """Return True as soon as it has ended and is reaped, False after ``seconds``."""
         return self._gone.wait(seconds)
+
+    def end(self, *graces: tuple[Signals, float]) -> None:
+        """Send one signal after the other until it has ended, with the seconds that each gets. See :meth:`settle`."""
+        self.settle()
+        for number, grace in graces:
+            if self.running:
+                self.ask(number.name)
+                self.signal(number)
+                self.wait(grace)
 
     def report(self) -> ExitReport | None:
         """Return how it ended; None while it runs, or if it never ran."""

@@ -41,8 +41,5 @@ def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitR
         process.ask("SIGTERM")
         process.signal(signal.SIGTERM)
         gone(TERM_GRACE)
-    if process.running:
-        process.ask("SIGKILL")
-        process.signal(signal.SIGKILL)
-        process.wait(KILL_GRACE)
+    process.end((signal.SIGKILL, KILL_GRACE))
     return process.report()

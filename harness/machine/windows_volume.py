@@ -229,11 +229,9 @@ def _export(
 
 
 def _end(process: Process, at: Path) -> None:
-    process.ask("SIGTERM")
-    process.signal(signal.SIGTERM)
-    if not process.wait(10.0):
-        process.signal(signal.SIGKILL)
-        process.wait(10.0)
+    process.end((signal.SIGTERM, 10.0))
+    if process.running:
+        process.end((signal.SIGKILL, 10.0))
         # A killed daemon leaves its mount behind, so its folder cannot be removed.
         with contextlib.suppress(InfrastructureError):
             run_program(["fusermount3", "-u", "-q", str(at)], Deadline(10, "unmounting the guest's disk"))

@@ -291,10 +291,10 @@ def follow(file: Path, alive: Callable[[], bool], sink: object) -> None:
                 Deadline(LOOK, "more of the console").poll(lambda: False, interval=LOOK)
 
 
-def bridge(place: Path, say: Callable[[int], None], *, once: bool = False) -> None:
+def bridge(place: Path, say: Callable[[int], None]) -> None:
     """Forward connections from a port of 127.0.0.1, chosen by the kernel, to the socket ``place``, one after another.
 
-    ``say`` is called with the port. It returns when the socket is gone, or after the first connection with ``once``.
+    ``say`` is called with the port. It returns when the socket is gone.
     """
     with socket.socket(socket.AF_INET) as listener:
         listener.bind(("127.0.0.1", 0))
@@ -309,8 +309,6 @@ def bridge(place: Path, say: Callable[[int], None], *, once: bool = False) -> No
             client.settimeout(None)
             with client, connected(place) as machine:
                 _carry(client, machine)
-            if once:
-                return
 
 
 def _carry(one: socket.socket, other: socket.socket) -> None:

@@ -241,16 +241,9 @@ class ProcessMachine:
                     self._registry.remove(self._entry)
 
     def _end_process(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        process.settle()
-        for number, grace in ((signal.SIGTERM, shutdown.TERM_GRACE), (signal.SIGKILL, shutdown.KILL_GRACE)):
-            if process.running:
-                process.ask(number.name)
-                process.signal(number)
-                process.wait(grace)
-        self._end_orders()
+        if self._process is not None:
+            self._process.end((signal.SIGTERM, shutdown.TERM_GRACE), (signal.SIGKILL, shutdown.KILL_GRACE))
+            self._end_orders()
 
     def _end_orders(self) -> None:
         if self._orders >= 0:

@@ -42,9 +42,6 @@ def _connected(path: Path) -> socket.socket:
         connection.close()
         raise MachineFailed(
             f"cannot reach the guest's control port at {path}: {error.strerror}",
-            command=[],
-            status=None,
-            output="",
         ) from error
     return connection
 
@@ -169,9 +166,6 @@ class ControlChannel:
         if self._lost:
             raise MachineFailed(
                 f"the guest's control port is gone: {self._lost}",
-                command=[],
-                status=None,
-                output="",
                 hint="See qemu.log.",
             )
 

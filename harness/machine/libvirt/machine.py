@@ -250,7 +250,6 @@ class LibvirtMachine(MachineBase):
         return MachineFailed(
             f"libvirt at {self.uri} could not start the machine: {why}",
             command=[str(self.spec.qemu)],
-            status=None,
             output=why,
             hint=f"The domain is in {self.directory / 'domain.xml'}: virsh -c '{self.uri}' create FILE says the same.",
         )
@@ -550,8 +549,6 @@ class LibvirtMachine(MachineBase):
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
             command=self.argv,
-            status=None,
-            output="",
             hint=f"QEMU's output is in libvirt's log of the domain {self._runtime.path.name}, on its host.",
         )
 

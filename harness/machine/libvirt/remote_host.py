@@ -224,9 +224,4 @@ class RemoteHost:
             with contextlib.suppress(HarnessError):
                 self.run(f"rm -rf {shlex.quote(str(self.directory))}", Deadline(GRACE, "tidy up there"))
         for process in [*self._followers, self._master]:
-            process.settle()
-            process.ask("SIGTERM")
-            process.signal(signal.SIGTERM)
-            if not process.wait(GRACE):
-                process.signal(signal.SIGKILL)
-                process.wait(GRACE)
+            process.end((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE))

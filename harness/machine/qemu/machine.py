@@ -157,7 +157,6 @@ class QemuMachine(MachineBase):
             raise MachineFailed(
                 f"QEMU gave no QMP greeting within {deadline.seconds:.3g} s",
                 command=self.argv,
-                status=None,
                 output=self._process.words(),
                 hint=f"See {self.log}.",
             ) from error
@@ -197,7 +196,6 @@ class QemuMachine(MachineBase):
             error=lambda: MachineFailed(
                 f"QEMU did not read the migration state within {deadline.seconds:.3g} s",
                 command=self.argv,
-                status=None,
                 output=self._process.words() if self._process else "",
                 hint=f"See {self.log}.",
             ),
