@@ -12,6 +12,8 @@ from harness.driver import build as cross
 from harness.driver import certificate
 from harness.driver.catalog import sign_package
 from harness.driver.source import digest_of_folders, driver_folder
+from harness.errors import UsageError
+from harness.invocation import invocation
 from harness.program import run_program
 from harness.setup.cache import Cache
 
@@ -36,3 +38,16 @@ def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], No
         sign_package(driver, certificate.ensure(place / "keys"), deadline)
 
     return cache.built("signed-driver", digest[:20], make, deadline, clone=folder.parents[1], sealed=True)
+
+
+def driver_with_tool(path: Path) -> Path:
+    """Return the driver's file at ``path``, a folder or the file itself. Raises UsageError without it or its control program."""
+    driver = path / cross.DRIVER if path.is_dir() else path
+    for file in (driver, driver.with_name(cross.TOOL)):
+        if not file.is_file():
+            raise UsageError(
+                f"there is no {file}",
+                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}. This makes one: "
+                f"{invocation('driver', 'build', '--out', 'DIR')}",
+            )
+    return driver

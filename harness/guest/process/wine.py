@@ -16,12 +16,11 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.driver.source import digest_of_folders, driver_folder, makefile
-from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
+from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.process.guest import ProcessType
 from harness.guest.process.machine import ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
-from harness.invocation import invocation
 from harness.program import run_program
 from harness.setup.cache import Cache
 from harness.setup.parts import part
@@ -165,20 +164,10 @@ def _driver(
     wanted: Path | None, cache: Cache, deadline: Deadline, progress: Callable[[str], None]
 ) -> tuple[Path, str]:
     """Return the driver's file, with its client next to it, and a description of it."""
-    from harness.driver import build as cross
     from harness.driver import manifest
-    from harness.guest.signed_driver import signed_driver
+    from harness.guest.signed_driver import driver_with_tool, signed_driver
 
-    path = signed_driver(cache, deadline, progress) if wanted is None else wanted
-    if path.is_dir():
-        path = path / cross.DRIVER
-    for file in (path, path.with_name(cross.TOOL)):
-        if not file.is_file():
-            raise UsageError(
-                f"there is no {file}",
-                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}. This makes one: "
-                f"{invocation('driver', 'build', '--out', 'DIR')}",
-            )
+    path = driver_with_tool(signed_driver(cache, deadline, progress) if wanted is None else wanted)
     known = manifest.load(path)
     label = known.label if known is not None else "of unknown origin: it has no manifest"
     return path, f"{path.name} sha256 {manifest.digest(path)}; {label}"

@@ -47,7 +47,8 @@ def build_vm(
         cache.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix="build-vm-", dir=cache))
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_removed(place))
+        # The overlay, and all other files of this boot, go however it ends.
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
         options = GuestOptions(
             spec=MachineSpec(accelerator="tcg", qemu=qemu.path), cache=cache, directory=place
         )
@@ -62,14 +63,7 @@ def build_vm(
         if bootable.adapt is not None:
             spec = bootable.adapt(spec, None)
         writer = stack.enter_context(HistoryWriter(place))
-        stack.enter_context(
-            take_lease(
-                spec.resource_request(),
-                place,
-                what="the build VM",
-                say=progress,
-            )
-        )
+        stack.enter_context(take_lease(spec.resource_request(), place, what="the build VM", say=progress))
         machine = make_machine(BACKEND, spec, place, writer, name=place.name)
         stack.callback(machine.close)
         machine.start(Deadline(BACKENDS[BACKEND], "start QEMU"))
@@ -83,12 +77,3 @@ def build_vm(
         # The deadline starts again: the wait for the lease does not count.
         guest.wait_ready(Deadline(deadline.seconds, deadline.what))
         yield guest.transports.files
-
-
-@contextlib.contextmanager
-def _removed(place: Path) -> Iterator[None]:
-    """Remove the overlay, and all other files of this boot, however it ends."""
-    try:
-        yield
-    finally:
-        shutil.rmtree(place, ignore_errors=True)

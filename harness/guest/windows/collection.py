@@ -99,6 +99,9 @@ class Collection:
         except HarnessError as error:
             yield CollectedFile(name=name, refused=error.message[:400])
 
+    def _one(self, name: str, source: str, target: str) -> Iterator[CollectedFile]:
+        return self._each(name, lambda: iter([self._get(name, source, target)]))
+
     def _take_trace(self) -> Iterator[CollectedFile]:
         if self._events is not None:
             yield self._events.end(self._into, self._files, self._deadline, limit=LIMITS["trace"])
@@ -138,16 +141,11 @@ class Collection:
         if made.code:
             yield CollectedFile(name="events", refused=f"wevtutil: exit code {made.code}: {made.said[:300]}")
         else:
-            yield from self._each(
-                "events", lambda: iter([self._get("events", f"{EXPORTS}\\System.evtx", "System.evtx")])
-            )
+            yield from self._one("events", f"{EXPORTS}\\System.evtx", "System.evtx")
         if made.setup:
             yield CollectedFile(name="setup", refused=made.setup[:300])
         else:
-            yield from self._each(
-                "setup",
-                lambda: iter([self._get("setup", f"{EXPORTS}\\setupapi.dev.log", "setupapi.dev.log")]),
-            )
+            yield from self._one("setup", f"{EXPORTS}\\setupapi.dev.log", "setupapi.dev.log")
         if made.minidumps:
             yield from self._each("minidumps", self._take_minidumps)
         if made.dump > LIMITS["dump"]:
@@ -155,7 +153,7 @@ class Collection:
                 name="dump", refused=f"MEMORY.DMP has {made.dump} bytes, more than {LIMITS['dump']}"
             )
         elif made.dump:
-            yield from self._each("dump", lambda: iter([self._get("dump", MEMORY_DUMP, "MEMORY.DMP")]))
+            yield from self._one("dump", MEMORY_DUMP, "MEMORY.DMP")
 
     def _take_minidumps(self) -> Iterator[CollectedFile]:
         folder = self._into / "minidumps"

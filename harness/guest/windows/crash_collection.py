@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from harness.capture.offline.recordings import FILES
@@ -129,22 +130,15 @@ class CrashCollection:
         return self._machine.spec.disks[0].file
 
     def _read(self, volume: WindowsVolume, into: Path, deadline: Deadline) -> list[CollectedFile]:
-        found = []
-        for name, path, file, channel, limit in ON_DISK:
+        def take(name: str, path: str, file: Path, limit: int, channel: str, note: str) -> CollectedFile:
+            volume.read(path, file, deadline, limit=limit)
+            return of_file(name, file, channel=channel, note=note)
 
-            def take(
-                name: str = name,
-                path: str = path,
-                file: str = file,
-                channel: str = channel,
-                limit: int = limit,
-            ) -> CollectedFile:
-                volume.read(path, into / file, deadline, limit=limit)
-                return of_file(
-                    name, into / file, channel=channel, note="from the disk of a guest that did not answer"
-                )
-
-            found.append(_tried(name, take))
+        unasked = "from the disk of a guest that did not answer"
+        found = [
+            _tried(name, partial(take, name, path, into / file, limit, channel, unasked))
+            for name, path, file, channel, limit in ON_DISK
+        ]
         found.append(_tried("dump", lambda: _dump(volume, into, deadline)))
         try:
             names = volume.names(MINIDUMPS, deadline)
@@ -154,13 +148,8 @@ class CrashCollection:
         folder = into / "minidumps"
         folder.mkdir(mode=0o700, exist_ok=True)
         for number, name in enumerate(dumps):
-
-            def fetch(number: int = number, name: str = name) -> CollectedFile:
-                file = folder / f"{number:04}"
-                volume.read(f"{MINIDUMPS}/{name}", file, deadline, limit=64 * MIB)
-                return of_file("minidump", file, note=name[:100])
-
-            found.append(_tried("minidump", fetch))
+            file, path = folder / f"{number:04}", f"{MINIDUMPS}/{name}"
+            found.append(_tried("minidump", partial(take, "minidump", path, file, 64 * MIB, "", name[:100])))
         return found
 
 

@@ -14,8 +14,7 @@ from harness.driver import build as cross
 from harness.driver import manifest
 from harness.driver.image import check_image
 from harness.errors import UsageError
-from harness.guest.signed_driver import signed_driver
-from harness.invocation import invocation
+from harness.guest.signed_driver import driver_with_tool, signed_driver
 from harness.setup.cache import Cache
 
 INF = "hpnotify.inf"
@@ -56,18 +55,10 @@ def find_driver(
     Raises UsageError for a folder without a driver, and the errors of building and signing.
     """
     path = wanted if wanted is not None else signed_driver(Cache(cache, progress), deadline, progress)
-    driver = path / cross.DRIVER if path.is_dir() else path
-    tool = driver.with_name(cross.TOOL)
-    for file in (driver, tool):
-        if not file.is_file():
-            raise UsageError(
-                f"there is no {file}",
-                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}. This makes one: "
-                f"{invocation('driver', 'build', '--out', 'DIR')}",
-            )
+    driver = driver_with_tool(path)
     return DriverFiles(
         driver=driver,
-        tool=tool,
+        tool=driver.with_name(cross.TOOL),
         sha256=manifest.digest(driver),
         label=_label(driver),
         certificate=_signer(driver.parent),
