@@ -185,7 +185,7 @@ def system_errors(
         yield
     except OSError as error:
         way_out = shortage_hint(error, hint) if shortage else hint
-        raise kind(f"{what}: {error.strerror}", hint=way_out) from error
+        raise kind(f"{what}: {error.strerror or error}", hint=way_out) from error
 
 
 def told_shortage(words: str) -> tuple[str, str]:
@@ -236,21 +236,6 @@ class GuestUnreachable(GuestError):
     def __init__(self, message: str, *, sent: bool, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
-
-
-class OsErrorsAs:
-    """A context that raises an OSError of its body as ``kind``: *cannot write /x/run.json: No space left on device*."""
-
-    def __init__(self, kind: type[HarnessError], what: str, *, hint: str = "") -> None:
-        self._kind, self._what, self._hint = kind, what, hint
-
-    def __enter__(self) -> None:
-        """Enter the body."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """Raise the error for an OSError. Any other exception passes."""
-        if isinstance(error, OSError):
-            raise self._kind(f"{self._what}: {error.strerror or error}", hint=self._hint) from error
 
 
 WORST_FIRST = (

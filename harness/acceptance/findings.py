@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import BadDocument, InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import BadDocument, UsageError, system_errors
 from harness.history.json_file import read_json
 from harness.history.private import write_private
 
@@ -164,10 +164,8 @@ def check_place(file: Path) -> None:
 
 def write_findings(file: Path, found: Findings) -> None:
     """Write the file. Raises InfrastructureError."""
-    with OsErrorsAs(
-        InfrastructureError,
-        f"cannot write the findings to {file}",
-        hint="Give another place with --findings FILE.",
+    with system_errors(
+        f"cannot write the findings to {file}", hint="Give another place with --findings FILE."
     ):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_private(file, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
@@ -178,7 +176,7 @@ def read_findings(file: Path) -> Findings:
 
     Raises UsageError if it cannot be read, BadDocument if it is not a file of findings or has a newer format.
     """
-    with OsErrorsAs(UsageError, str(file), hint="Give the findings.json that harness accept wrote."):
+    with system_errors(str(file), hint="Give the findings.json that harness accept wrote.", kind=UsageError):
         file.stat()
     version = read_json(file, _Version, largest=LARGEST)
     if version is not None and version.format > FORMAT:

@@ -14,7 +14,7 @@ import typer
 from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
-from harness.errors import ExitCode, HarnessError, InfrastructureError, OsErrorsAs
+from harness.errors import ExitCode, HarnessError, system_errors
 from harness.report.style import style_for
 from harness.run.options import made, options_at
 
@@ -161,11 +161,7 @@ def _write(directory: Path, found: Acceptance) -> None:
     from harness.acceptance.report import markdown
     from harness.history.private import write_private
 
-    with OsErrorsAs(
-        InfrastructureError,
-        f"cannot write the report in {directory}",
-        hint="Give another place with --runs DIR.",
-    ):
+    with system_errors(f"cannot write the report in {directory}", hint="Give another place with --runs DIR."):
         directory.mkdir(parents=True, exist_ok=True)
         write_private(directory / "report.md", markdown(found))
         write_private(

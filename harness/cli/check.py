@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.output import complain, say, say_json_list
 from harness.cli.parameters import Json, JUnitAll, RunPaths
-from harness.errors import ExitCode, InfrastructureError, OsErrorsAs, UsageError, worst
+from harness.errors import ExitCode, UsageError, system_errors, worst
 from harness.invocation import quoted
 from harness.report.escape import printable
 from harness.report.style import Style, style_for
@@ -192,7 +192,7 @@ class _JUnit(_View):
     def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
         from harness.report.junit import write
 
-        with OsErrorsAs(InfrastructureError, f"cannot write {self._path}"):
+        with system_errors(f"cannot write {self._path}"):
             write(self._path, self._junit.document())
 
 

@@ -16,7 +16,7 @@ from harness.cli.command_tree import command_group
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
-from harness.errors import ExitCode, OsErrorsAs, UsageError
+from harness.errors import ExitCode, UsageError, system_errors
 from harness.invocation import invocation
 from harness.report.escape import printable
 
@@ -161,10 +161,10 @@ def sign(
 
     if (certificate is None) != (key is None):
         raise UsageError("a certificate without its key, or a key without its certificate", hint="Give both.")
-    with OsErrorsAs(
-        UsageError,
+    with system_errors(
         f"cannot sign {path}",
         hint=f"Make a driver to sign: {invocation('driver', 'build', '--out', path.parent)}",
+        kind=UsageError,
     ):
         open_regular(path).close()
     if certificate is None or key is None:

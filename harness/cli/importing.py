@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 from harness.invocation import invocation, quoted
 from harness.report.escape import printable
 
@@ -135,9 +135,7 @@ def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: lis
     from harness.history.run_directory import FACTS
     from harness.history.writer import HistoryWriter
 
-    with OsErrorsAs(
-        InfrastructureError, f"cannot make {directory}", hint="Give another place with --into DIR."
-    ):
+    with system_errors(f"cannot make {directory}", hint="Give another place with --into DIR."):
         directory.mkdir(mode=0o700)
     with HistoryWriter(directory) as writer:
         for record in aligned.records:
@@ -147,8 +145,7 @@ def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: lis
         source / name: name for name in (FACTS, "console.log", "qemu.log") if (source / name).is_file()
     }
     for file, name in evidence.items():
-        with OsErrorsAs(
-            InfrastructureError,
+        with system_errors(
             f"cannot copy {file} to {directory / name}",
             hint="The history there is whole; free some disk space and import again into another directory.",
         ):

@@ -18,7 +18,7 @@ import msgspec
 from harness.choice import check_choice
 from harness.cli.output import complain, complain_of
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import HarnessError, InfrastructureError, UsageError, system_errors
 from harness.history.private import write_private
 from harness.invocation import invocation
 from harness.lab import summary
@@ -108,7 +108,7 @@ def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison |
 
 
 def _write(state: NightlyState, found: Morning) -> None:
-    with OsErrorsAs(InfrastructureError, f"cannot write the morning summary in {state.directory}"):
+    with system_errors(f"cannot write the morning summary in {state.directory}"):
         for form, suffix in SUFFIXES.items():
             write_private(state.directory / f"morning.{suffix}", _as(found, form))
 

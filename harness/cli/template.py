@@ -15,7 +15,7 @@ from harness.cli.command_tree import command_group
 from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
-from harness.errors import ExitCode, HarnessError, OsErrorsAs, UsageError
+from harness.errors import ExitCode, HarnessError, UsageError, system_errors
 from harness.invocation import invocation
 from harness.report.escape import printable
 
@@ -302,7 +302,7 @@ def _start(wanted: str, from_scratch: bool) -> Start:
 
 def read_certificate(file: Path) -> bytes:
     """Return the certificate in ``file``. Raises UsageError for one that is not in DER."""
-    with OsErrorsAs(UsageError, f"cannot read the certificate {file}"), file.open("rb") as source:
+    with system_errors(f"cannot read the certificate {file}", kind=UsageError), file.open("rb") as source:
         content = source.read(1 << 16)
     if not content.startswith(b"\x30"):
         raise UsageError(

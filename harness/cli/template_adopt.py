@@ -23,7 +23,7 @@ from harness.cli.template import (
     told_of,
 )
 from harness.deadline import Deadline
-from harness.errors import ExitCode, OsErrorsAs, UsageError
+from harness.errors import ExitCode, UsageError, system_errors
 
 if TYPE_CHECKING:
     from harness.cli.documents import TemplateDocument
@@ -162,5 +162,5 @@ def _adopt(
 
 
 def _key(file: Path) -> str:
-    with OsErrorsAs(UsageError, f"cannot read the SSH key {file}"), file.open("rb") as source:
+    with system_errors(f"cannot read the SSH key {file}", kind=UsageError), file.open("rb") as source:
         return source.read(LONGEST_KEY).decode("ascii", "replace")

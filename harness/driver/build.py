@@ -21,7 +21,7 @@ from harness.driver.manifest import LABEL, DriverManifest
 from harness.driver.resources import write_resources
 from harness.driver.source import driver_folder, makefile, revision
 from harness.driver.symbols import symbols_identity
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import InfrastructureError, UsageError, system_errors
 from harness.program import run_program
 
 KMDF = "1.15"
@@ -73,9 +73,7 @@ def build(
     load_pefile()
     folder = driver_folder()
     versions = [run_program([program, "--version"], deadline) for program in (tools.compiler, tools.linker)]
-    with OsErrorsAs(
-        InfrastructureError, f"cannot build the driver in {out}", hint="Name another folder with --out."
-    ):
+    with system_errors(f"cannot build the driver in {out}", hint="Name another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
             made = _make(folder, Path(temporary), tools, kmdf_inc, deadline)

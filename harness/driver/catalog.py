@@ -23,7 +23,7 @@ from harness.driver.certificate import Certificate
 from harness.driver.image import PeImage
 from harness.driver.package_inf import PackageInf, read_inf
 from harness.driver.signature import sign, signed_copy
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 
 SIGNED_DATA = "1.2.840.113549.1.7.2"
 TRUST_LIST = "1.3.6.1.4.1.311.10.1"
@@ -79,7 +79,7 @@ def make_catalog(inf: Path, certificate: Certificate, deadline: Deadline) -> Pat
     package = read_inf(inf)
     path = inf.with_name(package.catalog)
     with (
-        OsErrorsAs(InfrastructureError, f"cannot write {path}"),
+        system_errors(f"cannot write {path}"),
         tempfile.TemporaryDirectory(dir=inf.parent, prefix=".catalog-") as folder,
     ):
         unsigned = Path(folder) / "unsigned.cat"

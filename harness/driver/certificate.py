@@ -10,7 +10,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 
 NAME = "hpnotify test signing"
 YEARS = 10
@@ -36,8 +36,7 @@ def ensure(folder: Path) -> Certificate:
     """
     certificate = Certificate(folder / "hpnotify-test.pem", folder / "hpnotify-test.key")
     if not certificate.key.exists() or not certificate.pem.exists():
-        with OsErrorsAs(
-            InfrastructureError,
+        with system_errors(
             f"cannot make a test certificate in {folder}",
             hint="Name a folder that can be written to with --keys.",
         ):

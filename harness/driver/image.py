@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.driver.source import allowed_imports
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 from harness.package import missing_extra
 
 LARGEST_IMAGE = 16 << 20
@@ -51,7 +51,7 @@ class PeImage:
 
     def __init__(self, path: Path) -> None:
         pefile = load_pefile()
-        with OsErrorsAs(UsageError, f"cannot read {path}", hint="Name the .sys file to look at."):
+        with system_errors(f"cannot read {path}", hint="Name the .sys file to look at.", kind=UsageError):
             size = path.stat().st_size
             if size > LARGEST_IMAGE:
                 raise UsageError(f"{path}: {size} bytes are too many for a driver", hint="Name a .sys file.")
@@ -245,5 +245,5 @@ def set_checksum(path: Path) -> None:
     image = PeImage(path)
     image.pe.OPTIONAL_HEADER.CheckSum = image.pe.generate_checksum()
     data = image.pe.write()
-    with OsErrorsAs(InfrastructureError, f"cannot write {path}"):
+    with system_errors(f"cannot write {path}"):
         path.write_bytes(data)

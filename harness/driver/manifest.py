@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import BadDocument, InfrastructureError, OsErrorsAs
+from harness.errors import BadDocument, system_errors
 
 LABEL = "cross-built: never loaded by Windows"
 """The label of every cross-built driver, until a real Windows has loaded it."""
@@ -63,5 +63,5 @@ def load(driver: Path) -> DriverManifest | None:
 def save(driver: Path, manifest: DriverManifest) -> None:
     """Write the manifest next to a driver. Raises InfrastructureError."""
     path = path_of(driver)
-    with OsErrorsAs(InfrastructureError, f"cannot write {path}"):
+    with system_errors(f"cannot write {path}"):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 
 LARGEST = 1 << 20
 _SECTION = re.compile(r"\[([^\]]+)\]")
@@ -32,7 +32,7 @@ class PackageInf(NamedTuple):
 def read_inf(path: Path) -> PackageInf:
     """Read an INF file. Raises UsageError if an entry that a catalog needs is missing, or the file cannot be read."""
     with (
-        OsErrorsAs(UsageError, f"cannot read {path}", hint="Name the INF file of a driver package."),
+        system_errors(f"cannot read {path}", hint="Name the INF file of a driver package.", kind=UsageError),
         path.open("rb") as file,
     ):
         text = file.read(LARGEST).decode("utf-8-sig", "replace")

@@ -20,7 +20,7 @@ from harness.driver.image import ImageCheck, check_image
 from harness.driver.manifest import DriverManifest
 from harness.driver.resources import write_resources
 from harness.driver.source import driver_folder, revision
-from harness.errors import GuestError, GuestRefused, InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import GuestError, GuestRefused, UsageError, system_errors
 
 WDK_LABEL = "WDK-built"
 """The label of such a driver. ``pytest -m hardware`` shows whether Windows loads it."""
@@ -144,7 +144,7 @@ class WdkProducts(NamedTuple):
 def check_medium(iso: Path) -> None:
     """Raise UsageError unless ``iso`` is a file in the format of an ISO."""
     hint = "Name the ISO of the Enterprise WDK, as it was downloaded."
-    with OsErrorsAs(UsageError, f"cannot read {iso}", hint=hint), iso.open("rb") as file:
+    with system_errors(f"cannot read {iso}", hint=hint, kind=UsageError), iso.open("rb") as file:
         file.seek(DESCRIPTORS * SECTOR + 1)
         volume = file.read(len(VOLUMES[0]))
     if volume not in VOLUMES:
@@ -161,7 +161,7 @@ def build_with_wdk(
     written.
     """
     folder = driver_folder()
-    with OsErrorsAs(InfrastructureError, f"cannot write {out}", hint="Name another folder with --out."):
+    with system_errors(f"cannot write {out}", hint="Name another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
     _ask(vm, words.prepare, "make a folder for the sources", deadline)
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ExitCode, HarnessError, InfrastructureError, OsErrorsAs, shortage_hint
+from harness.errors import ExitCode, HarnessError, InfrastructureError, shortage_hint, system_errors
 from harness.explore.corpus import Corpus
 from harness.explore.finding import ExploredFinding, FindingFolder, known_findings
 from harness.explore.generation import generate, load_hypothesis, plans
@@ -464,9 +464,7 @@ def _has_room(root: Path, size: int) -> bool:
 
 def _locked(into: Path) -> int:
     """Make the folder of an exploration and lock it; return the descriptor that holds the lock."""
-    with OsErrorsAs(
-        InfrastructureError, f"cannot make {into}", hint="Give a writable place with --into DIR."
-    ):
+    with system_errors(f"cannot make {into}", hint="Give a writable place with --into DIR."):
         into.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     locked_or_refused(

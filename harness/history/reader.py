@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from harness.errors import BadHistory, OsErrorsAs
+from harness.errors import BadHistory, system_errors
 from harness.history.driver import AnyDriverRecord
 from harness.history.private import open_regular
 from harness.history.record import FORMAT, Header, HostRecord, Record
@@ -54,7 +54,9 @@ class History:
         self._kept: tuple[list[Record], int] = [], 0
         self._last_ns = 0
         with (
-            OsErrorsAs(BadHistory, str(self.path), hint=f"A run directory holds a file called {HISTORY}."),
+            system_errors(
+                str(self.path), hint=f"A run directory holds a file called {HISTORY}.", kind=BadHistory
+            ),
             open_regular(self.path) as file,
         ):
             first = file.readline(LONGEST_LINE)

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.errors import MAKE_ROOM, InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import MAKE_ROOM, InfrastructureError, UsageError, system_errors
 from harness.history.evidence import EvidenceIndex
 from harness.history.private import open_regular, write_private
 
@@ -231,10 +231,6 @@ class RunDirectory:
         host: waiting for the disk takes longer than writing, so what will soon be written again is not.
         """
         target = self.path / name
-        with OsErrorsAs(
-            InfrastructureError,
-            f"cannot write {target}",
-            hint=f"The history up to there is kept. {MAKE_ROOM}",
-        ):
+        with system_errors(f"cannot write {target}", hint=f"The history up to there is kept. {MAKE_ROOM}"):
             data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
             write_private(target, data, durable=durable)

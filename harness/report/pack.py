@@ -20,7 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from harness import __version__
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 from harness.history.private import replacing
 from harness.history.run_directory import FACTS, HISTORY, INDEX, VERDICT
 
@@ -107,8 +107,7 @@ def pack(
     if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file: --out {out / 'run.tar.gz'}")
     name = run.resolve().name
-    with OsErrorsAs(
-        InfrastructureError,
+    with system_errors(
         f"cannot pack {run} into {out}",
         hint="Give a writable place with --out FILE; a run that still goes on cannot be packed.",
     ):

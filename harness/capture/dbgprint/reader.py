@@ -22,7 +22,7 @@ from harness.capture.dbgprint.host import Began
 from harness.capture.dbgprint.message import Print, Prompt, Stop
 from harness.capture.live.debugcon import DebugPortDecoder
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, OsErrorsAs
+from harness.errors import InfrastructureError, system_errors
 from harness.history.record import Channel, Console, GuestEvent, Record
 from harness.program import PIPE, ChildProcess, end_program, start_program
 
@@ -42,9 +42,7 @@ class PortReader:
         self.port = 0
         self.pid = 0
         self._process: ChildProcess | None = None
-        with OsErrorsAs(
-            InfrastructureError, f"cannot write {file}", hint="Give another place with --runs DIR."
-        ):
+        with system_errors(f"cannot write {file}", hint="Give another place with --runs DIR."):
             os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def __enter__(self) -> Self:

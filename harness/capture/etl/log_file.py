@@ -18,7 +18,7 @@ from harness.capture.etl.account import LogAccount
 from harness.capture.etl.buffer import BufferHeader
 from harness.capture.etl.compression import CompressionError
 from harness.capture.etl.session import TraceSession
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 
 Expand = Callable[[bytes, int], bytes]
 """A function that expands a compressed buffer to the given number of bytes; raises CompressionError."""
@@ -76,7 +76,7 @@ class LogFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes. Raises InfrastructureError when reading fails."""
-        with OsErrorsAs(InfrastructureError, f"{self.path}: reading at byte {offset}"):
+        with system_errors(f"{self.path}: reading at byte {offset}"):
             return os.pread(self._file, size, offset)
 
     def buffers(self) -> Iterator[BufferHeader]:

@@ -20,7 +20,7 @@ import msgspec
 from harness.capture.etl import guid
 from harness.capture.etl.field import Field, InType, OutType
 from harness.capture.etl.layout import Layout
-from harness.errors import BadDocument, OsErrorsAs, UsageError
+from harness.errors import BadDocument, UsageError, system_errors
 
 LARGEST = 64 << 20
 """Bytes of the largest manifest that is read; those of Windows itself stay below 10 MB."""
@@ -341,7 +341,7 @@ def parse(raw: bytes, name: str) -> list[Provider]:
 def load(path: Path) -> list[Provider]:
     """Read a manifest file. Raises UsageError when it cannot be opened, BadDocument when it cannot be used."""
     with (
-        OsErrorsAs(UsageError, str(path), hint="Name an instrumentation manifest (.man)."),
+        system_errors(str(path), hint="Name an instrumentation manifest (.man).", kind=UsageError),
         path.open("rb") as file,
     ):
         raw = file.read(LARGEST + 1)

@@ -27,7 +27,7 @@ import msgspec
 
 from harness.capture.etl import guid
 from harness.capture.etl.layout import Layout
-from harness.errors import BadDocument, OsErrorsAs, UsageError
+from harness.errors import BadDocument, UsageError, system_errors
 
 LARGEST = 32 << 20
 """Bytes of the largest file that is read; those of Windows' own drivers stay below 1 MB."""
@@ -236,7 +236,9 @@ class FormatFiles:
 
     def _load(self, path: Path) -> None:
         with (
-            OsErrorsAs(UsageError, str(path), hint="Name a directory of .tmf files, or one such file."),
+            system_errors(
+                str(path), hint="Name a directory of .tmf files, or one such file.", kind=UsageError
+            ),
             path.open("rb") as file,
         ):
             raw = file.read(LARGEST + 1)

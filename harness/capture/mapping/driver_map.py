@@ -34,7 +34,7 @@ from harness.capture.etl.layout import Layout
 from harness.capture.etl.manifest import Provider
 from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
-from harness.errors import BadDocument, InfrastructureError, OsErrorsAs
+from harness.errors import BadDocument, system_errors
 from harness.history.absent import OPTIONAL, SAMPLED
 from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
 from harness.history.run_directory import DRIVER_MAP
@@ -134,7 +134,7 @@ def keep(kept: DriverMap, directory: Path) -> None:
 
     Raises InfrastructureError.
     """
-    with OsErrorsAs(InfrastructureError, f"cannot keep the driver's map in {directory}"):
+    with system_errors(f"cannot keep the driver's map in {directory}"):
         place = directory / DRIVER_MAP
         place.parent.mkdir(mode=0o700)
         for file in kept.files:

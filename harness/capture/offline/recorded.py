@@ -21,7 +21,7 @@ from harness.capture.live.debugcon import DebugPortDecoder
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.mapper import mapper_of
 from harness.capture.offline.ring import Ring
-from harness.errors import OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Record
 
@@ -54,7 +54,7 @@ def read(channel: str, file: Path, provider: Provider | DriverMap | None = None)
     """
     if not file.is_file():
         raise UsageError(f"{file} is not a file", hint=f"Give the recording of the channel {channel}.")
-    with OsErrorsAs(UsageError, str(file)):
+    with system_errors(str(file), kind=UsageError):
         if channel == "etw":
             if provider is None:
                 raise UsageError(f"{file} cannot be decoded without the driver's manifest")

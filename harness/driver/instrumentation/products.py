@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.driver.instrumentation.compiler import CompiledManifest
 from harness.driver.instrumentation.strings import PRIMARY_MASK, language
 from harness.driver.resource_file import MESSAGE_TABLE, NEUTRAL, Resource, resource_file
-from harness.errors import InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import UsageError, system_errors
 
 WEVT_TEMPLATE = "WEVT_TEMPLATE"
 NUMBER = 1
@@ -56,7 +56,7 @@ def write_products(compiled: CompiledManifest, stem: str, out: Path) -> list[Pat
     lines.append(f'LANGUAGE 0x0, 0x0\n{NUMBER} {WEVT_TEMPLATE} "{stem}.wevt_template.bin"\n')
     files[f"{stem}.rc"] = os.fsencode("".join(lines))
     files[f"{stem}.res"] = resource_file(resources(compiled))
-    with OsErrorsAs(InfrastructureError, f"cannot write into {out}", hint="Name another folder with --out."):
+    with system_errors(f"cannot write into {out}", hint="Name another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".manifest-") as place:
             for name, content in files.items():

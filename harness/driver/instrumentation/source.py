@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from harness.choice import closest, suggest
-from harness.errors import BadDocument, OsErrorsAs, UsageError
+from harness.errors import BadDocument, UsageError, system_errors
 
 LARGEST = 16 << 20
 """Bytes of the largest manifest."""
@@ -104,7 +104,7 @@ def parse(data: bytes, name: str) -> Element:
 def read(path: Path) -> bytes:
     """Return the bytes of a manifest's file, at most one more than :func:`parse` accepts. Raises UsageError."""
     hint = "Name an instrumentation manifest (.man)."
-    with OsErrorsAs(UsageError, f"cannot read {path}", hint=hint):
+    with system_errors(f"cannot read {path}", hint=hint, kind=UsageError):
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"cannot read {path}: not a file", hint=hint)
         with path.open("rb") as file:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.contract.verdict import RunVerdict
-from harness.errors import MAKE_ROOM, HarnessError, InfrastructureError, OsErrorsAs, UsageError
+from harness.errors import MAKE_ROOM, HarnessError, UsageError, system_errors
 from harness.history.private import replacing
 from harness.history.reader import History
 from harness.history.record import End
@@ -58,9 +58,7 @@ def _write(made: Callable[[], bytes], out: Path) -> int:
     # Path.is_dir raises where a directory cannot be entered.
     if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file in it: {out / REPORT}")
-    with OsErrorsAs(
-        InfrastructureError, f"cannot write the report {out}", hint=f"Name another place. {MAKE_ROOM}"
-    ):
+    with system_errors(f"cannot write the report {out}", hint=f"Name another place. {MAKE_ROOM}"):
         whole = made()
         with replacing(out) as file:
             file.write(whole)
