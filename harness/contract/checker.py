@@ -454,6 +454,10 @@ SHORT = 2000
 """Records of a history that is judged from its start faster than a judge's state is copied."""
 
 
+NOT_ENDED = "the run has not ended"
+"""The reason for what is not known of a live run."""
+
+
 class Judge:
     """Judges one history, also while it is being written. Each record is judged once, or twice in a short history."""
 
@@ -462,13 +466,21 @@ class Judge:
         self._damage = damage
         self._state: tuple[Merger, Checker, int] | None = None
 
-    def so_far(self) -> RunVerdict:
-        """Return the verdict on the history as if it ended here. It may go on."""
+    def so_far(self, ending: Sequence[Record] = (), *, live: bool = False) -> RunVerdict:
+        """Return the verdict on the history as if it ended here. It may go on.
+
+        ``ending`` are the records with which the run would close the history now: the channels' accounts and the end.
+        Without them what came after the driver's last record is unknown, with another reason for a ``live`` run.
+        """
         self.take()
         assert self._state is not None
         if self._state[2] <= SHORT:
-            return Judge(self._history, self._damage).finish()
-        return self._end(*copy.deepcopy(self._state))
+            merger, checker, taken = self._poured(Merger(), Checker(), 0)
+        else:
+            merger, checker, taken = copy.deepcopy(self._state)
+        checker.model.unended = NOT_ENDED if live else ""
+        merger.pour(ending, checker.handlers)
+        return self._end(merger, checker, taken)
 
     def take(self) -> None:
         """Judge the records written since the last call, so that less is left to judge at the end."""
@@ -482,6 +494,9 @@ class Judge:
         """Judge the records written since the last call, or all records if that call was interrupted."""
         merger, checker, taken = self._state or (Merger(), Checker(), 0)
         self._state = None
+        return self._poured(merger, checker, taken)
+
+    def _poured(self, merger: Merger, checker: Checker, taken: int) -> tuple[Merger, Checker, int]:
         taken += merger.pour(islice(self._history, taken, None) if taken else self._history, checker.handlers)
         return merger, checker, taken
 

@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from harness.config import to_plain
+from harness.contract.explanation import last_step
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import UsageError
+from harness.history.reader import History
 from harness.invocation import invocation, quoted
 from harness.run.operation import AddCpu, AddDimm, Operation
 from harness.run.options import options_at
@@ -37,15 +39,24 @@ def save_plan(plan: Plan, file: Path, *, origin: str) -> Path:
     return file
 
 
-def save_test(plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, *, origin: str) -> list[Path]:
+def needed(verdict: RunVerdict, rule: str, history: History) -> int:
+    """Return how many operations it took to break ``rule``: to the one in which its evidence arrived. 0: unknown."""
+    of_cause = [f for f in verdict.findings if any(line.startswith(f"{rule}: ") for line in f.consequences)]
+    found = [f for f in verdict.findings if f.rule == rule and f.verdict is Verdict.VIOLATED] + of_cause
+    return last_step(history, found[0]) if rule and found else 0
+
+
+def save_test(
+    plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, *, origin: str, first: str = ""
+) -> list[Path]:
     """Write a pytest function with the operations of ``plan`` to a new file. Return the written files.
 
-    ``request`` is that of the run with ``verdict``. ``origin`` completes the sentence "Made from". A plan that does
+    ``request`` is that of the run with ``verdict``, ``first`` the violated rule to be named first. ``origin`` completes the sentence "Made from". A plan that does
     not load its driver at the start cannot begin a test. Such a plan is written beside the test.
     """
     beside = not plan.driver or plan.pnp or plan.machine.started != "running"
     written = [save_plan(plan, file.with_suffix(".toml"), origin=origin)] if beside else []
-    _write(file, _test_text(plan, file, request, verdict, origin, beside=beside))
+    _write(file, _test_text(plan, file, request, verdict, origin, first, beside=beside))
     return [*written, file]
 
 
@@ -95,7 +106,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _test_text(
-    plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, origin: str, *, beside: bool
+    plan: Plan, file: Path, request: RunRequest, verdict: RunVerdict, origin: str, first: str, *, beside: bool
 ) -> str:
     steps = [] if beside else [_call(operation) for operation in plan.do]
     uses_op = any("op." in step for step in steps)
@@ -117,7 +128,7 @@ def _test_text(
         imports += ["", "from harness.run import operation as op"]
     broken = [reason.partition(":")[0] for reason in verdict.reasons]
     known = {one.rule for one in verdict.rules if one.verdict is Verdict.VIOLATED}
-    broken = [rule for rule in broken if rule in known]
+    broken = sorted((rule for rule in broken if rule in known), key=lambda rule: rule != first)
     what = f"It broke {', '.join(broken)}." if broken else f"It was {verdict.verdict.value}."
     name = re.sub(r"\W+", "_", file.stem)
     lines = [

@@ -18,6 +18,7 @@ import msgspec
 
 from harness.choice import closest, suggest
 from harness.config import to_plain
+from harness.contract.checker import NOT_ENDED, judge_history
 from harness.contract.explanation import explainer
 from harness.contract.rules.catalogue import all_rules, find
 from harness.contract.verdict import RunVerdict, Verdict
@@ -26,6 +27,7 @@ from harness.errors import BadDocument, FailureClass, HarnessError, UsageError
 from harness.history.reader import History
 from harness.history.record import OperationProgress, Qmp, Record, Stage
 from harness.machine.inspection import Inspectable
+from harness.report.causes import causes
 from harness.report.escape import printable
 from harness.report.timeline import timeline
 from harness.repro import saved_session
@@ -51,9 +53,6 @@ MOST_RECORDS = 1000
 
 MOST_REASONS, MOST_FINDINGS = 10, 3
 """The most reasons that ``check`` names, and the most findings that ``explain`` explains."""
-
-NO_END = "the history has no end"
-"""The checker's reason for every unfinished run."""
 
 TAKEN = "session"
 """The folder in the run directory for the dumps and pictures of a session."""
@@ -332,6 +331,9 @@ class Session:
                 self._say(f"Nothing was executed. Already violated: {', '.join(known)}")
             elif not self.advance(stop=lambda: bool(self.known_violated & wanted)):
                 self._say(f"until {what}: no violation so far.")
+                for said in self.run.judge_so_far().rules:
+                    if said.rule == what and said.verdict is Verdict.UNKNOWN:
+                        self._say(f"  It is unknown so far: {printable(said.reason, 300)}")
         elif what in RECORD_KINDS:
             self._seen.discard(what)
             if not self.advance(stop=lambda: what in self._seen):
@@ -408,8 +410,8 @@ class Session:
         verdict = self.run.judge_so_far()
         broken = sorted(violated_in(verdict))
         self._say(f"VIOLATED so far: {', '.join(broken)}" if broken else "Nothing is violated so far.")
-        # An unfinished run has no end yet.
-        reasons = [reason for reason in verdict.reasons if NO_END not in reason]
+        # This is no news while the session is alive.
+        reasons = [reason for reason in verdict.reasons if not reason.endswith(NOT_ENDED)]
         for reason in reasons[:MOST_REASONS]:
             self._say(f"  {printable(reason, 300)}")
         judged = sum(rule.exercised > 0 for rule in verdict.rules)
@@ -560,7 +562,13 @@ class Session:
         if file.suffix == ".toml":
             written = [saved_session.save_plan(plan, file, origin=origin)]
         elif file.suffix == ".py" and file.name.startswith("test_"):
-            written = saved_session.save_test(plan, file, request, self.run.judge_so_far(), origin=origin)
+            verdict = self.run.judge_so_far()
+            first = self._broken_first(verdict)
+            needed = saved_session.needed(verdict, first, self._history()) or len(self.done)
+            if left := len(self.done) - needed:
+                plan = msgspec.structs.replace(plan, do=self.done[:needed])
+                self._say(f"{first} was broken by operation {needed}; the {left} after it are left out.")
+            written = saved_session.save_test(plan, file, request, verdict, origin=origin, first=first)
         else:
             raise UsageError(
                 f"save: {name!r} is neither FILE.toml nor test_FILE.py",
@@ -571,6 +579,12 @@ class Session:
         self._say_all(f"written: {one}" for one in written)
         command = saved_session.test_command if file.suffix == ".py" else saved_session.plan_command
         self._say(f"run it: {command(file, self.run.request)}")
+
+    def _broken_first(self, verdict: RunVerdict) -> str:
+        """Return the rule that a saved test is about: the recorded run's first one if it is broken here, too."""
+        before = [] if self._recorded is None else causes(judge_history(self._recorded).findings)
+        broken = violated_in(verdict)
+        return next((one.rule for one in [*before, *causes(verdict.findings)] if one.rule in broken), "")
 
     # -- help ---------------------------------------------------------------------------------------------------
 

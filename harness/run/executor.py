@@ -111,6 +111,7 @@ class Executor:
         self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
         self._ids = set(ids)
         self._open: list[PendingAdd] = []
+        self._halfway = False
         self.tell: Callable[[str], None] = lambda _: None
         self._boot = boot
         self._while_quiet = while_quiet
@@ -156,6 +157,11 @@ class Executor:
         self.bracket()
         self.watch.check()
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way: each add has settled, and no operation failed halfway."""
+        return not (self._open or self._found or self._halfway) and self._migration is None
+
     def close(self) -> None:
         """Abandon what is still in progress besides the machine itself."""
         if self._migration is not None:
@@ -179,6 +185,8 @@ class Executor:
             )
             if isinstance(error, CommandRefused) and isinstance(operation, ASKING):
                 error.of_plan()
+            else:
+                self._halfway = True
             raise
         self.writer.write(r.OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 

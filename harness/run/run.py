@@ -30,7 +30,7 @@ from harness.errors import (
 )
 from harness.history.evidence import EvidenceIndex
 from harness.history.reader import LARGEST_KEPT, History
-from harness.history.record import FORMAT, Clock, End, Header, RunFailure
+from harness.history.record import FORMAT, Clock, End, Header, Record, RunFailure
 from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.processor_vendor import host_processor
@@ -143,6 +143,7 @@ class Run:
             self.writer.subscribe(listener)
         self.stages = Stages(self.writer)
         self._judged: History
+        self._live: Live | None = None
         self._report = ""
         self._boot = GuestBoot(
             request,
@@ -208,7 +209,8 @@ class Run:
             try:
                 with unreplaced_interruptions():
                     self._begin()
-                    yield self._boot.up(stack)
+                    self._live = self._boot.up(stack)
+                    yield self._live
                     self._collect()
                     if why := self._doubt():
                         self.collect_evidence(why, cheap=True)
@@ -297,8 +299,19 @@ class Run:
         return verdict
 
     def judge_so_far(self) -> RunVerdict:
-        """Judge the history as it is now, while the guest runs. It may go on, and be judged again."""
-        return self._recorded[1].so_far()
+        """Judge the history as it is now, while the guest runs. It may go on, and be judged again.
+
+        If nothing is under way, it is judged as if the run ended now. Otherwise what only the end shows is unknown.
+        """
+        return self._recorded[1].so_far(self._ending(), live=True)
+
+    def _ending(self) -> list[Record]:
+        """Return the records with which the history would close now, [] if that cannot be known."""
+        live = self._live
+        if live is None or not live.executor.at_rest or not live.machine.alive():
+            return []
+        accounts = live.capture.accounts()
+        return [*accounts, End(outcome="completed")] if accounts else []
 
     def did(self, operations: Sequence[Operation]) -> None:
         """Note that ``operations`` were done instead of the plan's, so that repeating the run repeats them."""

@@ -19,7 +19,7 @@ from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules
 from harness.history.absent import OPTIONAL, SAMPLED, Absent
 from harness.history.driver import AnyDriverRecord
-from harness.history.record import Mapped, Record
+from harness.history.record import Channel, End, Mapped, Record
 
 
 class Growing:
@@ -114,3 +114,20 @@ def test_an_interrupted_judge_says_what_a_fresh_one_says() -> None:
         growing.so_far()
     history.__class__ = Growing
     assert judge(records) == growing.finish()
+
+
+def test_a_live_history_is_judged_as_it_would_end() -> None:
+    """Absence is evidence with the records that close the history; without them the run only has not ended."""
+    records = trace("S2")
+    tail = [one for one in records if isinstance(one, Channel | End)]
+    assert records[-len(tail) :] == tail
+    begun, ended = records[: -len(tail)], judge(records)
+    live = Judge(begun).so_far(live=True)
+    assert ended == Judge(begun).so_far(tail, live=True)
+    assert ["violated", "unknown"] == [
+        next(one.verdict for one in verdict.rules if one.rule == "SYNC-START-CLOSED").value
+        for verdict in (ended, live)
+    ]
+    assert any("the run has not ended" in reason for reason in live.reasons)
+    assert not any("killed" in reason for reason in live.reasons)
+    assert any("the run was killed" in reason for reason in judge(begun).reasons)

@@ -24,7 +24,8 @@ from harness.history.run_directory import RunDirectory
 from harness.repro.interactive_run import InteractiveRun, InteractiveRuns
 from harness.repro.prompt import ScriptLines
 from harness.repro.recorded_run import RepeatableRun
-from harness.run.plan import find_plan
+from harness.run.operation import AddCpu, WaitFor
+from harness.run.plan import Plan, find_plan
 from harness.run.request import RunRequest
 from harness.run.run import RunResult
 
@@ -41,12 +42,16 @@ def hold(request_run: Callable[..., RunRequest]) -> Hold:
     """A function that holds a session by a script; it returns what came of it and what it said."""
 
     def run(
-        script: str, *, recorded: RunResult | None = None, **options: object
+        script: str,
+        *,
+        recorded: RunResult | None = None,
+        plan: Plan | str = "cpu-and-dimm",
+        **options: object,
     ) -> tuple[InteractiveRuns, str]:
         said: list[str] = []
         lines = ScriptLines(io.StringIO(script), said.append)
         done = InteractiveRun(
-            request_run("cpu-and-dimm", "host", **options),
+            request_run(plan, "host", **options),
             lambda: lines,
             said.append,
             recorded=None if recorded is None else History(recorded.directory),
@@ -134,6 +139,60 @@ def test_a_violation_is_told_explained_and_saved(hold: Hold, tmp_path: Path) -> 
         assert (
             f"AssertionError: {BROKEN}: Complete of processor 2 came before its Start" in ended.stdout
         ) is fault
+
+
+UNENDED, CLOSED = "missing-complete", "SYNC-START-CLOSED"
+
+
+def test_a_rule_about_absence_is_decided_while_the_guest_is_at_rest(
+    hold: Hold, perform_on: Perform, tmp_path: Path
+) -> None:
+    """The recipe of docs/repro.md for a rule that a plain run decides at its end: one operation is enough to name it."""
+    first = perform_on("cpu-and-dimm", "host", inject_fault=UNENDED)
+    assert first.verdict.reasons[0].startswith(f"{CLOSED}: ")
+    test = tmp_path / "test_closed.py"
+    done, said = hold(
+        f"until {CLOSED}\nexplain {CLOSED}\ncheck\ncontinue\nsave {test}\n",
+        recorded=first, inject_fault=UNENDED,
+    )  # fmt: skip
+    assert done.refused is None
+    assert "1 of 4 operations of the plan, 3 left\n" in said
+    assert f"VIOLATED so far: {CLOSED}   (explain {CLOSED})" in said
+    assert "killed" not in said
+    (result,) = done.results
+    # What was said so far is the verdict of the ended run.
+    told = {
+        line.split()[3] for line in said.splitlines() if line.startswith("VIOLATED so far: ") and "(" in line
+    }
+    assert told == {
+        one.rule for one in result.verdict.rules
+        if one.verdict is Verdict.VIOLATED and one.level.value.startswith("error")
+    }  # fmt: skip
+    text = test.read_text()
+    assert f"It broke {CLOSED}, " in text
+    assert f'"""The driver is notified as documented: {CLOSED} holds."""' in text
+    assert f"{CLOSED} was broken by operation 1; the 3 after it are left out." in said
+    assert [line.strip() for line in text.splitlines() if line.startswith("    hotplug.")] == [
+        "hotplug.add_cpu()"
+    ]
+
+
+@pytest.mark.parametrize("script", ["", "stpe\n"])
+def test_a_session_without_an_operation_shows_nothing(hold: Hold, script: str) -> None:
+    """The end of the input, or a mistake, in the first line: nothing was judged, so the run does not hold."""
+    (result,) = hold(script)[0].results
+    assert (result.verdict.verdict, result.exit_code) == (Verdict.UNKNOWN, ExitCode.UNKNOWN)
+    assert result.verdict.reasons == ["RUN-COMPLETE: no operation was executed"]
+
+
+def test_what_is_under_way_is_not_yet_missing(hold: Hold) -> None:
+    """An add whose consequences were not waited for: its absent Complete is unknown, not yet a violation."""
+    sent = Plan(name="sent", do=[AddCpu(settle=False), WaitFor(what="start")])
+    done, said = hold(f"until {CLOSED}\nexplain {CLOSED}\ncheck\n", inject_fault=UNENDED, plan=sent)
+    assert "VIOLATED so far" not in said
+    assert f"until {CLOSED}: no violation so far.\n  It is unknown so far: " in said
+    assert "killed" not in said
+    assert CLOSED in {one.rule for one in done.results[0].verdict.rules if one.verdict is Verdict.VIOLATED}
 
 
 def test_a_plan_with_its_own_beginning_is_saved_beside_its_test(

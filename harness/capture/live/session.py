@@ -98,6 +98,20 @@ class Capture:
         """Put everything the guest has written so far into the history."""
         self._follower.drain()
 
+    def accounts(self) -> list[Channel]:
+        """Return the accounts with which the channels would close now, [] if one of them is known only at its end."""
+        if self.debugger is not None:
+            return []
+        self.drain()
+        account = self._of_port.account(
+            self.debug_port.account(closed=True), driver_records=self._of_port.records
+        )
+        cut = [one for one in (self._of_console, self.control) if one.cut]
+        return [
+            account,
+            *(one.account(Channel(name=one.name, records=0), driver_records=0) for one in cut),
+        ]
+
     def check(self) -> None:
         """Raise the error that stopped the capture, if any: InfrastructureError for a full disk."""
         self._follower.check()

@@ -321,7 +321,8 @@ def run_complete(subject: r.OperationProgress | r.RunFailure | r.End | Epoch, mo
         return Unclear(f"{subject.failure_class} at stage {subject.stage}: {subject.message}", (subject,))
     if isinstance(subject, r.End):
         if subject.outcome == "completed":
-            return HOLDS
+            idle = model.held and not model.acted
+            return Unclear("no operation was executed", (subject,)) if idle else HOLDS
         said = "the run failed" if subject.outcome == "failed" else f"the run was {subject.outcome}"
         return Unclear(said, (subject,))
     if not subject.last:
@@ -329,7 +330,7 @@ def run_complete(subject: r.OperationProgress | r.RunFailure | r.End | Epoch, mo
     for operation in model.operations.values():
         return Unclear(f"operation {operation.index} ({operation.name}) began and never ended", (operation,))
     return (
-        Unclear("the history has no end: the run was killed, or the file was cut")
+        Unclear(model.unended or "the history has no end: the run was killed, or the file was cut")
         if model.ended is None
         else None
     )

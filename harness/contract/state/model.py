@@ -111,6 +111,8 @@ class Model:
         self.found: dict[str, r.Add] = {}
         self.commanded: dict[str, str] = {}
         self.ended: r.End | None = None
+        self.unended = ""
+        self.held = self.acted = False
         self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
         self.told: set[int] = set()
@@ -128,7 +130,7 @@ class Model:
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
             r.Boot: self._boot, r.Quiesced: self._quiesced, r.Count: self._count, r.Add: self._add,
-            r.Removal: self._removal, r.Migration: self._migration,
+            r.Removal: self._removal, r.Migration: self._migration, r.Stage: self._stage,
             r.Agreement: self._agreement, r.OperationProgress: self._operation, r.Channel: self.evidence.account, r.End: self._end,
             r.GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self.evidence.carried,
             UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, d.Hello: self._hello,
@@ -233,7 +235,7 @@ class Model:
             why = (
                 f"the history is damaged: {damage}"
                 if damage
-                else "the history has no end: the run was killed"
+                else self.unended or "the history has no end: the run was killed"
             )
             self.evidence.lose("", self._last_driver_at(), FOREVER, why)
         self._end_epoch("cut" if damage or self.ended is None else "end", last=True)
@@ -287,10 +289,14 @@ class Model:
     def _operation(self, operation: r.OperationProgress) -> None:
         self.host_known = True
         self.facts.add("record of the run")
+        self.acted = True
         if operation.phase == "begin" and len(self.operations) < MOST_LOSSES:
             self.operations[operation.index] = operation
         elif operation.phase in ("end", "fail"):
             self.operations.pop(operation.index, None)
+
+    def _stage(self, stage: r.Stage) -> None:
+        self.held = self.held or stage.name == "held"
 
     def _removal(self, removal: r.Removal) -> None:
         """Take a request to give a device back. A processor that is gone is no longer counted by the guest."""
