@@ -13,7 +13,7 @@ import typer
 from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
-from harness.errors import UsageError
+from harness.errors import ExitCode, UsageError
 from harness.interrupts import interrupted_by, interruption
 from harness.invocation import invocation
 from harness.report.escape import printable
@@ -64,14 +64,14 @@ def explore(
     json: Json = False,
 ) -> int:
     """Generate legal plans and execute them until one breaks a rule or the harness; then find the smallest such plan."""
+    from harness.cli.exploration_view import ExplorationView
     from harness.explore.exploration import Exploration, usual_jobs
-    from harness.report.stage_view import StageView
     from harness.setup.cache import cache_directory
 
     seconds = _seconds(budget)
     wanted = made("run", {"restore": None, **options})
     code = 0
-    with StageView(quiet=json) as view:
+    with ExplorationView(seconds, quiet=json) as view:
         exploration = Exploration(
             wanted,
             into,
@@ -81,7 +81,9 @@ def explore(
             jobs=jobs or usual_jobs(wanted.guest),
             going_on=keep_going,
             say=lambda line: view.say(printable(line, 300)),
+            tick=lambda: view.now(exploration.report),
         )
+        view.now(exploration.report)
         try:
             exploration.perform()
         except KeyboardInterrupt:
@@ -93,7 +95,12 @@ def explore(
         say_json(report)
     else:
         say(_lines(report))
-    return code or report.exit_code
+    return code or (ExitCode.UNKNOWN if _nothing(report) else report.exit_code)
+
+
+def _nothing(report: ExplorationReport) -> bool:
+    """Return whether no plan had a result, so that nothing was explored."""
+    return report.plans == report.failed and not report.findings
 
 
 def _seconds(text: str) -> float:
@@ -108,6 +115,14 @@ def _seconds(text: str) -> float:
             hint="Give a number with its unit: 10m.",
         )
     return seconds
+
+
+def _why_nothing(report: ExplorationReport) -> str:
+    if report.failed:
+        return f"none of the {report.failed} plans had a result"
+    if report.ended == "budget":
+        return "no plan ended within the budget: give more than --budget had"
+    return "no plan was executed"
 
 
 def _lines(report: ExplorationReport) -> Iterator[str]:
@@ -138,5 +153,8 @@ def _lines(report: ExplorationReport) -> Iterator[str]:
         f"{report.corpus} plans in {report.directory}",
     ]
     yield "; ".join(parts)
+    if _nothing(report):
+        yield f"unknown: {_why_nothing(report)}"
+        return
     new = len(report.findings)
     yield f"{new} new finding{'s' if new != 1 else ''}" if new else "nothing new found"

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.errors import ExitCode, UsageError
 from harness.explore.exploration import Exploration, ExplorationReport
@@ -140,6 +141,21 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
     )
     left = [*tmp_path.rglob("hotplug-explore-*"), *Path("/dev/shm").glob(f"hotplug-explore-{process.pid}-*")]
     assert left == []
+
+
+def test_no_plan_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A budget that is over before a plan has ended proves nothing: unknown, and what to give."""
+
+    def too_late(self: Exploration) -> None:
+        self.report.ended = "budget"
+
+    monkeypatch.setattr(Exploration, "_explore", too_late)
+    code = main(["explore", "--guest", "host", "--budget", "1s", "--into", str(tmp_path), "--jobs", "1"])
+    assert code == ExitCode.UNKNOWN == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "unknown: no plan ended within the budget: give more than --budget had"
 
 
 @pytest.mark.parametrize(
