@@ -25,6 +25,7 @@ from harness.history.reader import History
 from harness.history.record import Stage
 from harness.history.run_directory import RunDirectory
 from harness.host.registry import MachineEntry, Registry
+from harness.interrupts import answered
 from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.run.options import is_process
@@ -125,11 +126,12 @@ def attach(directory: Path, place: Place, say: Say) -> None:
     entry = live_run(directory)
     runtime = Path(entry.runtime)
     if place == "console":
-        follow(
-            directory / "console.log",
-            lambda: any(one.name == entry.name for one in Registry().running()),
-            sys.stdout.buffer,
-        )
+        with _until_ctrl_c():
+            follow(
+                directory / "console.log",
+                lambda: any(one.name == entry.name for one in Registry().running()),
+                sys.stdout.buffer,
+            )
         return
     if place == "kd":
         say(_debugger(directory))
@@ -146,7 +148,27 @@ def attach(directory: Path, place: Place, say: Say) -> None:
         )
     if place == "gdb" and not (runtime / "gdb").exists():
         _ask_stub(_socket(runtime / "human", "monitor", entry), runtime / "gdb")
-    bridge(_socket(runtime / place, place, entry), lambda port: say(VIEWERS[place].format(port=port)))
+    forward(_socket(runtime / place, place, entry), VIEWERS[place], say)
+
+
+@contextlib.contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not answered(error):
+            raise
+
+
+def forward(place: Path, viewer: str, say: Say) -> None:
+    """Forward a port to the socket ``place`` until it is gone or Ctrl-C is pressed; say the command ``viewer``."""
+
+    def begun(port: int) -> None:
+        say(viewer.format(port=port))
+        say("Ctrl-C ends the forwarding.")
+
+    with _until_ctrl_c():
+        bridge(place, begun)
 
 
 def _socket(path: Path, place: str, entry: MachineEntry) -> Path:
@@ -233,6 +255,8 @@ def relay(connection: socket.socket) -> None:
                 if typed:
                     connection.sendall(typed)
                 if escaped:
+                    # The monitor's prompt is on this line; that of the shell begins the next one.
+                    _written(sink, b"\r\n")
                     return
                 if not data:
                     # The input has ended. Wait a moment for the last output of the other end.

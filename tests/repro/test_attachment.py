@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.repro.attachment import bridge, follow, live_run
+from harness.interrupts import interruptible
+from harness.repro.attachment import VIEWERS, bridge, follow, forward, live_run, relay
 
 
 def test_a_console_is_followed_to_the_end_of_its_guest(tmp_path: Path) -> None:
@@ -62,6 +65,38 @@ def test_a_socket_is_carried_to_a_port(tmp_path: Path) -> None:
         place.unlink()
     bridging.join(30)
     assert not bridging.is_alive()
+
+
+def test_ctrl_c_ends_the_forwarding(tmp_path: Path) -> None:
+    """The viewer's command and the way out are told; the documented end is no interruption."""
+    place, said = tmp_path / "gdb", []
+    place.touch()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "Ctrl-C" in line:
+            signal.raise_signal(signal.SIGINT)
+
+    with interruptible():
+        forward(place, VIEWERS["gdb"], say)
+    assert said[0].startswith("gdb -ex 'target remote 127.0.0.1:")
+    assert said[1:] == ["Ctrl-C ends the forwarding."]
+
+
+def test_the_shells_prompt_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-] the cursor is behind the monitor's prompt."""
+    typed, typing = os.pipe()
+    shown, showing = os.pipe()
+    ours, machine = socket.socketpair()
+    with ours, machine, os.fdopen(typed) as source, os.fdopen(showing, "w") as sink:
+        os.write(typing, b"info\x1d")
+        os.close(typing)
+        monkeypatch.setattr("sys.stdin", source)
+        monkeypatch.setattr("sys.stdout", sink)
+        relay(ours)
+        assert machine.recv(100) == b"info"
+    with os.fdopen(shown, "rb") as out:
+        assert out.read() == b"\r\n"
 
 
 def test_no_guest_to_attach_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
