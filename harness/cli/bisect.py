@@ -73,6 +73,11 @@ def bisect(
         raise UsageError(
             f"{recorded.directory} holds: it has no failure to look for", hint="Give the run that failed."
         )
+    if fault := recorded.facts.fault:
+        raise UsageError(
+            f"{recorded.directory} has the injected fault {printable(fault, 60)}, which every build would get: all are bad",
+            hint="Give a run that failed without an injected fault.",
+        )
     words = ["repro", str(recorded.directory), "--json", "--anyway", "--runs", str(runs)]
     with StageView(quiet=json) as view:
 
@@ -107,6 +112,8 @@ def _lines(found: BuildBisection) -> Iterator[str]:
     count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
     if found.first_bad is not None:
         yield f"first bad build: {printable(found.first_bad, 200)} ({count})"
+        if found.first_bad == found.builds[0].build:
+            yield "the oldest given build is already bad: an older one may be, too"
     elif found.decided:
         yield f"no build is bad ({count})"
     else:

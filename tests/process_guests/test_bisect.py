@@ -67,6 +67,17 @@ def test_first_bad_build(perform_on: Perform, tmp_path: Path) -> None:
     assert (few.returncode, few.stdout.splitlines()[-1]) == (ExitCode.UNKNOWN, "undecided after 1 run")
 
 
+def test_nothing_older_was_tried(perform_on: Perform, tmp_path: Path) -> None:
+    """The oldest given build is bad: it is the first of those given, and the output says that an older one may be bad."""
+    build = built(tmp_path / "bad", bad=True)
+    failed = perform_on("cpu-and-dimm", "host", driver=str(build))
+    done = bisect(failed.directory, "--driver", build, "--runs", tmp_path / "again")
+    assert done.returncode == ExitCode.HOLDS, done.stderr
+    first, older = done.stdout.splitlines()[-2:]
+    assert first.startswith(f"first bad build: {build} (")
+    assert older == "the oldest given build is already bad: an older one may be, too"
+
+
 def test_ctrl_c_keeps_what_is_known(perform_on: Perform, tmp_path: Path) -> None:
     """The runs that are over are counted and listed, and the exit code is the signal's."""
     builds = [built(tmp_path / str(number), bad=number == 2) for number in range(3)]
@@ -103,11 +114,13 @@ def test_ctrl_c_keeps_what_is_known(perform_on: Perform, tmp_path: Path) -> None
 def test_what_cannot_be_bisected(perform_on: Perform, tmp_path: Path) -> None:
     """Refused before a run starts, with what to give."""
     good = perform_on("cpu-and-dimm", "host")
+    fault = perform_on("cpu-and-dimm", "host", inject_fault="complete-before-start")
     for words, said in (
         ((good.directory, tmp_path), "give --qemu or --driver, one of the two"),
         ((good.directory, "--driver", tmp_path / "nosuch"), "there is no build"),
         ((good.directory, "--driver", tmp_path), "holds: it has no failure to look for"),
         ((good.directory, "--driver", tmp_path, tmp_path), "is given twice"),
+        ((fault.directory, "--driver", tmp_path), "has the injected fault complete-before-start"),
         ((tmp_path / "nosuch", "--driver", tmp_path), "nosuch"),
     ):
         done = bisect(*words)
