@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.cli.output import say, say_json
+from harness.cli.output import complain, say, say_json
 from harness.errors import UsageError
+from harness.interrupts import interrupted_by, interruption, uninterrupted
 from harness.invocation import invocation
 from harness.report.escape import printable
 from harness.report.stage_view import StageView
 from harness.repro.recorded_run import RepeatableRun, Signature
-from harness.repro.repetition import Repetition, Repetitions, repeat
+from harness.repro.repetition import Repetition, Repetitions, repeat, repetitions
 from harness.run.options import options_at
 from harness.run.request import RunRequest
 
@@ -32,22 +33,31 @@ def perform_repetitions(
     anyway: bool,
     json: bool,
 ) -> int:
-    """Do the run ``count`` times, print the result, and return the exit code of the worst."""
+    """Do the run ``count`` times, print the result, and return the exit code of the worst.
+
+    After Ctrl-C the runs under way are ended, and the result is that of the others.
+    """
     if not 1 <= count <= MOST:
         raise UsageError(f"--repeat: expected a whole number from 1 to {MOST}, got {count}")
     words = ["repro", str(recorded.directory), "--json", *_words(options, request)]
     words += ["--anyway"] if anyway else []
     before = Signature.of(recorded.verdict)
     at_once = min(count, jobs or len(os.sched_getaffinity(0)))
-    ended = 0
+    ended: list[Repetition] = []
+    code = 0
     with StageView(quiet=json) as view:
 
         def done(one: Repetition) -> None:
-            nonlocal ended
-            ended += 1
-            view.say(f"{ended} of {count}: {printable(str(one), 300)}  {one.directory}")
+            # At once, so that an interrupt loses none.
+            with uninterrupted():
+                ended.append(one)
+            view.say(f"{len(ended)} of {count}: {printable(str(one), 300)}  {one.directory}")
 
-        found = repeat(words, before, count=count, at_once=at_once, done=done)
+        try:
+            found = repeat(words, before, count=count, at_once=at_once, done=done)
+        except KeyboardInterrupt:
+            code = 128 + interruption()
+            found = repetitions(before, ended)
     if json:
         say_json(
             {
@@ -56,12 +66,14 @@ def perform_repetitions(
                 "reproduced": found.reproduced,
                 "runs": found.runs,
                 "contrast": found.contrast,
-                "exit_code": found.exit_code,
+                "exit_code": code or found.exit_code,
             }
         )
     else:
         say(_lines(found))
-    return found.exit_code
+    if code:
+        complain(interrupted_by(code - 128))
+    return code or found.exit_code
 
 
 def _words(options: Mapping[str, Any], request: RunRequest) -> list[str]:

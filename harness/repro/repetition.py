@@ -116,7 +116,12 @@ def repeat(
 
     Raises KeyboardInterrupt after all have ended, and InfrastructureError if none can be started.
     """
-    runs = sorted(_performed(words, count, at_once, done), key=lambda run: run.number)
+    return repetitions(before, [*_performed(words, count, at_once, done)])
+
+
+def repetitions(before: Signature, ended: Sequence[Repetition]) -> Repetitions:
+    """Return the result of the repetitions that have ended."""
+    runs = sorted(ended, key=lambda run: run.number)
     counted = [run for run in runs if run.counts]
     return Repetitions(
         before=before,

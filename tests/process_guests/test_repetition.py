@@ -90,11 +90,15 @@ def test_ctrl_c_ends_every_repetition(perform_on: Perform, tmp_path: Path) -> No
     runs = tmp_path / "again"
     process = start(str(first.directory), "--repeat", "1000", "--jobs", "2", "--runs", str(runs))
     try:
-        Deadline(60, "repetitions").poll(lambda: len([*runs.glob("2*/history.jsonl")]) >= 3)
+        # Two at once: where four have begun, the results of two are known.
+        Deadline(60, "repetitions").poll(lambda: len([*runs.glob("2*/history.jsonl")]) >= 4)
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, "Traceback" in err) == (ExitCode.INTERRUPTED, False)
+    ended = int(out.splitlines()[-1].removeprefix("reproduced ").split(" of ")[0])
+    assert ended >= 2
+    assert f"reproduced {ended} of {ended} (95 % between " in out
     for file in runs.glob("2*/history.jsonl"):
         # One that was ended before it began has its end alone.
         assert '"k":"end"' in file.read_text().splitlines()[-1]
