@@ -185,7 +185,7 @@ class Session:
         least = 0 if not takes or takes.startswith("[") else 1
         if not least <= len(words) <= most:
             raise UsageError(
-                f"{name} takes {takes or 'no words'}, got {' '.join(words) or 'nothing'!r}",
+                f"{name} takes {takes or 'no words'}, got {repr(' '.join(words)) if words else 'nothing'}",
                 hint=f"help {name}",
             )
 
@@ -319,8 +319,13 @@ class Session:
         self._tell_place()
 
     def _until(self, what: str) -> None:
-        self._check_left()
         rules = {rule.id for rule in all_rules()}
+        if not what.isdecimal() and what not in {*rules, "violated", *RECORD_KINDS}:
+            raise UsageError(
+                f"until: {what!r} is not a rule, a kind of record, or the number of a record",
+                hint=f"{suggested(what, [*RECORD_KINDS, 'violated', *rules])} help until says more.".strip(),
+            )
+        self._check_left()
         if what.isdecimal():
             last = self._operation_of(int(what))
             self.advance(most=max(0, last - self.place))
@@ -334,15 +339,10 @@ class Session:
                 for said in self.run.judge_so_far().rules:
                     if said.rule == what and said.verdict is Verdict.UNKNOWN:
                         self._say(f"  It is unknown so far: {printable(said.reason, 300)}")
-        elif what in RECORD_KINDS:
+        else:
             self._seen.discard(what)
             if not self.advance(stop=lambda: what in self._seen):
                 self._say(f"No record {what!r} arrived.")
-        else:
-            raise UsageError(
-                f"until: {what!r} is not a rule, a kind of record, or the number of a record",
-                hint=f"{suggested(what, [*RECORD_KINDS, 'violated', *rules])} help until says more.".strip(),
-            )
         self._tell_place()
 
     def _operation_of(self, record: int) -> int:

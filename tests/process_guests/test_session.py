@@ -106,6 +106,9 @@ def test_until_a_rule_a_record_and_a_number(hold: Hold, perform_on: Perform) -> 
     done, said = hold("until memory-arrival\n")
     assert ["add-cpu", "add-dimm"] == operations(done.results[-1].directory)
     assert "No record" not in said
+    done, _ = hold("continue\nuntil NOSUCH-RULE\n")
+    assert done.refused is not None
+    assert "'NOSUCH-RULE' is not a rule" in done.refused.message
 
 
 def test_a_violation_is_told_explained_and_saved(hold: Hold, tmp_path: Path) -> None:
@@ -235,7 +238,8 @@ def test_back_to_a_place_is_another_run(hold: Hold) -> None:
         ("stpe", "no command or operation is called 'stpe'"),
         ("step 0", "whole number from 1"),
         ("continue now", "continue takes no words, got 'now'"),
-        ("until", "until takes"),
+        ("until", "until takes RULE|RECORD, got nothing"),
+        ("qmp", "got nothing"),
         ("until SYNC-EXACTLY-TOW", "is not a rule"),
         ("restore nowhere", "no place is called 'nowhere'"),
         ("save notes.txt", "neither FILE.toml nor test_FILE.py|no operation was executed"),
