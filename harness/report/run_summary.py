@@ -33,6 +33,9 @@ LINES, WIDTH = 20, 80
 FEWEST_OPERATIONS = 3
 """Operations that are shown even if what decided the verdict would take their lines."""
 
+BROKEN = "violated rule"
+"""What is counted of the rules that are not shown: the same as on the last line."""
+
 MARKS = {"well": "✓", "badly": "✗", "open": "?"}
 
 
@@ -81,7 +84,14 @@ def summary_lines(
     blocks, left_blocks = _fitting(deciding, room - min(FEWEST_OPERATIONS, len(done)))
     room -= sum(map(len, blocks))
     operations, left = _chosen(done, room)
-    more = [text for text in (_counted(left, "operation"), *_counted_blocks(left_blocks)) if text]
+    told_rules = sum(block.kind == BROKEN for block in deciding[: len(blocks)])
+    untold = max(0, len(_violated(verdict)) - told_rules)
+    others = [block for block in left_blocks if block.kind != BROKEN]
+    more = [
+        text
+        for text in (_counted(left, "operation"), _counted(untold, BROKEN), *_counted_blocks(others))
+        if text
+    ]
     if detailed:
         end += [f"and {', '.join(more)}: all above"] if more else []
     else:
@@ -185,7 +195,7 @@ def _deciding(
         for finding in broken:
             first.setdefault(finding.rule, finding)
         covered = set(first) | {line.partition(":")[0] for f in broken for line in f.consequences}
-        blocks = [_Block("violated rule", _violation(finding, records)) for finding in first.values()]
+        blocks = [_Block(BROKEN, _violation(finding, records)) for finding in first.values()]
         rest = [reason for reason in verdict.reasons if reason.partition(":")[0] not in covered]
         return blocks + [_Block("reason", _bullet("?", reason)) for reason in rest]
     reasons = [reason for reason in verdict.reasons if failure is None or failure.message not in reason]
@@ -240,10 +250,15 @@ def _reason(verdict: RunVerdict, failure: Failure | None, width: int, *, interru
     return shortened(first, width - len(also)) + also
 
 
-def _broken(verdict: RunVerdict, width: int) -> str:
-    rules = [
+def _violated(verdict: RunVerdict) -> list[str]:
+    """Return the rules that make the run violated."""
+    return [
         rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR
     ]
+
+
+def _broken(verdict: RunVerdict, width: int) -> str:
+    rules = _violated(verdict)
     broken = causes(verdict.findings)
     first = broken[0].rule if broken else "".join(rules[:1])
     others = len(set(rules) - {first})

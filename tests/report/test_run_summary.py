@@ -141,6 +141,25 @@ def test_many_violations_fit(tmp_path: Path, count: int, lines: int, text: str) 
     assert [] == [line for line in shown if len(line) > 80]
 
 
+@pytest.mark.parametrize("lines", [8, 20])
+def test_consequences_are_counted_as_on_the_last_line(tmp_path: Path, lines: int) -> None:
+    """Rules broken by the cause of another have no block of their own; they are among those that are not shown."""
+    verdict = broken(4)
+    first, second, third, other = verdict.findings
+    cause = msgspec.structs.replace(
+        first, consequences=[f"{one.rule}: {one.reason}" for one in (second, third)]
+    )
+    verdict = msgspec.structs.replace(verdict, findings=[cause, other])
+    history = recorded(tmp_path / "r", hot_add().records)
+    shown = summary_lines(verdict, history, path=Path("runs/r"), lines=lines)
+    told = sum(line.startswith("✗ RULE-") for line in shown)
+    counted = re.search(r"(\d+) more violated rules?", "\n".join(shown))
+    assert counted is not None
+    assert told + int(counted[1]) == 4
+    assert "and 3 more rules" in shown[-1]
+    assert rows(shown) <= lines
+
+
 def test_what_was_printed_before_needs_no_command(tmp_path: Path) -> None:
     """After the details what is left out is counted and said to stand above, and the run is done again."""
     history = recorded(tmp_path / "r", hot_add().records)
