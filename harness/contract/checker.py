@@ -417,7 +417,9 @@ class Checker:
             for tally in self.tallies
         )
         if not kept:
-            unknown.append("no rule of the contract was exercised: nothing that it covers happened")
+            unknown.append(
+                "nothing happened that a rule about Windows or the driver judges, the counts in each record aside"
+            )
         return (Verdict.UNKNOWN, unknown) if unknown else (Verdict.HOLDS, [])
 
     def _failure_class(self, verdict: Verdict) -> str:
