@@ -77,12 +77,35 @@ def say_summary(
             history,
             path=path,
             failure=failure,
-            notes=notes,
+            notes=[*notes, *fault_note(verdict, history.path.parent)],
             lines=left,
             detailed=detailed,
             style=style_for(sys.stdout),
         )
     )
+
+
+def fault_note(verdict: RunVerdict, directory: Path) -> list[str]:
+    """Return a sentence about the injected fault of the run in ``directory``, if it had one and no rule was broken."""
+    from harness.contract.verdict import Verdict
+    from harness.errors import HarnessError
+    from harness.guest.fault_injection import ALL_FAULTS
+    from harness.history.run_directory import RunDirectory
+
+    if verdict.verdict is Verdict.VIOLATED:
+        return []
+    try:
+        facts = RunDirectory(directory).facts()
+    except HarnessError:
+        # A history alone has no facts.
+        return []
+    if not facts.fault:
+        return []
+    if verdict.verdict is not Verdict.HOLDS:
+        return [f"Injected fault: {facts.fault}"]
+    plan = ALL_FAULTS[facts.fault].plan if facts.fault in ALL_FAULTS else ""
+    where = f"; it shows in {plan}" if plan and plan != facts.plan.get("name") else ""
+    return [f"The injected fault {facts.fault} did not show in this plan{where}."]
 
 
 def complaint(text: str, most: int | None) -> list[str]:

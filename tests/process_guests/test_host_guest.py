@@ -431,3 +431,13 @@ def test_an_interrupted_run_is_a_document_too(tmp_path: Path) -> None:
     assert (told["version"], told["verdict"]["verdict"]) == (1, "unknown")
     assert told["error"]["message"] == "interrupted by SIGTERM"
     assert (Path(told["directory"]) / "history.jsonl").is_file()
+
+
+def test_a_fault_that_does_not_show_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It needs a DIMM before a processor, and the plan has them the other way round: the run holds, and says why."""
+    words = ["run", "cpu-and-dimm", "--guest", "host", "--inject-fault", "second-start-after-memory"]
+    assert main([*words, "--runs", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "The injected fault second-start-after-memory did not show in this plan; it shows in in-turn." in said
+    )
