@@ -12,6 +12,7 @@ import typer
 
 from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
+from harness.cli.run import ListFaults, say_faults
 from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode, UsageError
 from harness.interrupts import interrupted_by, interruption
@@ -61,9 +62,12 @@ def explore(
             "--keep-going", help="Continue after the first new finding, until the budget is used up."
         ),
     ] = False,
+    list_faults: ListFaults = False,
     json: Json = False,
 ) -> int:
     """Generate legal plans and execute them until one breaks a rule or the harness; then find the smallest such plan."""
+    if list_faults:
+        return say_faults()
     from harness.cli.exploration_view import ExplorationView
     from harness.explore.exploration import Exploration, usual_jobs
     from harness.setup.cache import cache_directory

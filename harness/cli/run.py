@@ -21,12 +21,33 @@ if TYPE_CHECKING:
     from harness.run.run import RunInterrupted, RunResult
 
 
+ListFaults = Annotated[
+    bool, typer.Option("--list-faults", help="Explain the faults that can be injected, then exit.")
+]
+
+
+def say_faults() -> int:
+    """Print each fault that can be injected, with what it does and the plan in which it shows, in 80 columns."""
+    import textwrap
+
+    from harness.guest.fault_injection import ALL_FAULTS
+    from harness.report.run_summary import WIDTH
+
+    name_width = max(map(len, ALL_FAULTS)) + 2
+    for name, fault in ALL_FAULTS.items():
+        first, *rest = [
+            line
+            for text in (fault.does, f"must be {fault.verdict} by {fault.rule}, in {fault.plan}")
+            for line in textwrap.wrap(text, WIDTH - name_width, break_on_hyphens=False)
+        ]
+        say([f"{name:{name_width}}{first}", *(f"{'':{name_width}}{line}" for line in rest)])
+    return ExitCode.HOLDS
+
+
 @with_run_options("demo")
 def demo(
     options: dict[str, Any],
-    list_faults: Annotated[
-        bool, typer.Option("--list-faults", help="Explain the faults that can be injected, then exit.")
-    ] = False,
+    list_faults: ListFaults = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
@@ -34,11 +55,7 @@ def demo(
     from harness.guest.fault_injection import ALL_FAULTS
 
     if list_faults:
-        say(
-            f"{name:25}{fault.does}\n{'':25}must be {fault.verdict} by {fault.rule}, in {fault.plan}"
-            for name, fault in ALL_FAULTS.items()
-        )
-        return ExitCode.HOLDS
+        return say_faults()
     wanted = made("demo", options)
     plan = ALL_FAULTS[wanted.inject_fault].plan if wanted.inject_fault else "cpu-and-dimm"
     return _perform(plan, wanted, verbose=verbose, json=json)
@@ -53,6 +70,7 @@ def run(
     list_plans: Annotated[
         bool, typer.Option("--list-plans", help="List the built-in plans, by what they show, then exit.")
     ] = False,
+    list_faults: ListFaults = False,
     retry_of: Annotated[
         str,
         typer.Option(metavar="RUN", help="The run that this one retries, after an infrastructure failure."),
@@ -70,6 +88,8 @@ def run(
     """Execute a plan on a guest, record everything, judge it."""
     from harness.run.plan import built_in_plans, grouped
 
+    if list_faults:
+        return say_faults()
     if list_plans:
         for number, (shown, plans) in enumerate(grouped(built_in_plans().values()).items()):
             say([*([""] if number else []), f"{shown or 'others'}:"])

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_type_hints
 
-from harness.choice import check_choice
+from harness.choice import check_choice, closest
 from harness.errors import UsageError
 from harness.size import Size, spelled
 
@@ -27,7 +27,7 @@ class Option:
 
     - ``field`` names its value: a field of RunOptions, or a part of one, ``budget.boot``.
     - ``name`` is its name in all doors, except those in ``names``.
-    - ``what`` is the kind of its ``choices`` in messages.
+    - ``what`` is the kind of its ``choices`` in messages. ``listed`` is the command that lists them, if they are many.
     - ``flags`` replace it on the command line: the value that each sets, and its help. ``words`` are their
       equivalents elsewhere.
     - ``least`` and ``most`` bound a number.
@@ -53,6 +53,7 @@ class Option:
     path: bool = False
     exist: Literal["", "file", "file or folder"] = ""
     hint: str = ""
+    listed: str = ""
     machine: bool = False
     windows: bool = False
     recorded: bool = True
@@ -111,6 +112,12 @@ class Option:
             return
         known = list(self.words if self.choices is None else self.choices())
         if known:
+            if self.listed and str(value) not in known:
+                close = closest(str(value), known)
+                guess = f"Did you mean {close[0]!r}? " if close else ""
+                raise UsageError(
+                    f"no {self.what} is called {str(value)!r}", hint=f"{guess}{self.listed} lists them."
+                )
             check_choice(self.what or self.name, str(value), known)
         # Not Path's methods: they raise for a name that is too long.
         there = os.path.isfile if self.exist == "file" else os.path.exists

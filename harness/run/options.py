@@ -175,8 +175,8 @@ class RunOptions:
         machine=True, windows=True, absent={"demo": DEMO},
     )] = False  # fmt: skip
     inject_fault: Annotated[str, Option(
-        "Make the NT layer misbehave that delivers the callbacks; see demo --list-faults.",
-        metavar="NAME", what="fault", choices=_faults, recorded=False,
+        "Make the NT layer misbehave that delivers the callbacks; see --list-faults.",
+        metavar="NAME", what="fault", choices=_faults, listed=invocation("demo", "--list-faults"), recorded=False,
         absent={"repro": SAME, "accept": CHECKER, "lab": CHECKER, "pytest": "the marker inject_fault sets it"},
     )] = ""  # fmt: skip
     driver: Annotated[str, Option(

@@ -22,6 +22,7 @@ from harness.cli.command_tree import whole
 from harness.cli.main import main
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
+from harness.guest.fault_injection import ALL_FAULTS
 from harness.lab.matrix import LabDocument, decode_matrix, document_kind
 from harness.run.option import Option, options_of
 from harness.run.options import DEFAULTS, RunLimits, RunOptions, Timeouts, made
@@ -262,3 +263,22 @@ def test_option_that_a_command_does_not_have_says_why(
     """With 64, and with the reason instead of a guess."""
     assert 64 == main(words)
     assert typed_as_harness(capsys.readouterr().err).startswith(f"harness: {message}")
+
+
+@pytest.mark.parametrize("words", [["demo"], ["run"], ["explore"]], ids=lambda words: words[0])
+def test_the_list_of_faults_fits_a_terminal(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Each fault's name is apart from what it does, and no line is longer than 80 columns."""
+    assert main([*words, "--list-faults"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [] == [line for line in lines if len(line) > 80]
+    named = {line.split("  ")[0] for line in lines if not line.startswith(" ")}
+    assert named == set(ALL_FAULTS)
+
+
+def test_a_misspelt_fault_gets_the_nearest_and_the_list() -> None:
+    """Not all names in one line."""
+    with pytest.raises(UsageError) as caught:
+        made("run", {"inject_fault": "missing-complet"})
+    assert re.fullmatch(
+        r"Did you mean 'missing-complete'\? .* demo --list-faults lists them\.", caught.value.hint
+    )
