@@ -468,11 +468,12 @@ class Judge:
         self._damage = damage
         self._state: tuple[Merger, Checker, int] | None = None
 
-    def so_far(self, ending: Sequence[Record] = (), *, live: bool = False) -> RunVerdict:
+    def so_far(self, ending: Sequence[r.Record] = (), *, live: bool = False) -> RunVerdict:
         """Return the verdict on the history as if it ended here. It may go on.
 
         ``ending`` are the records with which the run would close the history now: the channels' accounts and the end.
-        Without them what came after the driver's last record is unknown, with another reason for a ``live`` run.
+        Without them, or if a channel has no account among them, what came after the driver's last record is unknown, with
+        another reason for a ``live`` run.
         """
         self.take()
         assert self._state is not None
@@ -481,7 +482,8 @@ class Judge:
         else:
             merger, checker, taken = copy.deepcopy(self._state)
         checker.model.unended = NOT_ENDED if live else ""
-        merger.pour(ending, checker.handlers)
+        if merger.channels <= {one.name for one in ending if isinstance(one, r.Channel)}:
+            merger.pour(ending, checker.handlers)
         return self._end(merger, checker, taken)
 
     def take(self) -> None:

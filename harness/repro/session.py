@@ -410,7 +410,7 @@ class Session:
         verdict = self.run.judge_so_far()
         broken = sorted(violated_in(verdict))
         self._say(f"VIOLATED so far: {', '.join(broken)}" if broken else "Nothing is violated so far.")
-        # This is no news while the session is alive.
+        # While the session is alive this goes without saying.
         reasons = [reason for reason in verdict.reasons if not reason.endswith(NOT_ENDED)]
         for reason in reasons[:MOST_REASONS]:
             self._say(f"  {printable(reason, 300)}")

@@ -271,9 +271,13 @@ class Merger:
                 found[3] += brought.places
         return found
 
+    @property
+    def channels(self) -> set[str]:
+        """The channels that have brought a record."""
+        return {*self._carried, *(name for stream in self._streams.values() for name in stream.brought)}
+
     def _all_carried(self) -> Iterator[Carried]:
-        names = {*self._carried, *(name for stream in self._streams.values() for name in stream.brought)}
-        yield from (self._channel(name) for name in sorted(names))
+        yield from (self._channel(name) for name in sorted(self.channels))
 
     def _channel(self, name: str) -> Carried:
         totals = [a + b for a, b in zip(self._carried.get(name, [0, 0, 0, 0]), self._now(name), strict=True)]

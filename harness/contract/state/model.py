@@ -84,6 +84,9 @@ class Model:
     ``update`` maps a kind of record to the method that takes it in; one of the kinds ``COMPLETED`` returns the subject that it
     makes of the record. A driver record first goes to :meth:`enter`, and to :meth:`sampled` once the rules on samples saw it.
 
+    ``unended`` is the reason for a missing end of a live run. ``held`` and ``acted``: a user had the guest, and an operation
+    was executed.
+
     Over the whole history: ``at`` is the place of the current record. ``evidence`` has losses and contradictions.
     ``operations`` are begun and not ended. ``found`` are the devices added before a boot and not yet agreed on, since
     firmware may reset the machine once more. ``host_known``: the host's side is in the history. ``facts`` are the facts that
