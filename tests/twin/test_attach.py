@@ -62,7 +62,8 @@ def bridged(run: Path, place: str, port: str, talk: Callable[[socket.socket], No
     finally:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, b"Traceback" in err) == (130, False)
+    # The documented end is no interruption.
+    assert (process.returncode, err) == (0, b"")
 
 
 def test_every_place(held: Path) -> None:
