@@ -26,6 +26,7 @@ from typing import ClassVar
 
 import msgspec
 
+from harness.deadline import Deadline
 from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
 from harness.fleet.order import (
     FILES,
@@ -41,7 +42,9 @@ from harness.fleet.order import (
 from harness.fleet.results_place import ResultsPlace
 from harness.forking.fork_server import ForkServer
 from harness.guest.guest_types import GUEST_TYPES
+from harness.guest.twin import image as twin_image
 from harness.history.private import open_private, write_private
+from harness.host import kvm_probe
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
 from harness.host.kvm_probe import KVM
 from harness.host.lease_directory import lease_directory
@@ -49,9 +52,12 @@ from harness.host.qemu_build import find_qemu
 from harness.host.reservations import why_reserved
 from harness.interrupts import ENDING
 from harness.lab.run_process import RunProcess
+from harness.machine.accelerator import kvm_works
+from harness.machine.libvirt.connection import is_remote
 from harness.program import readable
 from harness.run.options import is_process
 from harness.run.say import Say
+from harness.setup.cache import cache_directory
 from harness.setup.parts import HOST, TESTED
 from harness.template.store import Store, store_directory
 
@@ -62,6 +68,9 @@ GRACE = 45.0
 SETTLE_S = 2.0
 """Seconds that a failure waits for the end of this worker. The end of a batch job reaches runs and worker in any order: Slurm
 sends SIGTERM to all processes of a job, one after the other (scancel(1))."""
+KVM_S = 15.0
+"""Seconds to find out whether a guest runs under KVM, less than a nightly run waits for the answer. A probe takes about one, or
+four if its guest hangs; only the first one, without an image, takes longer."""
 WORKER_ENDED = "its worker ended first"
 CANCELLED = "the nightly run cancelled it"
 ORDER, REPORT = "order.json", "report.json"
@@ -295,9 +304,10 @@ def lacking(guest: str, options: list[str], vcpus: int, memory: int, budget: Hos
         if part is not None and (missing := part.missing()):
             return f"{', '.join(need.package for need in missing)} is not installed"
         if not is_process(guest):
-            find_qemu(given.get("--qemu", ""))
-        if given.get("--accel") == "kvm" and not os.access(KVM, os.R_OK | os.W_OK):
-            return f"{KVM} cannot be used"
+            qemu = find_qemu(given.get("--qemu", ""))
+            asked = given.get("--accel") == "kvm" and not is_remote(given.get("--connect", ""))
+            if asked and (reason := kvm_trouble(qemu.path)):
+                return f"KVM cannot be used: {reason}"
     except (UsageError, InfrastructureError) as error:
         return error.message
     absent = [
@@ -306,6 +316,15 @@ def lacking(guest: str, options: list[str], vcpus: int, memory: int, budget: Hos
         if option in given and not shutil.which(given[option]) and not Path(given[option]).exists()
     ]
     return f"there is no {absent[0]}" if absent else ""
+
+
+def kvm_trouble(qemu: Path) -> str:
+    """Return why no guest runs under KVM here, "" if one does: a run's own probe, with the twin as its guest."""
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        return f"{KVM} cannot be opened"
+    cache, deadline = cache_directory(os.environ), Deadline(KVM_S, "probe KVM")
+    works, reason = kvm_works(qemu, twin_image.build(cache, deadline), cache, deadline)
+    return "" if works else reason
 
 
 def offered(budget: HostBudget, *, harness: str, engine: str, session: str) -> dict[str, float]:
@@ -317,7 +336,8 @@ def offered(budget: HostBudget, *, harness: str, engine: str, session: str) -> d
         f"engine={engine}": 1,
         f"session={session}": 1,
     }
-    if os.access(KVM, os.R_OK | os.W_OK):
+    probe = kvm_probe.last(cache_directory(os.environ))
+    if probe is not None and probe.works and os.access(KVM, os.R_OK | os.W_OK):
         found["kvm"] = 1
     with contextlib.suppress(HarnessError):
         found[f"qemu={find_qemu().version}"] = 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -12,14 +13,22 @@ from fleet.conftest import PATIENCE, Fleet
 
 from harness.deadline import Deadline
 from harness.fleet import engine as engines
+from harness.fleet import worker_service
 from harness.fleet.engine import EndedOrder, Engine, OfferedHost
 from harness.fleet.nightly import FleetAttempt
 from harness.fleet.order import HostAnswer
 from harness.fleet.placement import CellPlacement, FleetHost
 from harness.fleet.scheduler_probe import SchedulerLost
+from harness.guest.twin.image import build
+from harness.host import kvm_probe
+from harness.host.budget import HostBudget
+from harness.host.qemu_build import find_qemu
 from harness.lab.matrix import decode_matrix
+from harness.machine.accelerator import kvm_works
+from harness.setup.cache import cache_directory
 
 MATRIX = decode_matrix('[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n', name="lab.toml", base=Path())
+KVM_UNUSABLE = "KVM cannot be used"
 MACHINE = "host.process.default"
 
 
@@ -124,6 +133,41 @@ def test_what_a_worker_offers_is_bounded() -> None:
     assert {"vcpus": 4.0, "x" * 200: 1.0} == engines._offers({"resources": wrong})
     assert engines.MOST_OFFERS == len(engines._offers({"resources": {str(n): 1 for n in range(999)}}))
     assert {} == engines._offers({"resources": "many"})
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_kvm_is_offered_only_if_a_guest_ran_under_it(
+    works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that opens says nothing: a worker offers "KVM if it can be used" (docs/fleet.md), as the last probe found."""
+    (tmp_path / "kvm").touch()
+    monkeypatch.setattr(worker_service, "KVM", tmp_path / "kvm")
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(tmp_path))
+    budget = HostBudget(vcpus=1, memory=1 << 30, disk=0)
+
+    def offers() -> bool:
+        return "kvm" in worker_service.offered(budget, harness="1", engine="1", session="s")
+
+    assert not offers()
+    kvm_probe.keep(kvm_probe.KvmProbe(key="k", works=works, reason="tried"), tmp_path)
+    assert works == offers()
+
+
+@pytest.mark.qemu
+def test_a_host_asked_for_kvm_says_what_a_run_would_say() -> None:
+    """What ``--accel kvm`` refuses with exit code 69, a nightly run refuses before its first run, with the same reason."""
+    budget = HostBudget(vcpus=8, memory=8 << 30, disk=0)
+    said = worker_service.lacking("twin", ["--accel", "kvm"], 1, 1 << 28, budget)
+    cache = cache_directory(os.environ)
+    image = build(cache, Deadline(PATIENCE, "the image"))
+    works, reason = kvm_works(find_qemu().path, image, cache, Deadline(PATIENCE, "KVM"))
+    assert works == (not said)
+    assert works or KVM_UNUSABLE in said
+    assert (
+        works
+        or not os.access(kvm_probe.KVM, os.R_OK | os.W_OK)
+        or reason.removesuffix(" (probed before)") in said
+    )
 
 
 def test_a_host_with_another_version_of_the_engine_is_left_out() -> None:
