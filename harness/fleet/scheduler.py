@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from harness.fleet.engine import check_address, require_engine, settle_engine
 from harness.fleet.engine_server import EngineServer
+from harness.fleet.scheduler_probe import check_name
 from harness.fleet.tls import TlsFiles, security
 
 START_S = 60.0
@@ -16,7 +17,8 @@ HEARTBEAT_S = 60.0
 
 
 def start_scheduler(url: str, tls: TlsFiles | None, *, heartbeat: float = HEARTBEAT_S) -> EngineServer:
-    """Start a scheduler that listens at ``url``. Raises UsageError for the address, InfrastructureError if it cannot listen."""
+    """Start a scheduler that listens at ``url``. Raises UsageError for the address, InfrastructureError if it cannot
+    listen, at once if its name does not resolve."""
     require_engine()
     check_address(url, tls)
     settle_engine()
@@ -25,6 +27,7 @@ def start_scheduler(url: str, tls: TlsFiles | None, *, heartbeat: float = HEARTB
 
     dask.config.set({"distributed.scheduler.worker-ttl": f"{heartbeat:g}s"})
     parts = urlsplit(url)
+    check_name(url, tls)
 
     async def make() -> Any:
         return await Scheduler(

@@ -57,6 +57,16 @@ def probe(url: str, tls: TlsFiles | None, seconds: float) -> None:
         raise SchedulerLost(f"the scheduler {url} cannot be reached: {why}", hint=hint) from error
 
 
+def check_name(url: str, tls: TlsFiles | None) -> None:
+    """Check that the name of a scheduler resolves, before it listens there. Raises InfrastructureError."""
+    parts = urlsplit(url)
+    try:
+        socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        why, hint = _cause(url, tls, error, 0)
+        raise InfrastructureError(f"the scheduler cannot listen at {url}: {why}", hint=hint) from error
+
+
 def _cause(url: str, tls: TlsFiles | None, error: OSError, seconds: float) -> tuple[str, str]:
     """Return the cause of a failed probe, and what to do."""
     host = urlsplit(url).hostname

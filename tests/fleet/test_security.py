@@ -101,6 +101,18 @@ def test_a_name_that_does_not_resolve_is_named() -> None:
         Engine.connect("tls://lab1.invalid:8786", TlsFiles(Path(), Path(), Path()), seconds=5)
 
 
+def test_a_scheduler_whose_name_does_not_resolve_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the words of docs/fleet.md, as a worker and ``harness fleet`` say it, and before it listens."""
+    tls = files(tmp_path)
+    words = ["--listen", "tls://lab1.invalid:8786", "--ca", str(tls.ca), "--cert", str(tls.cert)]
+    assert 69 == main(["fleet", "scheduler", *words, "--key", str(tls.key)])
+    said = capsys.readouterr().err
+    assert "the name lab1.invalid does not resolve" in said
+    assert "Check the name, DNS and /etc/hosts." in said
+
+
 @pytest.mark.parametrize("command", [["worker"], ["fleet"], ["nightly", "--once"], ["fleet", "scheduler"]])
 def test_files_that_do_not_belong_together_are_refused_at_once(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
