@@ -194,11 +194,11 @@ def nightly(
                             _explore(
                                 lab_run, matrix, state, into, view, ends=explore_ends, tick=common["tick"]
                             )
-                except Exception as error:
-                    state.failed = getattr(error, "exit_code", ExitCode.INFRASTRUCTURE)
-                    raise
                 finally:
                     looking.close()
+        except Exception as error:
+            state.failed = getattr(error, "exit_code", ExitCode.INFRASTRUCTURE)
+            raise
         finally:
             summary.write(state, matrix, everything=junit_all)
             if json:

@@ -112,7 +112,8 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
         text += ["", f"{left} runs were left out: {state.out_of_time}. The next nightly run prefers them."]
         text += [f"  {', '.join(out[:MOST_NAMED])}{more}"]
     elif left:
-        text += ["", f"{left} runs are left; the same command continues with them."]
+        are, them = ("s are", "them") if left != 1 else (" is", "it")
+        text += ["", f"{left} run{are} left; the same command continues with {them}."]
     return text
 
 

@@ -308,7 +308,7 @@ def test_every_signal_leaves_the_terminal_clean(
         any("under way" in line for line in lines),
         "\x1b[?" in shown.text,
     )
-    assert any("1 runs are left; the same command continues with them." in line for line in lines)
+    assert any("1 run is left; the same command continues with it." in line for line in lines)
     assert shown.before == termios.tcgetattr(shown.inside)
     assert read_now(slow.parent / "kept" / "n") is None
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_results_are_needed_off_this_host(tmp_path: Path) -> None:
         ["nightly", "--once", "--lab", str(tmp_path / "lab.toml"), "--into", str(tmp_path / "n")]
     )
     assert not (tmp_path / "n").exists()
+
+
+def test_the_summary_has_the_exit_code_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An exchange whose name does not resolve (RFC 6761, section 6.4) ends the nightly run before its first run."""
+    monkeypatch.chdir(tmp_path)
+    Path("lab.toml").write_text(
+        '[fleet]\nscheduler = "tcp://127.0.0.1:1"\nresults = "sftp://lab1.invalid/srv/lab-results"\n'
+        '[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n'
+    )
+    assert 69 == main(["nightly", "--once", "--name", "n"])
+    said = capsys.readouterr().out
+    assert "0 of 1 runs, 0.0 minutes of runs; exit code 69" in said
+    assert "1 run is left; the same command continues with it." in said
+    assert 69 == json.loads(Path("nightly/n/summary.json").read_text())["exit_code"]
 
 
 def test_nothing_of_the_engine_is_imported_without_a_scheduler() -> None:

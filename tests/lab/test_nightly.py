@@ -183,7 +183,7 @@ def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signal
     assert 128 + number == summary["exit_code"]
     assert (128 + number, True) == (
         process.returncode,
-        "1 runs are left; the same command continues with them." in out,
+        "1 run is left; the same command continues with it." in out,
     )
     assert [pid for pid in processes_of(str(tmp_path)) if pid != os.getpid()] == []
     gate.touch()
