@@ -7,21 +7,27 @@ Other streams get plain lines: one for each result, and one a minute without a r
 from __future__ import annotations
 
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Self, TextIO
+
+import msgspec
 
 from harness.cli.nightly_plan import duration
 from harness.cli.output import complain, complaint
 from harness.host.end_time import shown
 from harness.lab.live_nightly import LiveNightly, LiveRun
 from harness.lab.nightly_state import CellOutcome
-from harness.lab.summary import word
+from harness.lab.summary import WORDS, word
 from harness.report.escape import printable
 from harness.report.live_block import LiveBlock
 from harness.report.style import Style, columns, rows
 
 QUIET_S = 60.0
 """Seconds without a line after which a stream that is not a terminal gets one."""
+
+AHEAD_S = 5.0
+"""Seconds for which the times of runs go on without a new state. On a busy host it comes late, and a run may have ended meanwhile."""
 
 MOST_SAID = 3
 """The most runs under way that such a line names."""
@@ -72,6 +78,10 @@ class NightlyView(LiveBlock):
         paint = {"holds": self._style.good, "violated": self._style.bad}.get(name, self._style.doubtful)
         why = "" if name == "holds" else f"  {printable(outcome.reason, 160)}"
         count = "" if self._terminal else f"[{number}/{planned}] "
+        with self._changed:
+            # The next state may come late. Until then the block must not contradict the line above it.
+            if self._live is not None:
+                self._live = _without(self._live, outcome, number)
         self._lines([f"{count}{paint(name)}  {outcome.cell}  {outcome.seconds:.0f} s{why}"])
 
     def complain(self, message: str, hint: str = "") -> None:
@@ -90,12 +100,14 @@ class NightlyView(LiveBlock):
         """Show the current state."""
         with self._changed:
             first = self._live is None
-            self._live, self._seen = live, time.monotonic()
+            # The file of another process may be older than the results that were read after it.
+            if self._live is None or live.over >= self._live.over:
+                self._live, self._seen = live, time.monotonic()
             if self._terminal:
                 if first:
                     self._show([])
                 return
-            silent = self._seen - self._last >= QUIET_S
+            silent = time.monotonic() - self._last >= QUIET_S
         if live.ending and not self._said_ending:
             self._said_ending = True
             self._lines([ENDING])
@@ -114,8 +126,20 @@ class NightlyView(LiveBlock):
             self._live,
             width=columns(self._stream) - 1,
             height=rows(self._stream) - 2,
-            later=time.monotonic() - self._seen,
+            later=min(time.monotonic() - self._seen, AHEAD_S),
         )
+
+
+def _without(live: LiveNightly, outcome: CellOutcome, number: int) -> LiveNightly:
+    """Return the state after a run has ended, the ``number``-th."""
+    if live.over >= number:
+        return live
+    counts = Counter(live.counts)
+    counts[word(outcome)] += 1
+    return msgspec.structs.replace(
+        live, over=number, counts={name: counts[name] for name in WORDS if counts[name]},
+        running=[run for run in live.running if run.cell != outcome.cell],
+    )  # fmt: skip
 
 
 def block(live: LiveNightly, *, width: int, height: int, later: float = 0.0) -> list[str]:

@@ -14,7 +14,7 @@ import ipaddress
 import itertools
 import queue
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -366,11 +366,14 @@ def _said(error: BaseException | None) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-def reachable(url: str, tls: TlsFiles | None, deadline: Deadline) -> Engine:
-    """Connect, repeatedly until the deadline. Raises SchedulerLost."""
+def reachable(
+    url: str, tls: TlsFiles | None, deadline: Deadline, tick: Callable[[], None] = lambda: None
+) -> Engine:
+    """Connect, repeatedly until the deadline. ``tick`` is called before each attempt. Raises SchedulerLost."""
     last: list[SchedulerLost] = []
 
     def attempt() -> Engine | None:
+        tick()
         try:
             return Engine.connect(url, tls, seconds=min(CONNECT_S, max(1.0, deadline.remaining())))
         except SchedulerLost as error:

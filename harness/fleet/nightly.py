@@ -334,7 +334,8 @@ class FleetNightly:
         engine.close()
         self._placement.hosts.clear()
         found = reachable(
-            self._settings.scheduler, self._settings.tls, Deadline(self._settings.wait, "reach the scheduler again")
+            self._settings.scheduler, self._settings.tls, Deadline(self._settings.wait, "reach the scheduler again"),
+            self._tick,
         )  # fmt: skip
         self._say("the scheduler is reachable again: the nightly run continues", "")
         self._looked = 0.0

@@ -203,6 +203,30 @@ def test_on_a_terminal_only_results_stay() -> None:
     )
 
 
+def test_the_block_does_not_list_a_run_that_has_ended() -> None:
+    """A result is counted at once, also before the next state, and an older state does not bring its run back."""
+    stream = io.StringIO()
+    ended = run(cell=OUTCOME.cell, seconds=70.0)
+    with NightlyView(stream, terminal=True, style=Style(colour=False)) as view:
+        view.now(changed(running=[RUN, ended]))
+        view.over(OUTCOME, number=4, planned=8)
+        for state in (None, changed(running=[RUN, ended])):
+            if state is not None:
+                view.now(state)
+            lines = view._block()
+            assert ["4 of 8 runs ended, 1 under way" in lines[0], "violated 2" in lines[1]] == [True, True]
+            assert [RUN.cell in lines[2], any(OUTCOME.cell in line for line in lines)] == [True, False]
+
+
+def test_the_times_of_an_old_state_do_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nightly run that waits for its store shows no run of 6 s with more than a minute."""
+    with NightlyView(io.StringIO(), terminal=True, style=Style(colour=False)) as view:
+        view.now(changed(running=[run(seconds=6.0)]))
+        now = nightly_view.time.monotonic() + 64
+        monkeypatch.setattr(nightly_view.time, "monotonic", lambda: now)
+        assert view._block()[2].endswith("0:11 of 1:40")
+
+
 class Session:
     """A command on a pseudo-terminal of 80 columns and 24 lines. ``text`` is all that it has shown."""
 

@@ -69,6 +69,14 @@ def test_a_stopped_scheduler_is_lost(fleet: Fleet, monkeypatch: pytest.MonkeyPat
             Engine.connect(fleet.url, None, seconds=1)
 
 
+def test_who_waits_for_a_lost_scheduler_is_told_again_and_again(fleet: Fleet) -> None:
+    """The display of a nightly run goes on while its scheduler is away."""
+    shown: list[bool] = []
+    with pytest.raises(SchedulerLost, match="connection refused"):
+        engines.reachable(fleet.url, None, Deadline(2.5, "reach it"), lambda: shown.append(True))
+    assert len(shown) >= 2
+
+
 def test_an_order_begins_when_its_host_begins_it(fleet: Fleet) -> None:
     """Before, it may wait there behind the orders of another nightly run; its time limit counts from then on."""
     fleet.scheduler()
