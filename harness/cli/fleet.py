@@ -82,17 +82,27 @@ def hosts(
 def _lines(document: FleetDocument) -> list[str]:
     from harness.fleet.order import SILENT_S
     from harness.host.budget import size_text
+    from harness.report.style import style_for
 
+    names = [
+        *(host["host"] for host in document["hosts"]),
+        *(one.host for nightly in document["nightlies"] for one in nightly.under_way),
+    ]
+    wide = max((len(printable(name, 24)) for name in names), default=0)
     lines = [f"Hosts of {document['scheduler']}: {len(document['hosts'])}"]
     for host in document["hosts"]:
         state = "drained" if host["drained"] else f"{len(host['attempts'])} under way"
-        has = " ".join(
-            name.replace("=", " ") for name in host["offers"] if not name.startswith(("harness=", "engine="))
-        )
-        name = "/".join(filter(None, (host["host"], host["instance"])))
+        has = [
+            *(f"instance {host['instance']}" for _ in host["instance"][:1]),
+            *(
+                name.replace("=", " ")
+                for name in host["offers"]
+                if not name.startswith(("harness=", "engine="))
+            ),
+        ]
         lines.append(
-            f"  {printable(name, 24):<24} {state:<12} {host['vcpus']:>4} processors {size_text(host['memory']):>9}"
-            f"  {printable(has, 200)}"
+            f"  {printable(host['host'], 24):<{wide}}  {state:<12} {host['vcpus']:>4} processors"
+            f" {size_text(host['memory']):>9}  {printable(', '.join(has), 300)}".rstrip()
         )
     for nightly in document["nightlies"]:
         silent = time.time() - nightly.time
@@ -104,12 +114,17 @@ def _lines(document: FleetDocument) -> list[str]:
         ]
         if silent > SILENT_S:
             lines.append(f"  no report for {silent / 60:.0f} minutes: it may have been killed")
-        lines += [f"  {printable(one.host, 24):<24} {printable(one.cell, 200)}" for one in nightly.under_way]
+        lines += [
+            f"  {printable(one.host, 24):<{wide}}  {printable(one.cell, 200)}"
+            + ("  sent, not begun" if one.stage == "sent" else "")
+            for one in nightly.under_way
+        ]
         lines += [
             f"  waits: {printable(one.cell, 200)}  {printable(one.why, 200)}" for one in nightly.waiting
         ]
         lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
-    return lines
+    style = style_for(sys.stdout)
+    return [piece for line in lines for piece in style.fold(line)]
 
 
 @group.command("drain")

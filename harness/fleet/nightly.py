@@ -633,7 +633,7 @@ class FleetNightly:
             lab=head.lab,
             host=head.host,
             left=self.left,
-            under_way=[PlacedCell(one.cell.id, one.host.name) for one in self.running],
+            under_way=[PlacedCell(one.cell.id, one.host.name, one.stage) for one in self.running],
             waiting=[
                 WaitingCell(one.cell.id, self._placement.waits_for(one.cell))
                 for one in itertools.islice(self._queue, MOST_WAITING)

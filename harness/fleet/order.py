@@ -104,10 +104,11 @@ class AttemptReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class PlacedCell(msgspec.Struct, frozen=True):
-    """A cell that is under way, and the host that it is on."""
+    """A cell that a host has, ``sent`` until the host has begun it, then ``under way``."""
 
     cell: str
     host: str
+    stage: str = "under way"
 
 
 class WaitingCell(msgspec.Struct, frozen=True):

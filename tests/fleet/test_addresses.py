@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.documents import ListedHost
+from harness.cli.fleet import _lines
 from harness.cli.main import main
 from harness.errors import UsageError
 from harness.fleet.engine import check_address
@@ -99,6 +101,28 @@ def test_the_summary_has_the_exit_code_of_the_command(
     assert "0 of 1 runs, 0.0 minutes of runs; exit code 69" in said
     assert "1 run is left; the same command continues with it." in said
     assert 69 == json.loads(Path("nightly/n/summary.json").read_text())["exit_code"]
+
+
+def test_a_host_has_one_name_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of ``drain``: an instance stands beside it. A usual line fits 80 columns; what is longer is folded between words."""
+    monkeypatch.setattr("harness.report.style.is_terminal", lambda _: True)
+    host: ListedHost = {
+        "host": "three", "instance": "3", "address": "tcp://127.0.0.1:1", "drained": False, "vcpus": 2, "memory": 32512 << 20,
+        "harness": "1", "engine": "1", "offers": ["engine=1", "harness=1", "kvm", "qemu=7.2.22"], "attempts": ["a", "b"],
+    }  # fmt: skip
+    long: ListedHost = {
+        **host,
+        "host": "two",
+        "instance": "",
+        "offers": [f"template=windows-{n}" for n in range(5)],
+    }
+    lines = _lines({"scheduler": "tcp://127.0.0.1:1", "hosts": [host, long], "nightlies": []})
+    assert "three 2 under way 2 processors 31.8 GiB instance 3, kvm, qemu 7.2.22" == " ".join(
+        lines[1].split()
+    )
+    assert all(len(line) <= 80 for line in lines)
+    assert "two" == lines[2].split()[0]
+    assert " ".join(" ".join(lines[2:]).split()).endswith(", template windows-4")
 
 
 def test_nothing_of_the_engine_is_imported_without_a_scheduler() -> None:

@@ -396,7 +396,7 @@ def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:
     """A nightly run that was killed is said to be silent; what is no nightly run's is left out; options have one place."""
     fleet.scheduler()
     note = {
-        "name": "n", "lab": "hosts", "host": "x\x1b[2J", "left": 3, "under_way": [{"cell": "c.1", "host": "a"}], "waiting": [{"cell": "c.2", "why": "busy"}],
+        "name": "n", "lab": "hosts", "host": "x\x1b[2J", "left": 3, "under_way": [{"cell": "c.1", "host": "a"}, {"cell": "c.2", "host": "a", "stage": "sent"}], "waiting": [{"cell": "c.2", "why": "busy"}],
         "aside": {"b": "broken"}, "time": time.time() - 600,
     }  # fmt: skip
     with Engine.connect(fleet.url, None) as engine:
@@ -410,8 +410,8 @@ def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:
         said.count("no report for 10 minutes"),
         "\x1b" in said,
     ]
-    assert ["a c.1", "waits: c.2 busy", "set aside: b: broken"] == [
-        " ".join(line.split()) for line in said.splitlines()[-3:]
+    assert ["a c.1", "a c.2 sent, not begun", "waits: c.2 busy", "set aside: b: broken"] == [
+        " ".join(line.split()) for line in said.splitlines()[-4:]
     ]
     assert 64 == ended(fleet.start("wrong", "fleet", "--json", "drain", "a"))
     assert "options of 'fleet drain' must follow that word" in fleet.said("wrong")
