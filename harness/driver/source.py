@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,12 @@ IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
 def driver_folder() -> Path:
     """Return ``guest_drivers/hpnotify``. Raises MissingPart if the package has no data."""
     return data_folder("guest_drivers") / "hpnotify"
+
+
+def source_error(output: str) -> str:
+    """Return the first line in which a compiler reports an error in a source, "" if it reports none, or that it lacks a file."""
+    found = re.search(r"^.*:\d+: error: .*$", output, re.MULTILINE)
+    return found[0].strip()[:300] if found is not None and "fatal error: " not in output else ""
 
 
 def makefile(folder: Path, name: str, place: Path) -> Path:

@@ -33,7 +33,8 @@ class Stages:
             known = error if isinstance(error, HarnessError) else of_shortage(error)
             if known is None:
                 raise
-            self._writer.write(Stage(name=name, phase="fail", detail=known.message))
+            # What a program printed follows in further lines, and is shown with the error.
+            self._writer.write(Stage(name=name, phase="fail", detail=known.message.partition("\n")[0]))
             if known is error:
                 raise
             raise known from error

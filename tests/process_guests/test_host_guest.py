@@ -30,6 +30,7 @@ from harness.cli.run import show_result
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
+from harness.driver.source import driver_folder
 from harness.errors import ExitCode, GuestCrash, GuestRefused, InfrastructureError, UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
@@ -166,6 +167,25 @@ def test_options_of_qemu_are_refused(
     """What only QEMU can do is refused by the name of its option, before anything is begun."""
     with pytest.raises(UsageError, match=f"{named} is for guests that run on QEMU"):
         request_run("veto", "host", **options)
+
+
+def test_a_driver_that_does_not_compile_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 64, a document that cannot be used (docs/cli.md): the compiler's first error, and no tool to install."""
+    folder = tmp_path / "broken"
+    shutil.copytree(driver_folder(), folder)
+    (folder / "src" / "sync.c").write_text("int broken(void) { return nosuch; }\n")
+    assert 64 == main(
+        ["run", "veto", "--guest", "host", "--driver", str(folder), "--runs", str(tmp_path / "runs")]
+    )
+    said = capsys.readouterr().err
+    stage = next(line for line in said.splitlines() if line.startswith("✗ image"))
+    assert "sync.c:1:" in stage
+    assert "error: " in stage
+    assert "\\x0a" not in said
+    assert "apt-get install" not in said
+    assert f"Correct its sources in {folder}." in said
 
 
 def test_a_driver_s_file_is_refused(perform_on: Perform, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.driver.source import digest_of_folders, driver_folder, makefile
+from harness.driver.source import digest_of_folders, driver_folder, makefile, source_error
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError, told_shortage
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
@@ -127,9 +127,15 @@ class HostType(ProcessType):
             done = run_program([*command, str(place / PROGRAM)], deadline)
             if done.status:
                 short, way_out = told_shortage(done.output)
+                wrong = "" if short else source_error(done.output)
+                if wrong and options.driver is not None:
+                    raise UsageError(
+                        f"the given driver does not compile into a process: {wrong}{done.last_words()}",
+                        hint=f"Correct its sources in {folder}.",
+                    )
                 raise InfrastructureError(
                     f"the driver does not compile into a process: {short or done.failure()}",
-                    hint=way_out or TOOLS,
+                    hint=way_out or (f"The driver's sources are in {folder}." if wrong else TOOLS),
                 )
 
         cache = Cache(options.cache, progress)

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
+from harness.driver.source import source_error
 from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest.twin import cpio, kernel_modules, kernel_package
 from harness.guest.twin.kernel_package import UnpackedKernel
@@ -257,6 +258,11 @@ def _compile_module(folder: Path, kernel: UnpackedKernel, deadline: Deadline, dr
             raise MissingPart(
                 "the kernel's build tools need libelf.so.1, which is not installed",
                 hint="Install it with: apt-get install libelf1",
+            )
+        if driver == OTHER and (wrong := source_error(made.output)):
+            raise UsageError(
+                f"the given driver does not compile for the twin: {wrong}{made.last_words(30)}",
+                hint="Correct its sources. The twin's part of the WDK's headers is in guest_drivers/hpnotify/nt/include.",
             )
         raise InfrastructureError(
             f"the driver does not compile for the twin: {describe(made.status)}{made.last_words(30)}",
