@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import typer
 
-from harness.choice import suggest
+from harness.choice import closest, suggest
 from harness.cli import completion
 from harness.cli.command_tree import command_for, command_tree
 from harness.cli.output import begin, complain, flush, say, say_error
@@ -154,7 +154,10 @@ def _misused(words: list[str], error: Exception, message: str) -> int:
     if context is not None and (why := getattr(context.command.callback, "absent", {}).get(name)):
         message = f"{context.info_name} has no {name}: {why}"
     elif options:
-        message = f"no such option: {name}. Did you mean {' or '.join(options)}?"
+        # Typer compares names with their dashes, which all options share.
+        alike = closest(name.lstrip("-"), [option.lstrip("-") for option in options], len(options))
+        near = [option for option in options if option.lstrip("-") in alike]
+        message = f"no such option: {name}" + (f". Did you mean {' or '.join(near)}?" if near else "")
     elif message.startswith("No such command") and context is not None:
         message = _no_such_command(message, list(context.command.commands))
     for theirs, ours in _WORDS:

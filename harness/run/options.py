@@ -182,7 +182,8 @@ class RunOptions:
     driver: Annotated[str, Option(
         "The driver's file, or its folder, for guests that execute one; by default one made on the spot.",
         metavar="PATH", path=True, exist="file or folder", absent={"demo": DEMO, "lab": LAB},
-        hint=f"This makes one: {invocation('driver', 'build', '--out', 'DIR')}",
+        hint="The guests twin and host take a folder of C sources. For wine and Windows, this makes a driver's file: "
+        + invocation("driver", "build", "--out", "DIR"),
     )] = ""  # fmt: skip
     driver_map: Annotated[str, Option(
         "Which of the driver's own trace events are which records (TOML), for a driver that is not hpnotify.",

@@ -222,7 +222,7 @@ def refusal(
         ("dump", "4 Gb", "run demo accept lab pytest", "expected a size like \"256 MiB\", got '4 Gb'"),
         ("boot-timeout", "soon", "run demo accept lab pytest", "expected seconds from 1 to 604800, got 'soon'"),
         ("driver-map", "/none.toml", "run accept lab pytest", "there is no file '/none.toml'"),
-        ("driver", "/none.sys", "run accept pytest", "there is no file or folder '/none.sys'\n  This makes one: harness driver build"),
+        ("driver", "/none.sys", "run accept pytest", "there is no file or folder '/none.sys'\n  The guests twin and host take a folder of C sources. For wine and Windows, this makes a driver's file: harness driver build"),
         ("backend", "libvirtd", "run demo accept pytest", "no backend is called 'libvirtd'\n  Did you mean 'libvirt'?"),
     ],
 )  # fmt: skip
@@ -238,6 +238,14 @@ def test_the_same_mistake_is_refused_in_the_same_words(
     said = {door: refusal(door, key, value, pytester, capsys) for door in doors.split()}
     assert 1 == len(set(said.values())), said
     assert typed_as_harness(said[doors.split()[0]]).startswith(words)
+
+
+def test_an_option_is_suggested_only_if_it_is_like_the_one_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The dashes that all options share do not make two alike."""
+    assert 64 == main(["repro", "runs/latest", "--into", "x"])
+    assert "no such option: --into\n" in capsys.readouterr().err
+    assert 64 == main(["repro", "runs/latest", "--dbgprnt"])
+    assert "no such option: --dbgprnt. Did you mean --dbgprint?" in capsys.readouterr().err
 
 
 def typed_as_harness(text: str) -> str:

@@ -162,6 +162,14 @@ def test_a_relative_path_in_the_same_directory_is_not_looked_up_on_the_path(
     assert str(program) == words[words.index("--qemu") + 1]
 
 
+def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """The option that names another, and the page with an example."""
+    with pytest.raises(BadDocument, match="No such file or directory") as caught:
+        read_matrix(tmp_path / "lab.toml")
+    assert "docs/lab.md" in caught.value.hint
+    assert "--lab FILE" in caught.value.hint
+
+
 def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
     """A relative path begins where the lab.toml lies."""
     (tmp_path / "mine.toml").write_text('name = "mine"\n[[do]]\nop = "add-cpu"\n')
