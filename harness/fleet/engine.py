@@ -318,8 +318,11 @@ class Engine:
 
         try:
             if self._client.status != "running":
-                raise OSError(f"the connection is {self._client.status}")
+                # The engine's word for a connection that it makes again by itself is "connecting".
+                raise SchedulerLost(f"the scheduler {self.url} is lost: it closed the connection")
             yield
+        except SchedulerLost:
+            raise
         except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
             raise SchedulerLost(f"the scheduler {self.url} is lost: {_said(error)}") from error
 

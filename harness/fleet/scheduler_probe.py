@@ -79,12 +79,12 @@ def _cause(url: str, tls: TlsFiles | None, error: OSError, seconds: float) -> tu
     other = "tcp://" if url.startswith("tls:") else "tls://"
     if isinstance(error, SilentPeer):
         return (
-            f"it accepts connections, and sends nothing within {seconds:g} s",
-            f"Check the port. The scheduler may be stopped, or be one with {other}.",
+            f"it accepts connections, and sends nothing within {seconds:.0f} s",
+            f"Check the port. The scheduler may be stopped, have just been started, or be one with {other}.",
         )
     if isinstance(error, TimeoutError):
         return (
-            f"no answer within {seconds:g} s",
+            f"no answer within {seconds:.0f} s",
             "Check host and port, the network, and the firewall of that host.",
         )
     if isinstance(error, ssl.SSLCertVerificationError):

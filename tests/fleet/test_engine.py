@@ -69,6 +69,23 @@ def test_a_stopped_scheduler_is_lost(fleet: Fleet, monkeypatch: pytest.MonkeyPat
             Engine.connect(fleet.url, None, seconds=1)
 
 
+def test_a_closed_connection_is_said_in_words(fleet: Fleet) -> None:
+    """Not in those of the engine, whose connection "is connecting"."""
+    scheduler = fleet.scheduler()
+    with Engine.connect(fleet.url, None) as engine:
+        scheduler.kill()
+        scheduler.wait()
+
+        def said() -> str:
+            with pytest.raises(SchedulerLost) as caught:
+                engine.hosts()
+            return caught.value.message
+
+        Deadline(PATIENCE, "the engine notices it").poll(
+            lambda: said() == f"the scheduler {fleet.url} is lost: it closed the connection", interval=0.1
+        )
+
+
 def test_who_waits_for_a_lost_scheduler_is_told_again_and_again(fleet: Fleet) -> None:
     """The display of a nightly run goes on while its scheduler is away."""
     shown: list[bool] = []

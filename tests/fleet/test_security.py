@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def test_a_name_that_does_not_resolve_is_named() -> None:
     """The name .invalid never resolves (RFC 6761, section 6.4)."""
     with pytest.raises(SchedulerLost, match=r"the name lab1\.invalid does not resolve"):
         Engine.connect("tls://lab1.invalid:8786", TlsFiles(Path(), Path(), Path()), seconds=5)
+
+
+def test_a_silent_scheduler_is_said_with_a_round_number() -> None:
+    """It may have just been started: the seconds of the last attempt are what is left of a longer one."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(SchedulerLost, match=r"sends nothing within 1 s\n") as caught:
+            Engine.connect(url, None, seconds=1.2345)
+    assert "have just been started" in caught.value.hint
 
 
 def test_a_scheduler_whose_name_does_not_resolve_says_so(
