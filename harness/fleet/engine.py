@@ -120,7 +120,8 @@ def check_address(url: str, tls: TlsFiles | None) -> str:
         raise UsageError("the scheduler's address must not have a user or a password in it")
     if parts.scheme == "tcp" and not is_loopback(host):
         raise UsageError(
-            f"{url}: without TLS a scheduler can be used on this host only, and {host} is another host",
+            f"{url}: without TLS a scheduler can be used on this host only, and {host} is "
+            + ("every address of this host, for all hosts" if host in ("0.0.0.0", "::") else "another host"),  # noqa: S104
             hint="A user who can reach a scheduler can run programs on all its hosts. Use tls:// and certificates: "
             + invocation("fleet", "certificates", "HOST", "--out", "DIR"),
         )

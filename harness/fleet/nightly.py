@@ -239,6 +239,7 @@ class FleetNightly:
                 self._publish_end(engine)
                 engine.close()
         self._sweep()
+        self._exchange.close(self._nightly)
 
     # -- hosts
 

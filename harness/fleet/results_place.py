@@ -236,6 +236,12 @@ class ResultsPlace:
             self._files.rm_file(f"{self._place(nightly, attempt)}/{NOTE}")
             self._files.rm(self._place(nightly, attempt), recursive=True)
 
+    def close(self, nightly: str) -> None:
+        """Remove the folder of a nightly run if nothing is left in it."""
+        with contextlib.suppress(Exception):
+            if not self._listed(self._place(nightly)):
+                self._files.rmdir(self._place(nightly))
+
     def _place(self, *names: str) -> str:
         for name in names:
             if not NAME.fullmatch(name):

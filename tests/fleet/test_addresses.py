@@ -26,6 +26,13 @@ def test_no_scheduler_off_this_host_without_tls(url: str) -> None:
         check_address(url, None)
 
 
+@pytest.mark.parametrize("url", ["tcp://0.0.0.0:8786", "tcp://[::]:8786"])
+def test_an_address_of_all_interfaces_is_not_another_host(url: str) -> None:
+    """It is this host's, and open for all others (ip(7): INADDR_ANY)."""
+    with pytest.raises(UsageError, match="is every address of this host, for all hosts"):
+        check_address(url, None)
+
+
 def test_tls_needs_certificates() -> None:
     """The message says where they are named, and what makes them."""
     with pytest.raises(UsageError, match="own certificates") as caught:

@@ -71,8 +71,12 @@ def test_what_is_sent_comes_back(tmp_path: Path) -> None:
     arrived = exchange.receive("n", exchange.note("n", "a-1"), tmp_path / "in")
     assert content(work) == content(arrived)
     assert [arrived] == list((tmp_path / "in").iterdir())
+    exchange.close("n")
+    assert ["a-1"] == exchange.attempts("n")
     exchange.forget("n", "a-1")
     assert [] == exchange.attempts("n")
+    exchange.close("n")
+    assert [] == list((tmp_path / "results").iterdir())
 
 
 def test_a_cut_sending_goes_on(tmp_path: Path) -> None:
