@@ -177,6 +177,15 @@ case(
     "harness fleet scheduler --listen tls://lab1:8786",
     by="tests/fleet/test_security.py::test_a_stranger_is_refused",
 )
+DESK = "tests/fleet/test_nightly.py::test_three_workers_at_one_desk_as_the_page_says"
+for words in (
+    "harness fleet certificates 127.0.0.1 --out certificates",
+    "harness fleet scheduler --listen tls://127.0.0.1:8786",
+    "harness worker --name one --instance 1 --work work/one",
+    "harness worker --name two --instance 2 --work work/two",
+    "harness worker --name three --instance 3 --work work/three",
+):
+    case(words, by=DESK)
 case("harness nightly --once --notify 'mail -s nightly lab@example.org'", by=NOTIFIED)
 case("harness nightly --once --notify-as markdown --notify ./to-chat", by=NOTIFIED)
 case(

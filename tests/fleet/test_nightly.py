@@ -73,6 +73,23 @@ def test_two_hosts_share_a_nightly_run(fleet: Fleet) -> None:
         assert {"a": 2, "b": 2} == dict(rows)
 
 
+@pytest.mark.host
+def test_three_workers_at_one_desk_as_the_page_says(fleet: Fleet) -> None:
+    """The commands and lab.toml of docs/fleet.md, with another port: every run holds, and all three workers are offered."""
+    page = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text().split("To try this at one desk, ")[1]
+    page = page.split("| key of")[0].replace("127.0.0.1:8786", fleet.url.removeprefix("tcp://"))
+    fleet.lab(page.split("```toml\n")[1].split("```")[0])
+    certify, *serve, nightly = re.findall(r"^    harness (.+)$", page, re.MULTILINE)
+    assert 0 == ended(fleet.start("certificates", *certify.split()))
+    assert 4 == len(serve)
+    for number, words in enumerate(serve):
+        fleet.start(f"serve-{number}", *words.split())
+    for number in (1, 2, 3):
+        fleet.wait_said(f"serve-{number}", "is offered to tls://127.0.0.1:")
+    assert 0 == ended(fleet.start("nightly", *nightly.split())), fleet.said("nightly")
+    assert "3 of 3 runs" in fleet.said("nightly")
+
+
 def test_a_second_worker_of_one_name_is_refused(fleet: Fleet) -> None:
     """The first one stays; when it was killed, another starts at once under its name."""
     fleet.scheduler()
