@@ -128,7 +128,7 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
         ),
         (
             ["check", "--jsno", "x"],
-            "harness: no such option: --jsno. Did you mean --json or --junit?\n  'harness check --help' shows what there is.\n",
+            "harness: no such option: --jsno. Did you mean --json?\n  'harness check --help' shows what there is.\n",
         ),
         (
             ["observe", "dif"],
