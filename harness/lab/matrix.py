@@ -293,7 +293,7 @@ def read_fleet(path: Path) -> FleetRow:
 
 def read_matrix(path: Path) -> Matrix:
     """Read a ``lab.toml``. Raises BadDocument with file:line and a hint for anything that cannot be done."""
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         raise BadDocument(
             f"{path}: No such file or directory",
             hint="Write it, as docs/lab.md shows, or name the lab's file with --lab FILE.",

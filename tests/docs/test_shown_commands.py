@@ -173,14 +173,14 @@ case(
     by="tests/fleet/test_slurm.py::test_jobs_are_the_hosts_of_a_nightly_run",
 )
 case("harness fleet certificates lab1 lab2 lab3 --out certificates", said="ca-key.pem off the hosts")
-case(
+for words in (
     "harness fleet scheduler --listen tls://lab1:8786",
-    by="tests/fleet/test_security.py::test_a_stranger_is_refused",
-)
+    "harness fleet scheduler --listen tls://127.0.0.1:8786",
+):
+    case(words, by="tests/fleet/test_security.py::test_a_stranger_is_refused")
 DESK = "tests/fleet/test_nightly.py::test_three_workers_at_one_desk_as_the_page_says"
 for words in (
     "harness fleet certificates 127.0.0.1 --out certificates",
-    "harness fleet scheduler --listen tls://127.0.0.1:8786",
     "harness worker --name one --instance 1 --work work/one",
     "harness worker --name two --instance 2 --work work/two",
     "harness worker --name three --instance 3 --work work/three",

@@ -249,7 +249,10 @@ def test_a_session_at_pdb(pytester: pytest.Pytester) -> None:
 
 
 def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) -> None:
-    """With --pdb the session comes when the verdict would be asked for, the guest alive; the test then fails as it would."""
+    """With --pdb the session comes when the verdict would be asked for, the guest alive; the test then fails as it would.
+
+    What is saved ends with the operation that broke the rule.
+    """
     pytester.makepyfile(
         """
         import pytest
@@ -264,7 +267,8 @@ def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) ->
     assert "VIOLATED so far: NO-RUN-BEFORE-START-DONE, SYNC-BARRIER, SYNC-START-BEFORE-COMPLETE" in said
     assert "Complete NtNumber=3" in said
     assert "assert <Verdict.VIOLATED" in said
-    assert (pytester.path / "test_kept.py").read_text().count("hotplug.add_cpu()") == 2
+    assert "was broken by operation 1; the 1 after it are left out." in said
+    assert (pytester.path / "test_kept.py").read_text().count("hotplug.add_cpu()") == 1
 
 
 @pytest.mark.parametrize(
