@@ -136,11 +136,16 @@ class MachineContract:
             machine.unplug("nope", deadline)
 
     def test_reset_is_announced(self, machine: Machine, deadline: Deadline) -> None:
-        """A reset returns once the machine told of a reset by the host."""
+        """A reset returns once the machine told of a reset by the host.
+
+        SeaBIOS that takes it for a soft reset resets the machine once more, as a guest (SeaBIOS, src/resume.c).
+        """
         machine.resume(deadline)
         before = machine.serial()
         machine.reset(deadline)
-        assert [False] == [event.data["guest"] for event in machine.events("RESET", after=before)]
+        told = [event.data["guest"] for event in machine.events("RESET", after=before)]
+        assert [False] == told[:1]
+        assert False not in told[1:]
 
     def test_event_of_the_past_satisfies_no_wait(self, machine: Machine, deadline: Deadline) -> None:
         """Only an event after the given serial counts."""
