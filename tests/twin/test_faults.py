@@ -34,6 +34,7 @@ from harness.history.reader import History
 from harness.history.record import Record
 from harness.machine.monitor import Drop
 from harness.run import operation as op
+from harness.run import silence
 from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import Run
@@ -85,9 +86,15 @@ def test_guest_never_ready(perform_plan: Perform) -> None:
     ("verb", "error", "failure"), [("panic", GuestCrash, "bug check"), ("hang", GuestHang, "guest hang")]
 )
 def test_guest_fails_before_an_add(
-    request_run: Callable[..., RunRequest], verb: str, error: type[Exception], failure: str
+    request_run: Callable[..., RunRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    error: type[Exception],
+    failure: str,
 ) -> None:
     """A guest that panics or stops answering ends the run with its own class, and nothing hangs."""
+    # A test beside this one may keep its QEMU from the processors, which would be to blame: test_silence.py.
+    monkeypatch.setattr(silence, "waiting_share", lambda _pid, _seconds: 0.0)
     run = Run(request_run(ONE_CPU, restore=True, budget=Timeouts(operation=3)))
     with pytest.raises(error), run.live() as live:  # noqa: PT012
         with contextlib.suppress(GuestError):
