@@ -14,7 +14,7 @@ from harness.cli.output import complain, say, say_json
 from harness.cli.parameters import Json
 from harness.cli.run import ListFaults, say_faults
 from harness.cli.run_options import with_run_options
-from harness.errors import ExitCode, UsageError
+from harness.errors import UsageError
 from harness.interrupts import interrupted_by, interruption
 from harness.invocation import invocation
 from harness.report.escape import printable
@@ -99,12 +99,7 @@ def explore(
         say_json(report)
     else:
         say(_lines(report))
-    return code or (ExitCode.UNKNOWN if _nothing(report) else report.exit_code)
-
-
-def _nothing(report: ExplorationReport) -> bool:
-    """Return whether no plan had a result, so that nothing was explored."""
-    return report.plans == report.failed and not report.findings
+    return code or report.exit_code
 
 
 def _seconds(text: str) -> float:
@@ -157,7 +152,7 @@ def _lines(report: ExplorationReport) -> Iterator[str]:
         f"{report.corpus} plans in {report.directory}",
     ]
     yield "; ".join(parts)
-    if _nothing(report):
+    if report.nothing_explored:
         yield f"unknown: {_why_nothing(report)}"
         return
     new = len(report.findings)

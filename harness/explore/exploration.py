@@ -101,8 +101,15 @@ class ExplorationReport(msgspec.Struct, kw_only=True):
     ended: str = ""
 
     @property
+    def nothing_explored(self) -> bool:
+        """Whether no plan had a result and nothing was found."""
+        return self.plans == self.failed and not self.findings
+
+    @property
     def exit_code(self) -> ExitCode:
-        """VIOLATED if a rule was broken, UNKNOWN for another finding; a known one counts too."""
+        """VIOLATED if a rule was broken, UNKNOWN for another finding or if nothing was explored; a known one counts too."""
+        if self.nothing_explored:
+            return ExitCode.UNKNOWN
         signatures = [one.signature for one in self.findings] + list(self.known)
         if any(map(broken_rule, signatures)):
             return ExitCode.VIOLATED
