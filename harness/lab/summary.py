@@ -15,7 +15,7 @@ from harness.history.private import write_private
 from harness.interrupts import interruption
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
-from harness.lab.nightly_state import CellOutcome, NightlyState
+from harness.lab.nightly_state import CellOutcome, ExploredGuest, NightlyState
 from harness.report.escape import printable
 from harness.report.junit import JUnit
 from harness.report.junit import write as write_junit
@@ -47,13 +47,14 @@ def exit_code(state: NightlyState, *, left: int) -> ExitCode:
     """Return the worst exit code of the runs. If an error ended the nightly run, return the code of that error. While runs
     are left, return the code of the signal that interrupted the nightly run.
 
-    Findings of exploring affect the code, known or new. A failed exploration does not. Runs left out for lack of time do
-    not affect the code. It is UNKNOWN if none had enough time.
+    Findings of exploring affect the code, known or new. An exploration without findings that failed, or whose plans had no
+    result, does not. Runs left out for lack of time do not affect the code. It is UNKNOWN if none had enough time.
     """
     if state.failed is not None:
         return state.failed
-    found = [one.report.exit_code for one in state.explored if one.report is not None]
-    if any(one.report.ended == "interrupted" for one in state.explored if one.report is not None):
+    reports = [one.report for one in state.explored if one.report is not None]
+    found = [report.exit_code for report in reports if not report.nothing_explored]
+    if any(report.ended == "interrupted" for report in reports):
         return ExitCode(128 + interruption())
     if not state.outcomes and state.out_of_time:
         return ExitCode.UNKNOWN
@@ -124,6 +125,13 @@ def lost(state: NightlyState) -> list[str]:
     return [*first, *([f"and {more} more lost workers"] if more > 0 else [])]
 
 
+def _unexplored(one: ExploredGuest) -> str:
+    """Return why the exploration of a guest says nothing, or "" if it does."""
+    if one.error:
+        return one.error
+    return "no plan had a result" if one.report is None or one.report.nothing_explored else ""
+
+
 def exploring(state: NightlyState) -> str:
     """Return in one line what exploring found: the new findings by their names, and how often known ones came again."""
     reports = [one.report for one in state.explored if one.report is not None]
@@ -137,7 +145,7 @@ def exploring(state: NightlyState) -> str:
     ]
     parts += [f"and {len(new) - MOST_FOUND} more"] if len(new) > MOST_FOUND else []
     parts += [f"known {len(known)} ({sum(known)} times)"] if known else []
-    failed = [f"{one.name}: {printable(one.error, 80)}" for one in state.explored if one.error]
+    failed = [f"{one.name}: {printable(why, 80)}" for one in state.explored if (why := _unexplored(one))]
     parts += (
         [f"not explored: {failed[0]}" if len(failed) == 1 else f"{len(failed)} guests not explored"]
         if failed

@@ -87,6 +87,10 @@ def test_a_reserved_host(state: NightlyState, tmp_path: Path) -> None:
     assert explored.report is not None
     assert (explored.report.plans, explored.report.ended) == (0, "budget")
     assert time.monotonic() - begun >= LEAST_S + 1
+    assert (
+        summary.exploring(state) == "0 plans; nothing new; not explored: host.process: no plan had a result"
+    )
+    assert summary.exit_code(state, left=0) == ExitCode.HOLDS
 
 
 def test_no_time(state: NightlyState, tmp_path: Path) -> None:
@@ -122,9 +126,19 @@ def test_a_guest_that_cannot_be_explored(state: NightlyState, tmp_path: Path) ->
 def test_exit_code(found: list[str], known: dict[str, int], code: ExitCode, state: NightlyState) -> None:
     """A broken rule counts, also one that is known; another finding makes a run that holds unknown."""
     findings = [ExploredFinding(signature=one) for one in found]
-    report = ExplorationReport(directory="d", guest="host", seed=0, findings=findings, known=known)
+    report = ExplorationReport(directory="d", guest="host", seed=0, plans=9, findings=findings, known=known)
     state.explored.append(ExploredGuest(name="host.process", report=report))
     assert summary.exit_code(state, left=0) == code
+
+
+def test_no_plan_with_a_result(state: NightlyState) -> None:
+    """It is said as of a failed exploration, and the exit code stays that of the runs."""
+    report = ExplorationReport(directory="d", guest="host", seed=0, plans=4, failed=4)
+    state.explored.append(ExploredGuest(name="host.process", report=report))
+    assert (
+        summary.exploring(state) == "4 plans; nothing new; not explored: host.process: no plan had a result"
+    )
+    assert summary.exit_code(state, left=0) == ExitCode.HOLDS
 
 
 def test_summaries(state: NightlyState, tmp_path: Path) -> None:
