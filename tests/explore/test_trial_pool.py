@@ -86,8 +86,10 @@ def test_the_end_of_the_server_costs_the_plans_under_way(pool: TrialPool) -> Non
     for _ in range(MANY):
         pool.submit(PLAN)
     Deadline(60, "a guest").poll(lambda: bool(guests(os.getpid())))
-    (server,) = psutil.Process().children()
-    before = processes(os.getpid())
+    executing = guests(os.getpid())[0].parent()
+    server = executing and executing.parent()
+    assert server is not None
+    before = server.children(recursive=True)
     server.kill()
     assert 1 <= sum(trial.failed for trial in ended(pool)) <= 2
     Deadline(30, "the end of its processes").poll(lambda: not any(one.is_running() for one in before))
