@@ -448,8 +448,10 @@ def judge(records: Iterable[r.Record], *, damage: str = "") -> RunVerdict:
 
 
 def judge_history(history: History) -> RunVerdict:
-    """Judge a recorded history. Raises BadHistory only if it cannot be read again."""
-    return Judge(history).finish()
+    """Judge a recorded history, of a run that goes on as far as it was recorded. Raises BadHistory only if it cannot be
+    read again.
+    """
+    return Judge(history).finish(live=history.growing)
 
 
 SHORT = 2000
@@ -490,9 +492,11 @@ class Judge:
         """Judge the records written since the last call, so that less is left to judge at the end."""
         self._state = self._take()
 
-    def finish(self) -> RunVerdict:
-        """Return the verdict on the whole history."""
-        return self._end(*self._take())
+    def finish(self, *, live: bool = False) -> RunVerdict:
+        """Return the verdict on the whole history. If it has no end, a ``live`` run is the reason for what is unknown."""
+        merger, checker, taken = self._take()
+        checker.model.unended = NOT_ENDED if live else ""
+        return self._end(merger, checker, taken)
 
     def _take(self) -> tuple[Merger, Checker, int]:
         """Judge the records written since the last call, or all records if that call was interrupted."""

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from harness.errors import BadHistory, system_errors
+from harness.history import write_lock
 from harness.history.driver import AnyDriverRecord
 from harness.history.private import open_regular
 from harness.history.record import FORMAT, Header, HostRecord, Record
@@ -61,6 +62,11 @@ class History:
         ):
             first = file.readline(LONGEST_LINE)
         self.header = self._header(first)
+
+    @property
+    def growing(self) -> bool:
+        """Whether a process is writing it, as far as its file system can tell."""
+        return write_lock.is_held(self.path)
 
     @property
     def seconds(self) -> float:

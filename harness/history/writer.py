@@ -16,6 +16,7 @@ import msgspec
 
 from harness import locks
 from harness.errors import MAKE_ROOM, InfrastructureError
+from harness.history import write_lock
 from harness.history.private import open_private
 from harness.history.record import Channel, Clock, End, Header, Record, RunFailure, Stage
 from harness.history.reserve import FULL, Reserve
@@ -59,6 +60,7 @@ class HistoryWriter:
                 f"cannot create the history {self.path}: {error.strerror}",
                 hint=MAKE_ROOM if error.errno in FULL else "Give another place with --runs DIR.",
             ) from error
+        write_lock.take(self._fd)
         self._reserve = Reserve(self._fd)
 
     def __enter__(self) -> Self:

@@ -74,7 +74,7 @@ def summary_lines(
     end += [coverage_line(verdict), *placed("History" if path.is_file() else "Run directory", quoted(path))]
     last = verdict_line(verdict, failure=failure, interrupted=seen.outcome == "interrupted", style=style)
     go_on = _go_on(verdict, history, path, failure, interrupted=seen.outcome == "interrupted")
-    if detailed and go_on == show:
+    if detailed and go_on == show and not history.growing:
         go_on = reproduction(lasting(history.path.parent)) or show
     forward = placed("Go on", go_on) if go_on != show else []
     deciding = _deciding(verdict, seen.records, failure, told=told)
@@ -277,7 +277,7 @@ def _go_on(
         broken = causes(verdict.findings)
         step = last_step(history, broken[0]) if broken else 0
         return reproduction(directory, step=step) or invocation("show", path)
-    if verdict.verdict is Verdict.UNKNOWN and (failure is not None or interrupted):
+    if verdict.verdict is Verdict.UNKNOWN and not history.growing and (failure is not None or interrupted):
         if failure is not None and (directory / INDEX).is_file():
             return invocation("evidence", "show", directory)
         return reproduction(directory) or invocation("show", path)
