@@ -15,7 +15,10 @@ LONGEST_CELL = 200
 """Characters of a cell that are shown."""
 
 NARROWEST = 24
-"""Columns that the last column of a table gets at least on a terminal."""
+"""Columns that the last column of a table needs beside the others on a terminal. If it has fewer, it goes below them."""
+
+INDENT = 4
+"""The indent of a last column that is below the others."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 
@@ -35,7 +38,7 @@ class AnswerTable(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def lines(self, style: Style) -> list[str]:
-        """Return the table for a terminal: columns padded, the last one folded at the terminal's width."""
+        """Return the table for a terminal: columns padded, the last one folded at its width."""
         heading = [style.strong(self.title)]
         cells = self._cells()
         if not cells:
@@ -43,19 +46,25 @@ class AnswerTable(msgspec.Struct, frozen=True, kw_only=True):
         widths = [
             max(len(row[at]) for row in [list(self.columns), *cells]) for at in range(len(self.columns))
         ]
-        lines = [
-            style.faint(self._line(list(self.columns), widths)),
-            *(self._line(row, widths) for row in cells),
-        ]
-        if not style.width:
-            return [*heading, *lines]
-        indent = min(sum(width + 2 for width in widths[:-1]) + 2, max(4, style.width - NARROWEST))
-        return [*heading, *(piece for line in lines for piece in style.fold(line, indent=indent))]
+        rows = [[line] for line in (self._line(row, widths) for row in [list(self.columns), *cells])]
+        if style.width:
+            indent = sum(width + 2 for width in widths[:-1]) + 2
+            if indent + min(widths[-1], NARROWEST) > style.width:
+                indent = INDENT
+                rows = [
+                    [self._line(row[:-1], widths[:-1]), f"{' ' * INDENT}{row[-1]}".rstrip()]
+                    for row in [list(self.columns), *cells]
+                ]
+            rows = [
+                [piece for line in row if line for piece in style.fold(line, indent=indent)] for row in rows
+            ]
+        head, *body = rows
+        return [*heading, *map(style.faint, head), *(line for row in body for line in row)]
 
     def _line(self, row: list[str], widths: list[int]) -> str:
         cells = [
             cell.rjust(width) if name in self.right else cell.ljust(width)
-            for cell, width, name in zip(row, widths, self.columns, strict=True)
+            for cell, width, name in zip(row, widths, self.columns, strict=False)
         ]
         return f"  {'  '.join(cells)}".rstrip()
 
