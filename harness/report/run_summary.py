@@ -125,15 +125,17 @@ def verdict_sentence(
 
 
 def coverage_line(verdict: RunVerdict) -> str:
-    """Return how much of the contract the run has put to the test, and how many warnings it gave."""
+    """Return how much of the contract the run has put to the test, and which rules it broke that only warn."""
     rules = verdict.rules
     armed, exercised = sum(rule.armed for rule in rules), sum(rule.exercised > 0 for rule in rules)
-    warnings = sum(
-        finding.verdict is Verdict.VIOLATED and finding.level in (Level.WARN, Level.POLICY)
+    warnings = [
+        finding.rule
         for finding in verdict.findings
-    )
-    warned = f"; {_counted(warnings, 'warning', of='')}" if warnings else ""
-    return f"Coverage: {len(rules)} rules, {armed} armed, {exercised} exercised{warned}"
+        if finding.verdict is Verdict.VIOLATED and finding.level in (Level.WARN, Level.POLICY)
+    ]
+    names = ", ".join(printable(name, 60) for name in dict.fromkeys(warnings))
+    warned = f"; {_counted(len(warnings), 'warning', of='')}: {names}" if warnings else ""
+    return shortened(f"Coverage: {len(rules)} rules, {armed} armed, {exercised} exercised{warned}")
 
 
 def shortened(text: str, width: int = WIDTH, *, clauses: bool = False) -> str:

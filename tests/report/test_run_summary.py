@@ -20,7 +20,7 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.writer import HistoryWriter
 from harness.report.operations import operations
-from harness.report.run_summary import Failure, shortened, summary_lines, verdict_line
+from harness.report.run_summary import Failure, coverage_line, shortened, summary_lines, verdict_line
 from harness.report.style import Style
 
 
@@ -67,6 +67,25 @@ def test_a_violation_has_its_sentence_its_records_and_its_page(tmp_path: Path) -
     text = " ".join(lines).split("Go on: ")[1]
     assert text.startswith(f"harness repro {tmp_path}/r")
     assert lines[-1].startswith("VIOLATED on twin (not Windows): SYNC-IRQL-PASSIVE")
+
+
+def test_warnings_are_named(tmp_path: Path) -> None:
+    """The line of the coverage names the rules that only warn, as many as fit."""
+    line = next(
+        line
+        for line in summary(recorded(tmp_path / "r", trace("S2{active=3} C2 V")))
+        if line.startswith("Coverage")
+    )
+    assert re.search(r" exercised; 1 warning: START-NOT-COUNTED$", line)
+    levels = {"A-WARNING": Level.WARN, "A-POLICY": Level.POLICY, "AN-OBSERVATION": Level.OBSERVE}
+    found = [
+        Finding(rule=name, level=level, verdict=Verdict.VIOLATED, reason="x")
+        for name, level in levels.items()
+    ]
+    verdict = msgspec.structs.replace(broken(0), findings=found)
+    assert (
+        coverage_line(verdict) == "Coverage: 0 rules, 0 armed, 0 exercised; 2 warnings: A-WARNING, A-POLICY"
+    )
 
 
 def test_an_unknown_run_says_what_was_missing(tmp_path: Path) -> None:
