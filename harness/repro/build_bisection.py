@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.errors import ExitCode, InfrastructureError, UsageError
 from harness.interrupts import uninterrupted
 from harness.repro.bisection import Bisection
 from harness.repro.recorded_run import Signature
@@ -62,7 +62,7 @@ def bisect_builds(
 
     ``at_once`` runs of the chosen build are concurrent. ``done`` is called with each build and its run. After
     KeyboardInterrupt the runs under way are ended, and the result is that of the others. Raises InfrastructureError for
-    a build whose runs have no result.
+    a build whose runs have no result, UsageError if it is the build's own defect: a driver that does not compile.
     """
     bisection = Bisection(len(builds))
     runs: list[Repetition] = []
@@ -94,7 +94,8 @@ def bisect_builds(
         for one in found.runs:
             failures = 0 if one.counts else failures + 1
         if failures >= MOST_FAILURES:
-            raise InfrastructureError(
+            kind = UsageError if runs[-1].exit_code == ExitCode.USAGE else InfrastructureError
+            raise kind(
                 f"{failures} runs in a row had no result, the last one with {builds[at]}: {runs[-1].reason}",
                 hint="Leave out a build that cannot run.",
             )

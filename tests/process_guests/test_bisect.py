@@ -67,6 +67,18 @@ def test_first_bad_build(perform_on: Perform, tmp_path: Path) -> None:
     assert (few.returncode, few.stdout.splitlines()[-1]) == (ExitCode.UNKNOWN, "undecided after 1 run")
 
 
+def test_a_build_that_does_not_compile(perform_on: Perform, tmp_path: Path) -> None:
+    """It is named with the compiler's message, as harness run says it of a driver, with the same exit code."""
+    bad, broken = built(tmp_path / "bad", bad=True), built(tmp_path / "broken", bad=False)
+    failed = perform_on("cpu-and-dimm", "host", driver=str(bad))
+    with (broken / "src" / "driver.c").open("a") as file:
+        file.write("int broken = ;\n")
+    done = bisect(failed.directory, "--driver", broken, "--runs", tmp_path / "again")
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert f"the last one with {broken}: the given driver does not compile" in done.stderr
+    assert "Leave out a build that cannot run." in done.stderr
+
+
 def test_nothing_older_was_tried(perform_on: Perform, tmp_path: Path) -> None:
     """The oldest given build is bad: it is the first of those given, and the output says that an older one may be bad."""
     build = built(tmp_path / "bad", bad=True)
