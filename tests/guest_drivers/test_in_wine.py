@@ -205,6 +205,12 @@ def test_two_drivers_meet_at_the_barrier(wine: Wine, double: Path, signed: dict[
 def test_injected_fault_is_caught(wine: Wine, double: Path, signed: dict[str, Path], name: str) -> None:
     """The file survives a fault injected into the NT layer, and the fault's rule finds it."""
     run = execute(wine, double, signed["clang"], f"plant {name}", "load hpnotify", "add 2", *END)
+    assert [0] * 5 == run.answers
+    assert {
+        "duplicate-start": "S0 S1 C0 C1 S2 S2 C2",
+        "wrong-irql": "S0 S1 C0 C1 S2 C2",
+        "existing-interleaved": "S0 C0 S1 C1 S2 C2",
+    }[name] == run.transcript.states()
     assert INJECTED_FAULTS[name].rule in {found.partition(":")[0] for found in violations(run.transcript)}
     assert_clean(run)
 
