@@ -106,15 +106,21 @@ def bisect(
 def _lines(found: BuildBisection) -> Iterator[str]:
     yield f"signature: {found.signature}"
     for one in found.builds:
-        counts = f"{one.shown} of {one.shown + one.clean} runs"
+        counts = "cannot run" if one.cannot_run else f"{one.shown} of {one.shown + one.clean} runs"
         yield f"{one.probability:7.1%}  {counts:<18} {printable(one.build, 200)}"
+        if one.cannot_run:
+            yield f"{'':<29}{printable(one.cannot_run, 300)}"
     yield f"{found.none_probability:7.1%}  no build is bad"
     count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
     if found.first_bad is not None:
         yield f"first bad build: {printable(found.first_bad, 200)} ({count})"
-        if found.first_bad == found.builds[0].build:
+        if found.or_before:
+            yield f"or one before it that cannot run: {', '.join(printable(one, 200) for one in found.or_before)}"
+        if found.builds[0].build in (found.first_bad, *found.or_before):
             yield "the oldest given build is already bad: an older one may be, too"
     elif found.decided:
         yield f"no build is bad ({count})"
+        if found.or_before:
+            yield f"but these cannot run: {', '.join(printable(one, 200) for one in found.or_before)}"
     else:
         yield f"{'interrupted' if found.interrupted else 'undecided'} after {count}"

@@ -29,7 +29,8 @@ class BuildRuns(msgspec.Struct, kw_only=True):
 class Bisection:
     """The state of a bisection of ``count`` builds, in order. Hypothesis i is that build i is the first bad one.
 
-    The hypothesis ``count`` is that none is bad.
+    The hypothesis ``count`` is that none is bad. A build that cannot run is left out: nothing distinguishes it from the next
+    one that can, so both are one answer.
     """
 
     def __init__(self, count: int) -> None:
@@ -37,6 +38,7 @@ class Bisection:
             raise ValueError("a bisection needs at least one build")
         self.count = count
         self.runs = [BuildRuns() for _ in range(count)]
+        self.left_out: set[int] = set()
 
     def note(self, build: int, *, shown: bool) -> None:
         """Count one run of a build."""
@@ -51,21 +53,39 @@ class Bisection:
 
     @property
     def answer(self) -> int | None:
-        """The hypothesis whose posterior is at least :data:`DECIDED`, None if there is none yet."""
+        """The hypothesis whose posterior is at least :data:`DECIDED`, None if there is none yet.
+
+        The posteriors of the builds before it that were left out (:meth:`before`) count as its own.
+        """
         posterior = self.posterior()
-        best = max(range(self.count + 1), key=posterior.__getitem__)
-        return best if posterior[best] >= DECIDED else None
+        for one in range(self.count + 1):
+            if (
+                one not in self.left_out
+                and posterior[one] + sum(map(posterior.__getitem__, self.before(one))) >= DECIDED
+            ):
+                return one
+        return None
+
+    def before(self, hypothesis: int) -> list[int]:
+        """Return the builds directly before ``hypothesis`` that were left out."""
+        first = hypothesis
+        while first - 1 in self.left_out:
+            first -= 1
+        return [*range(first, hypothesis)]
 
     def next_build(self) -> int:
-        """Return the build whose next run has the largest mutual information with the hypotheses."""
+        """Return the build whose next run has the largest mutual information with the hypotheses.
+
+        Raises ValueError if all were left out.
+        """
         posterior = self.posterior()
         now = _entropy(posterior)
-        best, most = 0, -1.0
-        for build in range(self.count):
-            gain = now - self._expected_entropy(build, posterior)
-            if gain > most + 1e-12:
-                best, most = build, gain
-        return best
+        gains = {
+            build: now - self._expected_entropy(build, posterior)
+            for build in range(self.count)
+            if build not in self.left_out
+        }
+        return max(gains, key=lambda build: round(gains[build], 12))
 
     def _expected_entropy(self, build: int, posterior: Sequence[float]) -> float:
         chance = sum(weight * self._rate(first) for first, weight in enumerate(posterior) if first <= build)

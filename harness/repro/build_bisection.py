@@ -11,29 +11,30 @@ import msgspec
 
 from harness.errors import ExitCode, InfrastructureError, UsageError
 from harness.interrupts import uninterrupted
-from harness.repro.bisection import Bisection
+from harness.repro.bisection import Bisection, BuildRuns
 from harness.repro.recorded_run import Signature
 from harness.repro.repetition import Repetition, repeat
 
 BuildOption = Literal["qemu", "driver"]
 
 MOST_FAILURES = 3
-"""The number of consecutive runs of one build without a result that ends the bisection."""
+"""The number of consecutive runs of a build without a result after which it is left out."""
 
 
 class BisectedBuild(msgspec.Struct, kw_only=True):
     """One build: the runs with the signature, the runs without it, and the probability that it is the first bad
-    one."""
+    one. ``cannot_run`` is the reason why it was left out."""
 
     build: str
     shown: int
     clean: int
     probability: float
+    cannot_run: str = ""
 
 
 class BuildBisection(msgspec.Struct, kw_only=True):
     """The result. ``first_bad`` is the first bad build. It is None if no build is bad (``decided``), or if it is
-    undecided.
+    undecided. ``or_before`` are the builds directly before, which cannot run: each of them may be the first bad one.
 
     ``none_probability`` is the probability that no build is bad. ``runs`` are all runs, in order. ``interrupted`` is
     whether an interrupt ended the bisection.
@@ -44,6 +45,7 @@ class BuildBisection(msgspec.Struct, kw_only=True):
     none_probability: float
     decided: bool
     first_bad: str | None = None
+    or_before: list[str] = []
     runs: list[Repetition] = []
     interrupted: bool = False
 
@@ -61,12 +63,13 @@ def bisect_builds(
     """Repeat ``harness WORDS``, a ``repro`` with ``--json``, with different builds, until decided or ``most`` runs.
 
     ``at_once`` runs of the chosen build are concurrent. ``done`` is called with each build and its run. After
-    KeyboardInterrupt the runs under way are ended, and the result is that of the others. Raises InfrastructureError for
-    a build whose runs have no result, UsageError if it is the build's own defect: a driver that does not compile.
+    KeyboardInterrupt the runs under way are ended, and the result is that of the others. A build whose runs have no
+    result is left out. Raises InfrastructureError if runs fail with a build that ran before. If all were left out, raises
+    InfrastructureError, or UsageError for drivers that do not compile.
     """
     bisection = Bisection(len(builds))
     runs: list[Repetition] = []
-    failures = 0
+    failures: dict[int, list[Repetition]] = {}
     interrupted = False
 
     def note(at: int, one: Repetition) -> None:
@@ -75,13 +78,16 @@ def bisect_builds(
             runs.append(one)
             if one.counts:
                 bisection.note(at, shown=one.same)
+                failures.pop(at, None)
+            else:
+                failures.setdefault(at, []).append(one)
             done(builds[at], one)
 
     while bisection.answer is None and len(runs) < most:
         at = bisection.next_build()
         count = min(at_once, most - len(runs))
         try:
-            found = repeat(
+            repeat(
                 [*words, f"--{option}", builds[at]],
                 signature,
                 count=count,
@@ -91,25 +97,38 @@ def bisect_builds(
         except KeyboardInterrupt:
             interrupted = True
             break
-        for one in found.runs:
-            failures = 0 if one.counts else failures + 1
-        if failures >= MOST_FAILURES:
-            kind = UsageError if runs[-1].exit_code == ExitCode.USAGE else InfrastructureError
+        failed = failures.get(at, [])
+        if len(failed) >= MOST_FAILURES:
+            if bisection.runs[at] != BuildRuns():
+                raise InfrastructureError(
+                    f"{len(failed)} runs in a row had no result with {builds[at]}, which ran before: {failed[-1].reason}",
+                    hint="Repeat it when the host is well.",
+                )
+            bisection.left_out.add(at)
+        if len(bisection.left_out) == len(builds):
+            kind = UsageError if failed[-1].exit_code == ExitCode.USAGE else InfrastructureError
             raise kind(
-                f"{failures} runs in a row had no result, the last one with {builds[at]}: {runs[-1].reason}",
-                hint="Leave out a build that cannot run.",
+                f"no build can run, the last one is {builds[at]}: {failed[-1].reason}",
+                hint="Give builds that can.",
             )
     posterior = bisection.posterior()
     answer = bisection.answer
     return BuildBisection(
         signature=signature,
         builds=[
-            BisectedBuild(build=build, shown=run.shown, clean=run.clean, probability=round(chance, 4))
-            for build, run, chance in zip(builds, bisection.runs, posterior, strict=False)
+            BisectedBuild(
+                build=build,
+                shown=run.shown,
+                clean=run.clean,
+                probability=round(chance, 4),
+                cannot_run=failures[at][-1].reason if at in bisection.left_out else "",
+            )
+            for at, (build, run, chance) in enumerate(zip(builds, bisection.runs, posterior, strict=False))
         ],
         none_probability=round(posterior[-1], 4),
         decided=answer is not None,
         first_bad=builds[answer] if answer is not None and answer < len(builds) else None,
+        or_before=[] if answer is None else [builds[at] for at in bisection.before(answer)],
         runs=[msgspec.structs.replace(one, number=number) for number, one in enumerate(runs, 1)],
         interrupted=interrupted,
     )

@@ -68,15 +68,22 @@ def test_first_bad_build(perform_on: Perform, tmp_path: Path) -> None:
 
 
 def test_a_build_that_does_not_compile(perform_on: Perform, tmp_path: Path) -> None:
-    """It is named with the compiler's message, as harness run says it of a driver, with the same exit code."""
-    bad, broken = built(tmp_path / "bad", bad=True), built(tmp_path / "broken", bad=False)
+    """It is left out, with the compiler's message. Alone it is an error with the exit code of ``harness run``."""
+    good, broken, bad = (built(tmp_path / name, bad=name == "bad") for name in ("good", "broken", "bad"))
     failed = perform_on("cpu-and-dimm", "host", driver=str(bad))
     with (broken / "src" / "driver.c").open("a") as file:
         file.write("int broken = ;\n")
     done = bisect(failed.directory, "--driver", broken, "--runs", tmp_path / "again")
     assert done.returncode == ExitCode.USAGE, done.stderr
-    assert f"the last one with {broken}: the given driver does not compile" in done.stderr
-    assert "Leave out a build that cannot run." in done.stderr
+    assert f"no build can run, the last one is {broken}: the given driver does not compile" in done.stderr
+    done = bisect(failed.directory, "--driver", good, broken, bad, "--runs", tmp_path / "again")
+    assert done.returncode == ExitCode.HOLDS, done.stderr
+    text = done.stdout.splitlines()
+    first, untested = text[-2:]
+    assert first.startswith(f"first bad build: {bad} (")
+    assert untested == f"or one before it that cannot run: {broken}"
+    at = next(at for at, line in enumerate(text) if line.endswith(f"  cannot run         {broken}"))
+    assert "the given driver does not compile" in text[at + 1]
 
 
 def test_nothing_older_was_tried(perform_on: Perform, tmp_path: Path) -> None:

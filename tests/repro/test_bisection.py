@@ -74,6 +74,36 @@ def test_answers_are_right() -> None:
     assert float(cells[4]) < float(cells[6])
 
 
+def test_builds_that_cannot_run() -> None:
+    """They are never chosen, and the first bad build is the answer or one of those before it that cannot run."""
+    chance, right, decided, histories = random.Random(2), 0, 0, 300
+    for _ in range(histories):
+        first, rate = chance.randrange(BUILDS + 1), chance.uniform(0.2, 1)
+        bisection = Bisection(BUILDS)
+        broken = set(chance.sample(range(BUILDS), 3))
+        for _ in range(MOST):
+            if bisection.answer is not None:
+                break
+            build = bisection.next_build()
+            assert build not in bisection.left_out
+            if build in broken:
+                bisection.left_out.add(build)
+            else:
+                bisection.note(build, shown=build >= first and chance.random() < rate)
+        answer = bisection.answer
+        decided += answer is not None
+        right += answer is not None and first in {answer, *bisection.before(answer)}
+    assert decided >= 0.98 * histories
+    assert right / decided >= 0.95
+
+
+def test_what_is_before_an_answer() -> None:
+    """Only builds directly before it that were left out; none before a build that can run."""
+    bisection = Bisection(5)
+    bisection.left_out = {0, 2, 3}
+    assert [bisection.before(one) for one in (0, 1, 2, 4, 5)] == [[], [0], [], [2, 3], []]
+
+
 @pytest.mark.parametrize("shown", [0, 1, 3])
 @pytest.mark.parametrize("clean", [0, 2])
 def test_posterior_of_one_build(shown: int, clean: int) -> None:
