@@ -14,7 +14,7 @@ from harness.history.private import open_regular
 
 
 def take(descriptor: int) -> None:
-    """Lock an open history until it is closed. A file system without locks (flock(2)) is no error."""
+    """Lock an open history until it is closed. On a file system without locks (flock(2)) nothing is locked."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
