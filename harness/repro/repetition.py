@@ -210,13 +210,17 @@ def _result(number: int, status: int, out: IO[bytes], err: IO[bytes]) -> Repetit
         now=document.now,
         same=document.same,
         counts=document.now.failure_class not in NO_RESULT,
-        reason=(reasons or [""])[0][:400],
+        reason=_first_line((reasons or [""])[0]),
     )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:400]
 
 
 def _last_words(err: IO[bytes], document: _Document) -> str:
     if document.error is not None:
-        return document.error.message[:400]
+        return _first_line(document.error.message)
     err.seek(0)
     lines = [
         line for line in err.read(LARGEST_OUTPUT).decode("utf-8", "replace").splitlines() if line.strip()

@@ -83,7 +83,8 @@ def test_a_build_that_does_not_compile(perform_on: Perform, tmp_path: Path) -> N
     assert first.startswith(f"first bad build: {bad} (")
     assert untested == f"or one before it that cannot run: {broken}"
     at = next(at for at, line in enumerate(text) if line.endswith(f"  cannot run         {broken}"))
-    assert "the given driver does not compile" in text[at + 1]
+    assert text[at + 1].strip().startswith("the given driver does not compile")
+    assert text[at + 2].endswith(str(bad))
 
 
 def test_nothing_older_was_tried(perform_on: Perform, tmp_path: Path) -> None:
