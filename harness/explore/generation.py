@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 LONGEST = 8
 """The most operations of a plan, without those that its end needs."""
+ADDS = (op.AddCpu, op.AddDimm)
+KINDS = 3
+"""The most kinds of operations in one draw, besides the hot-adds."""
 FURTHER = 3
 """The most operations that are added to the beginning of a plan of the corpus."""
 
@@ -39,23 +42,29 @@ def load_hypothesis() -> Any:
     return hypothesis
 
 
-def single_operations(guest: str) -> SearchStrategy[op.Operation]:
-    """Return the strategy of one operation for ``guest``, legal or not. Raises MissingPart without the extra."""
+def single_operations(guest: str) -> dict[type[op.Operation], SearchStrategy[op.Operation]]:
+    """Return the strategy of one operation of each kind for ``guest``, legal or not. Raises MissingPart without the
+    extra.
+    """
     st = load_hypothesis().strategies
-    kinds = [
-        st.builds(kind, **{field: st.sampled_from(values) for field, values in choices.items()})
+    return {
+        kind: st.builds(kind, **{field: st.sampled_from(values) for field, values in choices.items()})
         for kind, choices in vocabulary(guest).items()
-    ]
-    found: SearchStrategy[op.Operation] = st.one_of(*kinds)
-    return found
+    }
 
 
 def plans(
     legality: Legality, guest: str, corpus: Sequence[OperationSequence], *, longest: int = LONGEST
 ) -> SearchStrategy[OperationSequence]:
-    """Return the strategy of legal plans: new ones, and continuations of the beginnings of those in ``corpus``."""
+    """Return the strategy of legal plans: new ones, and continuations of the beginnings of those in ``corpus``.
+
+    What is drawn for one plan is of few kinds (Groce et al., Swarm Testing, ISSTA 2012): the hot-adds, which every
+    notification follows, and at most :data:`KINDS` others. With all kinds in each plan, a given order of some of them is
+    rare.
+    """
     st = load_hypothesis().strategies
-    one = single_operations(guest)
+    single = single_operations(guest)
+    others = [kind for kind in single if kind not in ADDS]
     beginnings = [(), *corpus]
 
     @st.composite  # type: ignore[untyped-decorator,unused-ignore]
@@ -63,6 +72,9 @@ def plans(
         known = draw(st.sampled_from(beginnings))
         operations: OperationSequence = known[: draw(st.integers(0, len(known)))] if known else ()
         more = draw(st.integers(1, FURTHER if operations else longest))
+        count = draw(st.integers(1, KINDS))
+        kinds = draw(st.lists(st.sampled_from(others), min_size=count, max_size=count, unique=True))
+        one = st.one_of(*(single[kind] for kind in (*ADDS, *kinds)))
         for _ in range(2 * more):
             if len(operations) >= longest or not more:
                 break
