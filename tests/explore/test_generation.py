@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from harness.errors import MissingPart
-from harness.explore.generation import generate, load_hypothesis, plans
+from harness.explore.generation import ADDS, KINDS, generate, load_hypothesis, plans
 from harness.explore.legality import Legality
+from harness.explore.vocabulary import vocabulary
 from harness.run import operation as op
 from harness.run.options import RunOptions
 
@@ -22,6 +23,15 @@ def test_same_seed() -> None:
     first = generate(strategy, seed=7, count=30)
     assert (len(set(first)) > 10, first == generate(strategy, seed=7, count=30)) == (True, True)
     assert first != generate(strategy, seed=8, count=30)
+
+
+def test_few_kinds() -> None:
+    """A new plan has operations of few kinds, besides the hot-adds and what its end needs; all plans together have all."""
+    found = generate(plans(HOST, "host", []), seed=3, count=200)
+    given = (*ADDS, op.Resume, op.Settle)
+    kinds = [{type(one) for one in plan} - set(given) for plan in found]
+    assert max(map(len, kinds)) == KINDS
+    assert set().union(*kinds) == set(vocabulary("host")) - set(given)
 
 
 def test_corpus_is_continued() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import select
 import threading
@@ -26,6 +27,7 @@ from inotify_simple import INotify, flags
 
 from harness import locks
 from harness.capture.live.budget import ChannelBudget
+from harness.errors import InfrastructureError
 from harness.history.reserve import check_room
 from harness.interrupts import uninterrupted
 
@@ -60,16 +62,31 @@ class _Followed:
     watched: bool = True
 
 
+def _instance() -> INotify:
+    try:
+        return INotify()
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            # It is the process that has too many files open, not the user too many instances, if this fails too
+            # (inotify_init1(2)).
+            os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            raise InfrastructureError(
+                "this user has no inotify instance left, of which each guest needs one",
+                hint="Run fewer guests at once, or allow more, for instance: sudo sysctl fs.inotify.max_user_instances=1024",
+            ) from error
+        raise
+
+
 class Follower:
     """Passes the bytes appended to each file to its sink, in order, on one thread.
 
-    Files must exist when added. An exception of a sink stops the following and is kept in ``error``, as is the
+    Raises InfrastructureError if the user has no inotify instance left. Files must exist when added. An exception of a sink stops the following and is kept in ``error``, as is the
     InfrastructureError for a full disk.
     """
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
-        self._inotify = INotify()
+        self._inotify = _instance()
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._files: dict[int, _Followed] = {}
         self._turn = locks.turn("follower")

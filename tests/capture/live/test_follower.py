@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -81,6 +83,38 @@ def test_close_lets_go_of_its_descriptors(tmp_path: Path) -> None:
     follower.start()
     follower.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+NO_INSTANCE = """
+import resource
+from harness.capture.live.follower import Follower
+from harness.errors import InfrastructureError
+first = Follower()
+try:
+    Follower()
+except InfrastructureError as error:
+    print(error.message, error.hint, sep="|")
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+try:
+    Follower()
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.root
+def test_a_user_without_an_inotify_instance() -> None:
+    """It is told from a process without a descriptor: both have the same error number (inotify_init1(2))."""
+    limit = 'echo 1 > /proc/sys/user/max_inotify_instances && exec "$@"'
+    command = ["unshare", "--map-root-user", "sh", "-c", limit, "sh", sys.executable, "-c", NO_INSTANCE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [
+        (
+            "this user has no inotify instance left, of which each guest needs one|Run fewer guests at once, or allow more, "
+            "for instance: sudo sysctl fs.inotify.max_user_instances=1024"
+        ),
+        "Too many open files",
+    ], done.stderr
 
 
 def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
