@@ -45,6 +45,14 @@ def say_json(document: Any) -> None:
     _say_document([msgspec.json.format(_encoded(plain), indent=2).decode()])
 
 
+def say_result(document: Any, lines: str | Iterable[str], *, json: bool) -> None:
+    """Print a command's result: ``document`` as JSON if that was requested, otherwise ``lines`` of text."""
+    if json:
+        say_json(document)
+    else:
+        say(lines)
+
+
 def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> None:
     """Print one JSON document: the encoded ``items`` under ``key``, then ``rest``. At most one item is in memory twice."""
     import msgspec
