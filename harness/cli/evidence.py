@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.output import say_result
-from harness.cli.parameters import Json
+from harness.cli.parameters import Json, RunName
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 from harness.report.escape import printable
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from harness.cli.documents import PackDocument
 
 group = typer.Typer(help="The evidence of a failed run.", no_args_is_help=True)
-
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
-]
 
 
 @group.command("show")

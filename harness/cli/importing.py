@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.output import say_result
-from harness.cli.parameters import Json
+from harness.cli.parameters import Json, RunName
 from harness.errors import UsageError, system_errors
 from harness.invocation import invocation, quoted
 from harness.report.escape import printable
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def import_(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
-    ],
+    run: RunName,
     debugcon: Annotated[
         Path | None, typer.Option("--debugcon", metavar="FILE", help="The debug port's stream.")
     ] = None,
