@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.command_tree import command_group
 from harness.cli.output import say, say_json, say_result
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
@@ -391,17 +390,3 @@ def remove(
     store.remove(name)
     say(f"{name} is removed")
     return ExitCode.HOLDS
-
-
-# It has parameters and functions from here.
-from harness.cli.template_adopt import adopt  # noqa: E402
-
-group = command_group(
-    "Guests that are built from a Windows installation medium, or from a disk with Windows.",
-    list=list_,
-    show=show,
-    build=build,
-    adopt=adopt,
-    verify=verify,
-    remove=remove,
-)
