@@ -44,6 +44,9 @@ FINAL_RUNS = 10
 MOST_REPEATED = 3
 """The number of trials without a result that are repeated for one candidate while shrinking."""
 
+MOST_BARREN = 20
+"""The number of consecutive batches without a new plan, after which no more are expected soon."""
+
 MOST_FAILURES = 5
 """The number of consecutive trials whose infrastructure may fail."""
 
@@ -198,27 +201,19 @@ class Exploration:
         while not report.ended:
             if over := self._soon_late:
                 self._executed -= self._pool.forget_waiting()
+            left = self.most - len(self._executed) if self.most else ahead
+            room = 0 if over else max(0, min(ahead - self._pool.busy, left))
             # One batch at a time: what ended meanwhile is looked at between two, and the first plans begin at once.
-            submitted, batches = 0, number
-            while (
-                not over
-                and self._pool.busy < ahead
-                and not (self.most and len(self._executed) >= self.most)
-                and (waiting or number == batches)
-            ):
-                if not waiting:
-                    number += 1
-                    waiting = self._generated(number)
-                    barren = 0 if waiting else barren + 1
-                    if barren > 20:
-                        break
-                if waiting:
-                    operations = waiting.pop(0)
-                    self._executed.add(hash(operations))
-                    self._pool.submit(operations, seed=report.seed)
-                    submitted += 1
-            if not submitted and number > batches and barren <= 20:
-                continue
+            if room and not waiting:
+                number += 1
+                waiting = self._generated(number)
+                barren = 0 if waiting else barren + 1
+                if 0 < barren <= MOST_BARREN:
+                    continue
+            submitted, waiting = waiting[:room], waiting[room:]
+            for operations in submitted:
+                self._executed.add(hash(operations))
+                self._pool.submit(operations, seed=report.seed)
             if not self._pool.busy and not self._ended:
                 report.ended = "budget" if over else "plans"
                 return
