@@ -4,12 +4,14 @@
 A handler runs between two bytecodes of the main thread (Python: signal). Between a lock that ``Condition.__enter__`` has
 taken and the ``with`` block that would release it, an exception leaves a lock that nobody releases, and the next thread
 that wants it waits for ever. Between what ``ExitStack.enter_context`` has entered and its note, nothing is left again.
+A callback of the garbage collector, as Hypothesis has one, loses the exception: Python prints and ignores it.
 """
 
 from __future__ import annotations
 
 import _thread
 import contextlib
+import gc
 import os
 import threading
 from types import CodeType, FrameType
@@ -42,6 +44,8 @@ def is_delicate(frame: FrameType | None) -> bool:
         return True
     if code is WAIT and "gotit" not in frame.f_locals:
         # Its lock is released, or is about to be, and nothing takes it again yet.
+        return True
+    if any(getattr(callback, "__code__", None) is code for callback in gc.callbacks):
         return True
     inner: FrameType | None = frame
     for _ in range(NEAREST):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import signal
 import sys
@@ -116,6 +117,26 @@ def test_a_wait_takes_its_condition_again() -> None:
 
     for _ in struck(act, threading.Condition.wait.__code__, until="gotit"):
         assert is_free(lock)
+
+
+def test_a_callback_of_the_garbage_collector_loses_no_signal() -> None:
+    """Python ignores what such a callback raises."""
+    phases: list[str] = []
+
+    def callback(phase: str, info: dict[str, int]) -> None:
+        phases.append(f"{phase} of generation {info['generation']}")
+
+    def act(strike: Strike) -> None:
+        phases.clear()
+        gc.collect()
+        strike.be_interrupted()
+
+    gc.callbacks.append(callback)
+    try:
+        for _ in struck(act, callback.__code__):
+            assert "stop of generation 2" in phases
+    finally:
+        gc.callbacks.remove(callback)
 
 
 @contextlib.contextmanager

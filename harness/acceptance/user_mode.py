@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.history import driver as d
+from harness.history.json_file import decoded
 from harness.history.reader import History
 
 FILE = "user-mode.jsonl"
@@ -58,10 +59,8 @@ def _lines(file: Path) -> list[_Heard]:
             line = stream.readline(LONGEST_LINE)
             if not line:
                 break
-            try:
-                found.append(msgspec.json.decode(line, type=_Heard))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
+            if (heard := decoded(line, _Heard)) is not None:
+                found.append(heard)
     return found
 
 

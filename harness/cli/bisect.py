@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import complain, say, say_json
+from harness.cli.output import complain, say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.interrupts import interrupted_by, interruption
@@ -93,10 +93,7 @@ def bisect(
             at_once=jobs,
             done=done,
         )
-    if json:
-        say_json(found)
-    else:
-        say(_lines(found))
+    say_result(found, _lines(found), json=json)
     if found.interrupted:
         complain(interrupted_by(interruption()))
         return 128 + interruption()

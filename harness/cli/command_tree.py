@@ -48,7 +48,7 @@ COMMANDS = {
     "plan": "plan",
     "etl": "etl",
     "driver": "driver",
-    "template": "template",
+    "template": "template_group",
     "completion": "completion",
 }
 """The module of this room that has each command: a function of its name, or the Typer ``group``."""

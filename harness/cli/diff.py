@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -46,28 +46,25 @@ def diff(
         )
     transcripts = [read_transcript(path) for path in paths]
     compared = compare_transcripts(transcripts)
-    if json:
-        told: list[ComparedRun] = [
-            {
-                "path": str(path),
-                "run": one.run,
-                "guest": one.guest,
-                "unshown": sorted(one.unshown),
-                "missing": one.missing,
-            }
-            for path, one in zip(paths, transcripts, strict=True)
-        ]
-        document: DiffDocument = {
-            "verdict": compared.verdict,
-            "runs": told,
-            "differences": compared.differences,
-            "stories": compared.stories,
-            "steps": compared.steps,
-            "exit_code": compared.exit_code,
+    told: list[ComparedRun] = [
+        {
+            "path": str(path),
+            "run": one.run,
+            "guest": one.guest,
+            "unshown": sorted(one.unshown),
+            "missing": one.missing,
         }
-        say_json(document)
-    else:
-        say(transcript_lines(transcripts, compared, style_for(sys.stdout)))
+        for path, one in zip(paths, transcripts, strict=True)
+    ]
+    document: DiffDocument = {
+        "verdict": compared.verdict,
+        "runs": told,
+        "differences": compared.differences,
+        "stories": compared.stories,
+        "steps": compared.steps,
+        "exit_code": compared.exit_code,
+    }
+    say_result(document, transcript_lines(transcripts, compared, style_for(sys.stdout)), json=json)
     return compared.exit_code
 
 
@@ -78,9 +75,6 @@ def _findings(old: Path, new: Path, *, json: bool) -> int:
 
     before, after = read_findings(old), read_findings(new)
     changed = changes(before, after)
-    if json:
-        document: FindingsDiff = {"old": before.about, "new": after.about, "changes": changed}
-        say_json(document)
-    else:
-        say(change_lines(before, changed, style_for(sys.stdout)))
+    document: FindingsDiff = {"old": before.about, "new": after.about, "changes": changed}
+    say_result(document, change_lines(before, changed, style_for(sys.stdout)), json=json)
     return ExitCode.HOLDS

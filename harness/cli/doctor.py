@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say, say_result
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
 from harness.errors import ExitCode, HarnessError
@@ -56,11 +56,8 @@ def doctor(
     if deep and cache is not None:
         parts += examine_content(cache)
     able = ready(parts)
-    if json:
-        document: DoctorDocument = {"ready": able, "install": install_command(parts), "parts": parts}
-        say_json(document)
-    else:
-        say(_report(parts, able, style_for(sys.stdout)))
+    document: DoctorDocument = {"ready": able, "install": install_command(parts), "parts": parts}
+    say_result(document, _report(parts, able, style_for(sys.stdout)), json=json)
     return ExitCode.HOLDS if able else ExitCode.INFRASTRUCTURE
 
 

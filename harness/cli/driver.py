@@ -13,7 +13,7 @@ import typer
 from harness.choice import check_choice
 from harness.cli import driver_manifest
 from harness.cli.command_tree import command_group
-from harness.cli.output import say, say_json
+from harness.cli.output import say, say_result
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
 from harness.errors import ExitCode, UsageError, system_errors
@@ -69,13 +69,12 @@ def build(
     path, manifest = build_driver(
         out, Deadline(BUILD_SECONDS, "building the driver"), toolchain=toolchain, kmdf_inc=kmdf_inc
     )
-    if json:
-        say_json(manifest)
-        return ExitCode.HOLDS
-    say(f"{digest}  {path.parent / name}" for name, digest in manifest.sha256.items())
-    say(f"{manifest.compiler}; KMDF {manifest.kmdf}; {manifest.label}")
-    if manifest.symbols:
-        say(f"for WinDbg: {windbg_options(path)}")
+    lines = [
+        *(f"{digest}  {path.parent / name}" for name, digest in manifest.sha256.items()),
+        f"{manifest.compiler}; KMDF {manifest.kmdf}; {manifest.label}",
+        *([f"for WinDbg: {windbg_options(path)}"] if manifest.symbols else []),
+    ]
+    say_result(manifest, lines, json=json)
     return ExitCode.HOLDS
 
 
@@ -116,19 +115,19 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
     with build_vm as vm:
         built = build_with_wdk(vm, out, deadline, medium=ewdk.name)
     ok = all(one.ok for one in built.checks)
-    if json:
-        document: WdkBuild = {
-            "ok": ok,
-            "manifest": built.manifest,
-            "missing": built.missing,
-            "checks": _told(built.checks),
-        }
-        say_json(document)
-    else:
-        say(f"{digest}  {out / name}" for name, digest in built.manifest.sha256.items())
-        say(_shown(built.checks))
-        say([f"not there: {name}" for name in built.missing])
-        say(printable(f"{built.manifest.compiler}; KMDF {built.manifest.kmdf}; {built.manifest.label}", 400))
+    document: WdkBuild = {
+        "ok": ok,
+        "manifest": built.manifest,
+        "missing": built.missing,
+        "checks": _told(built.checks),
+    }
+    lines = [
+        *(f"{digest}  {out / name}" for name, digest in built.manifest.sha256.items()),
+        *_shown(built.checks),
+        *(f"not there: {name}" for name in built.missing),
+        printable(f"{built.manifest.compiler}; KMDF {built.manifest.kmdf}; {built.manifest.label}", 400),
+    ]
+    say_result(document, lines, json=json)
     return ExitCode.HOLDS if ok else ExitCode.VIOLATED
 
 
@@ -199,15 +198,12 @@ def check(
         checks.append(
             ImageCheck("manifest", same, record.label if same else "the file is not the one that was built")
         )
-    if json:
-        document: DriverCheckDocument = {
-            "path": str(path),
-            "ok": all(one.ok for one in checks),
-            "checks": _told(checks),
-        }
-        say_json(document)
-    else:
-        say(_shown(checks))
+    document: DriverCheckDocument = {
+        "path": str(path),
+        "ok": all(one.ok for one in checks),
+        "checks": _told(checks),
+    }
+    say_result(document, _shown(checks), json=json)
     return ExitCode.HOLDS if all(one.ok for one in checks) else ExitCode.VIOLATED
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
 from harness.report.escape import printable
@@ -32,16 +32,14 @@ def manifest(
     paths = write_products(compiled, file.stem, out)
     providers = compiled.manifest.providers
     events = sum(len(provider.events) for provider in providers)
-    if json:
-        document: CompiledManifestDocument = {
-            "sha256": {path.name: digest(path) for path in paths},
-            "providers": [provider.name for provider in providers],
-            "events": events,
-            "cultures": list(compiled.tables),
-        }
-        say_json(document)
-        return ExitCode.HOLDS
-    say(f"{digest(path)}  {path}" for path in paths)
-    names = ", ".join(provider.name for provider in providers) or "no provider"
-    say(printable(f"{names}; events: {events}; texts: {', '.join(compiled.tables) or 'none'}", 400))
+    document: CompiledManifestDocument = {
+        "sha256": {path.name: digest(path) for path in paths},
+        "providers": [provider.name for provider in providers],
+        "events": events,
+        "cultures": list(compiled.tables),
+    }
+    names = ", ".join(document["providers"]) or "no provider"
+    about = f"{names}; events: {events}; texts: {', '.join(compiled.tables) or 'none'}"
+    files = (f"{document['sha256'][path.name]}  {path}" for path in paths)
+    say_result(document, [*files, printable(about, 400)], json=json)
     return ExitCode.HOLDS

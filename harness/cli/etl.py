@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.command_tree import command_group
-from harness.cli.output import complain, flush, json_text, say, say_json
+from harness.cli.output import complain, flush, json_text, progress_bar, say, say_json
 from harness.cli.parameters import Json
 from harness.errors import MissingPart, UsageError
 from harness.invocation import invocation
@@ -444,13 +444,7 @@ def _progress(
     if log.account.bytes < LONG or not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()):
         yield None
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    # Without redirection, or rich would send standard output to standard error.
-    with Progress(
-        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-    ) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(what, total=passes * log.account.bytes)
         yield lambda size: bar.advance(task, size)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
-from harness.cli.parameters import Json
+from harness.cli.output import say_result
+from harness.cli.parameters import Json, RunName
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 from harness.report.escape import printable
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from harness.cli.documents import PackDocument
 
 group = typer.Typer(help="The evidence of a failed run.", no_args_is_help=True)
-
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
-]
 
 
 @group.command("show")
@@ -39,9 +35,6 @@ def show(name: RunName, json: Json = False) -> int:
             f"{run} has no evidence",
             hint=f"It is collected when a run fails or is violated. What was recorded: {invocation('show', run)}",
         )
-    if json:
-        say_json(index)
-        return ExitCode.HOLDS
     lines = [f"{printable(index.run, 100)}: {printable(index.why, 400)}"]
     if index.failure_class or index.stage:
         lines.append(
@@ -54,7 +47,7 @@ def show(name: RunName, json: Json = False) -> int:
         lines.append(f"{item.state:<10}  {printable(item.name, 40):<16}  {said}")
     if again := reproduction(run):
         lines += ["", f"Do it again: {again}"]
-    say(lines)
+    say_result(index, lines, json=json)
     return ExitCode.HOLDS
 
 
@@ -97,15 +90,13 @@ def pack(
         raise
     archive = out or Path(f"{run.resolve().name}{'-build' if build else ''}.tar.gz")
     manifest = make(run, archive, limit=size, dumps=dump, secrets=_passwords(run))
-    if json:
-        document: PackDocument = {"archive": str(archive), "manifest": manifest}
-        say_json(document)
-        return ExitCode.HOLDS
-    say(f"{archive}: {len(manifest.files)} files, {archive.stat().st_size} bytes")
-    say(
+    document: PackDocument = {"archive": str(archive), "manifest": manifest}
+    lines = [f"{archive}: {len(manifest.files)} files, {archive.stat().st_size} bytes"]
+    lines += [
         f"  left out: {printable(file.name, 200)} ({file.bytes} bytes): {file.why}"
         for file in manifest.left_out
-    )
+    ]
+    say_result(document, lines, json=json)
     return ExitCode.HOLDS
 
 

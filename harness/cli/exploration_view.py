@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from harness.cli.nightly_plan import duration
 from harness.report.live_block import LiveBlock
@@ -31,12 +31,6 @@ class ExplorationView(LiveBlock):
         self._seconds = seconds
         self._began = self._said = time.monotonic()
         self._report: ExplorationReport | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def now(self, report: ExplorationReport) -> None:
         """Show ``report``, which stays current."""

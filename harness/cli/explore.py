@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.output import complain, say, say_json
+from harness.cli.output import complain, say_result
 from harness.cli.parameters import Json
 from harness.cli.run import ListFaults, say_faults
 from harness.cli.run_options import with_run_options
@@ -95,10 +95,7 @@ def explore(
     report = exploration.report
     if code:
         complain(interrupted_by(code - 128))
-    if json:
-        say_json(report)
-    else:
-        say(_lines(report))
+    say_result(report, _lines(report), json=json)
     return code or report.exit_code
 
 

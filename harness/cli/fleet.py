@@ -12,7 +12,7 @@ import typer
 
 from harness.choice import check_choice
 from harness.cli.fleet_options import Ca, Cert, FleetLab, Key, Scheduler
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -72,10 +72,7 @@ def hosts(
         for host in offered
     ]
     document: FleetDocument = {"scheduler": url, "hosts": found, "nightlies": nightlies}
-    if json:
-        say_json(document)
-    else:
-        say(_lines(document))
+    say_result(document, _lines(document), json=json)
     return ExitCode.HOLDS
 
 
@@ -149,12 +146,9 @@ def drain(
         engine.note(["drained", host], 0 if undo else int(time.time()))
         attempts = engine.running()
         running = sum(len(attempts.get(each.address, [])) for each in hosts if each.name == host)
-    if json:
-        say_json({"host": host, "drained": not undo, "under_way": running})
-    elif undo:
-        say(f"{host} gets runs again.")
-    else:
-        say(f"{host} gets no more runs; {running} under way.")
+    document = {"host": host, "drained": not undo, "under_way": running}
+    text = f"{host} gets runs again." if undo else f"{host} gets no more runs; {running} under way."
+    say_result(document, text, json=json)
     return ExitCode.HOLDS
 
 
@@ -214,20 +208,11 @@ def certificates(
     if not hosts:
         raise UsageError("fleet certificates needs the names of hosts")
     made = make_certificates(hosts, out)
-    if json:
-        say_json(
-            {
-                "certificates": [
-                    {"cert": str(one.cert), "key": str(one.key), "ca": str(one.ca)} for one in made
-                ]
-            }
-        )
-        return ExitCode.HOLDS
-    say([f"{one.cert} {one.key}" for one in made])
-    say(
-        [
-            f"Copy to each host its own two files and {made[0].ca}.",
-            f"Keep {out / CA_KEY} off the hosts: it is needed only to make certificates.",
-        ]
-    )
+    document = [{"cert": str(one.cert), "key": str(one.key), "ca": str(one.ca)} for one in made]
+    lines = [
+        *(f"{one.cert} {one.key}" for one in made),
+        f"Copy to each host its own two files and {made[0].ca}.",
+        f"Keep {out / CA_KEY} off the hosts: it is needed only to make certificates.",
+    ]
+    say_result({"certificates": document}, lines, json=json)
     return ExitCode.HOLDS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
-from harness.cli.parameters import Json
+from harness.cli.output import say_result
+from harness.cli.parameters import Json, RunName
 from harness.errors import UsageError, system_errors
 from harness.invocation import invocation, quoted
 from harness.report.escape import printable
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def import_(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
-    ],
+    run: RunName,
     debugcon: Annotated[
         Path | None, typer.Option("--debugcon", metavar="FILE", help="The debug port's stream.")
     ] = None,
@@ -98,22 +96,19 @@ def import_(
     aligned = align(host, channels)
     directory = into or history.path.parent.with_name(history.path.parent.resolve().name + "-imported")
     _write(directory, history.path.parent, aligned, channels)
-    if json:
-        document: ImportDocument = {
-            "directory": str(directory),
-            "channels": aligned.comparison.channels,
-            "different": aligned.comparison.different,
-            "differences": aligned.comparison.differences,
-            "lost_nowhere": aligned.comparison.lost_nowhere,
-            "nowhere": aligned.comparison.nowhere,
-            "missing": {channel.account.name: channel.missing for channel in channels},
-            "unproven": len(aligned.unproven),
-            "widest_ns": aligned.widest_ns,
-            "damage": history.damage,
-        }
-        say_json(document)
-        return
-    say(_lines(directory, aligned, channels, history.damage))
+    document: ImportDocument = {
+        "directory": str(directory),
+        "channels": aligned.comparison.channels,
+        "different": aligned.comparison.different,
+        "differences": aligned.comparison.differences,
+        "lost_nowhere": aligned.comparison.lost_nowhere,
+        "nowhere": aligned.comparison.nowhere,
+        "missing": {channel.account.name: channel.missing for channel in channels},
+        "unproven": len(aligned.unproven),
+        "widest_ns": aligned.widest_ns,
+        "damage": history.damage,
+    }
+    say_result(document, _lines(directory, aligned, channels, history.damage), json=json)
 
 
 def _lying_in(history: History) -> dict[str, Path]:

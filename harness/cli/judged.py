@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from harness.cli.output import progress_bar
 from harness.contract.verdict import Judged
 from harness.report.style import is_terminal
 from harness.run.judging import Opened, history_size, judge_runs, open_history
@@ -41,23 +42,10 @@ def _bar(
     if quiet or not is_terminal(sys.stderr) or sum(sizes.values()) < LONG:
         yield None, None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("judging"),
-        BarColumn(),
-        TextColumn("{task.fields[runs]} of " + f"{len(paths)} runs"),
-        TimeElapsedColumn(),
-    )
-    # Without redirection, or rich would send to standard error what is meant for standard output.
-    bar = Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
+    counted = TextColumn("{task.fields[runs]} of " + f"{len(paths)} runs")
+    bar = progress_bar(TextColumn("judging"), BarColumn(), counted, TimeElapsedColumn())
     task = bar.add_task("judging", total=sum(sizes.values()), runs=0)
     ended: list[Path] = []
 

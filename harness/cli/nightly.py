@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -112,6 +112,7 @@ def nightly(
     from harness.lab.live_nightly import NightlyWatch
     from harness.lab.matrix import UNTIL, lab_schema, read_matrix
     from harness.lab.nightly import Nightly
+    from harness.lab.nightly_pass import PassOptions
     from harness.lab.nightly_state import open_nightly_run
     from harness.store.address import store_address
     from harness.store.nightly_keeper import NightlyKeeper
@@ -173,27 +174,25 @@ def nightly(
                     if (error := keeper.note(outcome)) is not None:
                         view.complain(f"not in the result store yet: {error.message}", error.hint)
 
-                common: dict[str, Any] = {
-                    "parallel": parallel, "tell": tell, "tick": lambda: view.now(looking.look()), "costs": took, "until": ends,
-                    "order": order,
-                }  # fmt: skip
+                options = PassOptions(
+                    parallel=parallel, tell=tell, tick=lambda: view.now(looking.look()), costs=took, until=ends,
+                    order=order,
+                )  # fmt: skip
                 lab_run: Nightly | FleetNightly
                 looking: NightlyWatch
                 if fleet is not None:
                     from harness.fleet.nightly import FleetNightly
 
-                    lab_run = FleetNightly(matrix, state, fleet, say=view.complain, **common)
+                    lab_run = FleetNightly(matrix, state, options, fleet, say=view.complain)
                 else:
                     hold = (lambda: "") if despite_reservations else _hold(matrix, view.complain)
-                    lab_run = Nightly(matrix, state, hold=hold, **common)
+                    lab_run = Nightly(matrix, state, options, hold=hold)
                 looking = NightlyWatch(lab_run, state, matrix)
                 try:
                     with unreplaced_interruptions():
                         lab_run.run()
                         if explore:
-                            _explore(
-                                lab_run, matrix, state, into, view, ends=explore_ends, tick=common["tick"]
-                            )
+                            _explore(lab_run, matrix, state, into, view, ends=explore_ends, tick=options.tick)
                 finally:
                     looking.close()
         except Exception as error:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 import msgspec
 
@@ -63,14 +62,6 @@ class NightlyView(LiveBlock):
         self._live: LiveNightly | None = None
         self._seen = self._last = time.monotonic()
         self._said_ending = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def over(self, outcome: CellOutcome, *, number: int, planned: int) -> None:
         """Show the result of a run, the ``number``-th of ``planned``."""

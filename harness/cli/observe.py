@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.command_tree import command_group
-from harness.cli.output import complain, say, say_json
+from harness.cli.output import complain, say_result
 from harness.cli.parameters import Json, RunPaths
 from harness.errors import ExitCode, UsageError, worst
 from harness.report.style import style_for
@@ -33,11 +33,8 @@ def show(
     sets: dict[str, RunSet] = {}
     codes = _each(runs_named(runs), json, lambda run: sets.setdefault(run.build, RunSet(run.build)).add(run))
     chosen = [sets[build] for build in sorted(sets)]
-    if json:
-        document: ObserveDocument = {"builds": [_document(one) for one in chosen], "exit_code": worst(codes)}
-        say_json(document)
-    elif chosen:
-        say(show_lines(chosen, style_for(sys.stdout)))
+    document: ObserveDocument = {"builds": [_document(one) for one in chosen], "exit_code": worst(codes)}
+    say_result(document, show_lines(chosen, style_for(sys.stdout)) if chosen else [], json=json)
     return worst(codes)
 
 
@@ -65,16 +62,13 @@ def diff(
         sets.append(runs)
     one, other = sets
     compared = compare(one, other)
-    if json:
-        document: ObserveComparison = {
-            "a": _facts(one),
-            "b": _facts(other),
-            "questions": compared,
-            "exit_code": worst(codes),
-        }
-        say_json(document)
-    else:
-        say(comparison_lines(one, other, compared, style_for(sys.stdout)))
+    document: ObserveComparison = {
+        "a": _facts(one),
+        "b": _facts(other),
+        "questions": compared,
+        "exit_code": worst(codes),
+    }
+    say_result(document, comparison_lines(one, other, compared, style_for(sys.stdout)), json=json)
     return worst(codes)
 
 

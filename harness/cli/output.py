@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ExitCode, HarnessError
 from harness.report.escape import printable_block
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 JSON_VERSION = 1
 """The version of all JSON documents that commands print. Adding a key does not change it; any other change
@@ -43,6 +46,14 @@ def say_json(document: Any) -> None:
 
     plain = {"version": JSON_VERSION, **msgspec.to_builtins(document)}
     _say_document([msgspec.json.format(_encoded(plain), indent=2).decode()])
+
+
+def say_result(document: Any, lines: str | Iterable[str], *, json: bool) -> None:
+    """Print a command's result: ``document`` as JSON if that was requested, otherwise ``lines`` of text."""
+    if json:
+        say_json(document)
+    else:
+        say(lines)
 
 
 def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> None:
@@ -78,6 +89,17 @@ def say_error(message: str, hint: str, code: ExitCode) -> None:
     """Print an error as the JSON document of the command, unless it has printed its document already."""
     if not _Said.document:
         say_json({"error": {"message": message, "hint": hint}, "exit_code": code})
+
+
+def progress_bar(*columns: str | ProgressColumn) -> Progress:
+    """Return a bar on standard error, with rich's own ``columns`` if none are given. It vanishes at its end."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Without redirection, or rich would send to standard error what is meant for standard output.
+    return Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
 
 
 def json_text(text: str) -> str:

@@ -24,6 +24,10 @@ Verbose = Annotated[
 ]
 """Print everything that is known about a run before its summary."""
 
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
+]
+"""A recorded run."""
 RunPaths = Annotated[
     list[str],
     typer.Argument(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.command_tree import command_group
-from harness.cli.output import say, say_json, say_schema
+from harness.cli.output import say_result, say_schema
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.report.escape import printable
@@ -43,11 +43,8 @@ def check(
             changed = change_after_removal(plan, guest=guest)
             fatal = FATAL.format(*changed) if changed else ""
             rows.append({"plan": wanted, "right": True, "message": "", "hint": fatal})
-    if json:
-        document: PlanCheckDocument = {"guest": guest, "machine": machine, "plans": rows}
-        say_json(document)
-    else:
-        say(line for row in rows for line in _lines(row))
+    document: PlanCheckDocument = {"guest": guest, "machine": machine, "plans": rows}
+    say_result(document, (line for row in rows for line in _lines(row)), json=json)
     return ExitCode.HOLDS if all(row["right"] for row in rows) else ExitCode.USAGE
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.cli.output import complain, say, say_json
+from harness.cli.output import complain, say_result
 from harness.errors import UsageError
 from harness.interrupts import interrupted_by, interruption, uninterrupted
 from harness.invocation import invocation
@@ -58,19 +58,18 @@ def perform_repetitions(
         except KeyboardInterrupt:
             code = 128 + interruption()
             found = repetitions(before, ended)
-    if json:
-        say_json(
-            {
-                "repro_of": str(recorded.directory),
-                "before": before,
-                "reproduced": found.reproduced,
-                "runs": found.runs,
-                "contrast": found.contrast,
-                "exit_code": code or found.exit_code,
-            }
-        )
-    else:
-        say(_lines(found))
+    say_result(
+        {
+            "repro_of": str(recorded.directory),
+            "before": before,
+            "reproduced": found.reproduced,
+            "runs": found.runs,
+            "contrast": found.contrast,
+            "exit_code": code or found.exit_code,
+        },
+        _lines(found),
+        json=json,
+    )
     if code:
         complain(interrupted_by(code - 128))
     return code or found.exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -77,10 +77,8 @@ def report(
         many = (
             report_set(several, output, quiet=json) if compare is None else compare_runs(*compare, out=output)
         )
-        if json:
-            say_json(many)
-        else:
-            say(f"{many['report']}: {many['bytes']} bytes, {many['runs']} runs, {many['verdict']}")
+        text = f"{many['report']}: {many['bytes']} bytes, {many['runs']} runs, {many['verdict']}"
+        say_result(many, text, json=json)
         return ExitCode.HOLDS
     history = open_history(run_named(run))
     check_ended(history)
@@ -89,9 +87,6 @@ def report(
     size = write_report(history, verdict, out)
     if perfetto is not None:
         write_trace(history, verdict, perfetto)
-    if json:
-        document: ReportDocument = {"report": str(out), "bytes": size, "verdict": verdict.verdict, "runs": 1}
-        say_json(document)
-        return ExitCode.HOLDS
-    say(f"{out}: {size} bytes, {verdict.verdict.value}")
+    document: ReportDocument = {"report": str(out), "bytes": size, "verdict": verdict.verdict, "runs": 1}
+    say_result(document, f"{out}: {size} bytes, {verdict.verdict.value}", json=json)
     return ExitCode.HOLDS

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import say_json
-from harness.cli.parameters import Json, Verbose
+from harness.cli.parameters import Json, RunName, Verbose
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
 from harness.run.options import DEFAULTS
@@ -18,9 +18,7 @@ from harness.run.options import DEFAULTS
 
 @with_run_options("repro")
 def repro(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
-    ],
+    run: RunName,
     options: dict[str, Any],
     step: Annotated[
         int | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -64,20 +64,17 @@ def reserve(
             "  Runs under way continue; nightly runs start no others until then.",
         ]
     current = place.current()
-    if json:
-        document: ReserveDocument = {
-            "host": name,
-            "reservations": listed(current),
-            "directory": str(place.place.path),
-            "private": place.place.private,
-        }
-        say_json(document)
-        return ExitCode.HOLDS
+    document: ReserveDocument = {
+        "host": name,
+        "reservations": listed(current),
+        "directory": str(place.place.path),
+        "private": place.place.private,
+    }
     if not lines:
         lines = [f"{name} is {described(each)}" for each in current] or [f"Nobody has reserved {name}."]
     if place.place.private:
         lines.append(f"  only this user's nightly runs respect it: {place.place.private}")
-    say(lines)
+    say_result(document, lines, json=json)
     return ExitCode.HOLDS
 
 

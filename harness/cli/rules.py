@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.choice import closest
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import UsageError
 from harness.invocation import invocation
@@ -31,16 +31,15 @@ def rules(
     from harness.report.rule_text import example_documents, one_rule_lines, rule_document, rule_lines
 
     if not identifier:
-        if json:
-            say_json({"rules": [rule_document(rule) for rule in all_rules()]})
-        else:
-            say(rule_lines(all_rules(), style_for(sys.stdout)))
+        found = {"rules": [rule_document(rule) for rule in all_rules()]}
+        say_result(found, rule_lines(all_rules(), style_for(sys.stdout)), json=json)
         return
     rule = _called(identifier)
-    if json:
-        say_json({**rule_document(rule), "examples": example_documents(examples(rule))})
-    else:
-        say(one_rule_lines(rule, examples(rule), style_for(sys.stdout)))
+    say_result(
+        {**rule_document(rule), "examples": example_documents(examples(rule))},
+        one_rule_lines(rule, examples(rule), style_for(sys.stdout)),
+        json=json,
+    )
 
 
 def _called(identifier: str) -> Rule:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say_json, say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -73,9 +73,6 @@ def _say_timing(path: str, history: History, *, json: bool) -> int:
     from harness.report.timing import HEADING, stages
 
     found = stages(history)
-    if json:
-        document: TimingDocument = {"path": path, "stages": found}
-        say_json(document)
-    else:
-        say([HEADING, *(one.line for one in found)])
+    document: TimingDocument = {"path": path, "stages": found}
+    say_result(document, [HEADING, *(one.line for one in found)], json=json)
     return ExitCode.HOLDS

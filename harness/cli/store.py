@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.lab_store import Into, Lab
-from harness.cli.output import complain, say, say_json
+from harness.cli.output import complain, progress_bar, say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
@@ -21,8 +21,10 @@ from harness.report.style import is_terminal
 
 if TYPE_CHECKING:
     from harness.cli.documents import StoreLoadDocument
+    from harness.store.address import StoreAddress
     from harness.store.loader import LoadReport
     from harness.store.source import RunSource
+    from harness.store.upkeep import CheckReport
 
 group = typer.Typer(
     help="The result store: an index of run directories, which remain the primary data.", no_args_is_help=True
@@ -125,18 +127,12 @@ def prune(
     with Database.open(address, make=not dry_run) as store:
         report = retain(store, into, keep, dry=dry_run) if directories and keep is not None else None
         count = 0 if older_than is None else prune_store(store, before=since(older_than), dry=dry_run)
-    if json:
-        say_json(
-            {"store": str(address), "removed": 0 if dry_run else count, "old": count, "directories": report}
-        )
-    else:
-        if report is not None:
-            say_retention(report, dry=dry_run)
-        if older_than is not None:
-            say(
-                f"{address}: {count} runs are older than {older_than:g} days"
-                f"{'' if dry_run else ', and were removed'}"
-            )
+    if report is not None and not json:
+        say_retention(report, dry=dry_run)
+    removed = "" if dry_run else ", and were removed"
+    text = f"{address}: {count} runs are older than {older_than or 0:g} days{removed}"
+    result = {"store": str(address), "removed": 0 if dry_run else count, "old": count, "directories": report}
+    say_result(result, [] if older_than is None else text, json=json)
     return ExitCode.INFRASTRUCTURE if report is not None and report.failed else ExitCode.HOLDS
 
 
@@ -150,33 +146,28 @@ def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> 
     address = address_of(into, lab)
     with Database.open(address) as store:
         report = check_store(store)
-    if json:
-        say_json({"store": str(address), "report": report})
-    else:
-        say(
-            [
-                f"{address}: {report.runs} runs, {report.nightlies} nightly runs",
-                f"  {report.rules} rule verdicts, {report.failures} failures in {report.incidents} incidents",
-                f"  from {report.oldest or '-'} to {report.newest or '-'}",
-            ]
-        )
-        if report.removed:
-            say(f"  {report.removed} runs whose directories retention removed")
-        if report.damage:
-            say(f"  damaged: {printable(report.damage, 1000)}")
-        for count, names, what in (
-            (report.gone_count, report.gone, "whose directories are gone: only the store has them"),
-            (
-                report.changed_count,
-                report.changed,
-                f"whose directories have changed: {invocation('store', 'load')}",
-            ),
-        ):
-            if count:
-                say([f"  {count} runs {what}", *(f"    {printable(name)}" for name in names)])
+    say_result({"store": str(address), "report": report}, _check_lines(address, report), json=json)
     if report.damage:
         return ExitCode.INFRASTRUCTURE
     return ExitCode.UNKNOWN if report.gone_count or report.changed_count else ExitCode.HOLDS
+
+
+def _check_lines(address: StoreAddress, report: CheckReport) -> Iterator[str]:
+    yield f"{address}: {report.runs} runs, {report.nightlies} nightly runs"
+    yield f"  {report.rules} rule verdicts, {report.failures} failures in {report.incidents} incidents"
+    yield f"  from {report.oldest or '-'} to {report.newest or '-'}"
+    if report.removed:
+        yield f"  {report.removed} runs whose directories retention removed"
+    if report.damage:
+        yield f"  damaged: {printable(report.damage, 1000)}"
+    changed = f"whose directories have changed: {invocation('store', 'load')}"
+    for count, names, what in (
+        (report.gone_count, report.gone, "whose directories are gone: only the store has them"),
+        (report.changed_count, report.changed, changed),
+    ):
+        if count:
+            yield f"  {count} runs {what}"
+            yield from (f"    {printable(name)}" for name in names)
 
 
 def _sources(paths: list[Path]) -> list[RunSource]:
@@ -186,13 +177,10 @@ def _sources(paths: list[Path]) -> list[RunSource]:
 
 
 def _say(report: LoadReport, address: str, *, json: bool) -> int:
-    if json:
-        document: StoreLoadDocument = {"store": address, "report": report}
-        say_json(document)
-    else:
-        say(
-            f"{address}: {report.added} runs are new, {report.changed} have changed, {report.same} were there"
-        )
+    document: StoreLoadDocument = {"store": address, "report": report}
+    text = f"{address}: {report.added} runs are new, {report.changed} have changed, {report.same} were there"
+    say_result(document, text, json=json)
+    if not json:
         for one in report.unreadable[:MOST_NAMED]:
             complain(f"not loaded: {one.why}")
         if (more := len(report.unreadable) - MOST_NAMED) > 0:
@@ -206,19 +194,9 @@ def _bar(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     if quiet or total < WORTH_A_BAR or not is_terminal(sys.stderr):
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    bar = Progress(
-        TextColumn("loading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
+    bar = progress_bar(TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     task = bar.add_task("loading", total=total)
     with bar:
         yield lambda looked: bar.update(task, completed=looked)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.command_tree import command_group
-from harness.cli.output import say, say_json
+from harness.cli.output import say, say_json, say_result
 from harness.cli.parameters import Json
 from harness.deadline import Deadline
 from harness.errors import ExitCode, HarnessError, UsageError, system_errors
@@ -20,7 +19,7 @@ from harness.invocation import invocation
 from harness.report.escape import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from harness.cli.documents import ListedTemplate, TemplateDocument, TemplateList, VerifiedTemplate
     from harness.host.qemu_build import QemuBuild
@@ -109,32 +108,25 @@ def _state(manifest: TemplateManifest, now: float) -> str:
 
 def show(name: TemplateName, json: Json = False) -> int:
     """Describe a built template: what it was built from and what it promises."""
-    from harness.template.checkpoints import CheckpointStack
     from harness.template.template import find_template
 
     find_template(name)
     store = store_of_user()
     built = store.find(name)
-    if json:
-        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
-        say_json(document)
-        return ExitCode.HOLDS
-    rows = _shown(built, time.time())
-    kept = CheckpointStack.read(store.checkpoints(name))
-    if kept is not None and kept.installed:
-        again = invocation("template", "build", name, "--iso", "PATH", "--force", "--from", "installed")
-        rows.append(("kept", f"its installation; to repeat only provisioning: {again}"))
-    say(f"{what:14} {printable(text, 400)}" for what, text in rows)
+    document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+    rows = _shown(store, built, time.time())
+    say_result(document, (f"{what:14} {printable(text, 400)}" for what, text in rows), json=json)
     return ExitCode.HOLDS
 
 
-def _shown(built: BuiltTemplate, now: float) -> list[tuple[str, str]]:
+def _shown(store: Store, built: BuiltTemplate, now: float) -> Iterator[tuple[str, str]]:
+    from harness.template.checkpoints import CheckpointStack
     from harness.template.clock import clock_start
     from harness.template.manifest import utc
 
     manifest = built.manifest
     start = clock_start(manifest)
-    rows = [
+    yield from (
         ("template", f"{manifest.template}, {manifest.title} ({manifest.support})"),
         ("state", _state(manifest, now)),
         (
@@ -155,18 +147,20 @@ def _shown(built: BuiltTemplate, now: float) -> list[tuple[str, str]]:
         ("files travel", "over SSH" if manifest.transfer == "sftp" else "over WinRM: it has no SSH server"),
         ("certificate", f"WinRM's, sha256 {manifest.certificate}"),
         ("host key", manifest.host_key or "none"),
-    ]
-    rows += [("warning", f"{each.step}: {each.message}") for each in manifest.warnings]
-    rows += [(key, value) for key, value in sorted(manifest.facts.items())]
-    rows += [("file", f"{name} sha256 {digest}") for name, digest in sorted(manifest.files.items())]
-    rows += [("made from", f"{name} sha256 {digest}") for name, digest in sorted(manifest.inputs.items())]
-    took = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in manifest.stages.items())
-    return [
-        *rows,
-        ("took", took),
-        ("directory", str(built.folder)),
-        ("log", str(built.folder / manifest.log)),
-    ]
+    )
+    yield from (("warning", f"{each.step}: {each.message}") for each in manifest.warnings)
+    yield from sorted(manifest.facts.items())
+    yield from (("file", f"{name} sha256 {digest}") for name, digest in sorted(manifest.files.items()))
+    yield from (("made from", f"{name} sha256 {digest}") for name, digest in sorted(manifest.inputs.items()))
+    yield "took", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in manifest.stages.items())
+    yield "directory", str(built.folder)
+    yield "log", str(built.folder / manifest.log)
+    kept = CheckpointStack.read(store.checkpoints(manifest.template))
+    if kept is not None and kept.installed:
+        again = invocation(
+            "template", "build", manifest.template, "--iso", "PATH", "--force", "--from", "installed"
+        )
+        yield "kept", f"its installation; to repeat only provisioning: {again}"
 
 
 def build(
@@ -256,11 +250,8 @@ def build(
         except KeyboardInterrupt:
             view.say("what was done is kept; the same command continues it")
             raise
-    if json:
-        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
-        say_json(document)
-    else:
-        say(told_of(built, f"{name} is built"))
+    document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+    say_result(document, told_of(built, f"{name} is built"), json=json)
     return ExitCode.HOLDS
 
 
@@ -349,14 +340,12 @@ def verify(
     find_template(name)
     findings = prove(name, accel, qemu, boot_timeout, quiet=json)
     kept = all(finding.kept for finding in findings)
-    if json:
-        document: VerifiedTemplate = {"kept": kept, "promises": findings}
-        say_json(document)
-    else:
-        say(
-            f"{'kept  ' if each.kept else 'BROKEN'} {each.name:<12} {each.says}: {printable(each.seen, 200)}"
-            for each in findings
-        )
+    document: VerifiedTemplate = {"kept": kept, "promises": findings}
+    lines = (
+        f"{'kept  ' if each.kept else 'BROKEN'} {each.name:<12} {each.says}: {printable(each.seen, 200)}"
+        for each in findings
+    )
+    say_result(document, lines, json=json)
     return ExitCode.HOLDS if kept else ExitCode.VIOLATED
 
 
@@ -401,17 +390,3 @@ def remove(
     store.remove(name)
     say(f"{name} is removed")
     return ExitCode.HOLDS
-
-
-# It has parameters and functions from here.
-from harness.cli.template_adopt import adopt  # noqa: E402
-
-group = command_group(
-    "Guests that are built from a Windows installation medium, or from a disk with Windows.",
-    list=list_,
-    show=show,
-    build=build,
-    adopt=adopt,
-    verify=verify,
-    remove=remove,
-)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say, say_json
+from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.cli.template import (
     BUILD_SECONDS,
@@ -114,11 +114,8 @@ def adopt(
         typer.echo(error.message, err=True)
         typer.confirm("Set that up in the template?", abort=True, err=True)
         built = attempt(True)
-    if json:
-        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
-        say_json(document)
-    else:
-        say(told_of(built, f"{name} is adopted from {disk}"))
+    document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+    say_result(document, told_of(built, f"{name} is adopted from {disk}"), json=json)
     return ExitCode.HOLDS
 
 

@@ -7,6 +7,7 @@ killed process, is ignored. So is a plan that no exploration generates: anybody 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import msgspec
 
 from harness.config import from_plain, to_plain
-from harness.errors import InfrastructureError, shortage_hint
+from harness.errors import system_errors
 from harness.explore.legality import Legality, OperationSequence
 from harness.explore.trial import Trial
+from harness.history.json_file import decoded
 from harness.history.private import open_regular
 from harness.interrupts import uninterrupted
 from harness.run.operation import Operation
@@ -26,6 +28,11 @@ LARGEST = 64 << 20
 """The most bytes of a corpus that are read."""
 MOST = 20_000
 """The most lines of a corpus that are read. An exploration writes some hundred."""
+
+
+def writing(file: Path) -> contextlib.AbstractContextManager[None]:
+    """Raise a system error while ``file`` is written as InfrastructureError."""
+    return system_errors(f"cannot write {file}", hint="Give another place with --into DIR.", shortage=True)
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,20 +61,14 @@ class Corpus:
                 self.plans.append(legal)
 
     def _read(self) -> list[_Entry]:
-        found: list[_Entry] = []
-        try:
-            with open_regular(self._file) as file:
-                lines = file.read(LARGEST).splitlines()[:MOST]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise InfrastructureError(f"cannot read {self._file}: {error.strerror}") from error
-        for line in lines:
-            try:
-                found.append(msgspec.json.decode(line, type=_Entry))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
-        return found
+        lines: list[bytes] = []
+        with (
+            system_errors(f"cannot read {self._file}"),
+            contextlib.suppress(FileNotFoundError),
+            open_regular(self._file) as file,
+        ):
+            lines = file.read(LARGEST).splitlines()[:MOST]
+        return [entry for line in lines if (entry := decoded(line, _Entry)) is not None]
 
     def take(self, trial: Trial) -> bool:
         """Keep a trial's plan if it exercised something new. Return whether it did. Raises InfrastructureError."""
@@ -86,15 +87,9 @@ class Corpus:
         return True
 
     def _append(self, line: bytes) -> None:
-        try:
-            with self._file.open("ab") as file:
-                # A killed process may have left an incomplete last line.
-                file.write((b"\n" if self._is_cut() else b"") + line)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write {self._file}: {error.strerror}",
-                hint=shortage_hint(error, "Give another place with --into DIR."),
-            ) from error
+        with writing(self._file), self._file.open("ab") as file:
+            # A killed process may have left an incomplete last line.
+            file.write((b"\n" if self._is_cut() else b"") + line)
 
     def _is_cut(self) -> bool:
         with self._file.open("rb") as file:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ExitCode, HarnessError, InfrastructureError, shortage_hint, system_errors
-from harness.explore.corpus import Corpus
+from harness.errors import ExitCode, HarnessError, InfrastructureError, system_errors
+from harness.explore.corpus import Corpus, writing
 from harness.explore.finding import ExploredFinding, FindingFolder, known_findings
 from harness.explore.generation import generate, load_hypothesis, plans
 from harness.explore.legality import Legality, OperationSequence
@@ -43,6 +43,9 @@ FINAL_RUNS = 10
 
 MOST_REPEATED = 3
 """The number of trials without a result that are repeated for one candidate while shrinking."""
+
+MOST_BARREN = 20
+"""The number of consecutive batches without a new plan, after which no more are expected soon."""
 
 MOST_FAILURES = 5
 """The number of consecutive trials whose infrastructure may fail."""
@@ -120,6 +123,7 @@ class _OutOfTime(Exception):
     """The time is over, shrinking included."""
 
 
+@dataclasses.dataclass(eq=False)
 class Exploration:
     """One exploration in the folder ``into``, which keeps the corpus and the findings of earlier ones.
 
@@ -130,33 +134,23 @@ class Exploration:
     the disk fails.
     """
 
-    def __init__(
-        self,
-        options: RunOptions,
-        into: Path,
-        *,
-        cache: Path,
-        seconds: float,
-        most: int | None = None,
-        jobs: int,
-        going_on: bool = False,
-        strict: bool = False,
-        held: Callable[[], bool] = lambda: False,
-        tick: Callable[[], None] = lambda: None,
-        say: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    options: RunOptions
+    into: Path
+    _: dataclasses.KW_ONLY
+    cache: Path
+    seconds: float
+    most: int | None = None
+    jobs: int
+    going_on: bool = False
+    strict: bool = False
+    held: Callable[[], bool] = lambda: False
+    tick: Callable[[], None] = lambda: None
+    say: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
         load_hypothesis()
-        self._options = dataclasses.replace(options, report="", retry=False)
-        self._into = into
-        self._cache = cache
-        self._seconds = seconds
-        self._most = most
-        self._jobs = min(jobs, most or jobs)
-        self._going_on = going_on
-        self._strict = strict
-        self._held = held
-        self._tick = tick
-        self._say = say
+        options = self.options = dataclasses.replace(self.options, report="", retry=False)
+        self.jobs = min(self.jobs, self.most or self.jobs)
         own = options.backend == "qemu" and not is_process(options.guest)
         qemu = find_qemu(options.qemu).version if own else ""
         self._legality = Legality(options, qemu=qemu)
@@ -166,14 +160,14 @@ class Exploration:
         self._ended: deque[Trial] = deque()
         self._folders: dict[str, FindingFolder] = {}
         self._pool: TrialPool
-        self._lock = _locked(into)
-        self.corpus = Corpus(into, self._legality)
-        found = known_findings(into)
+        self._lock = _locked(self.into)
+        self.corpus = Corpus(self.into, self._legality)
+        found = known_findings(self.into)
         self._known = {one.signature: one for one in found if one.shrunk}
         # One whose shrinking did not end is shrunk when it comes again.
         self._earlier = {one.signature: one.times for one in found if not one.shrunk}
         self.report = ExplorationReport(
-            directory=str(into), guest=options.guest, seed=options.seed, fault=options.inject_fault
+            directory=str(self.into), guest=options.guest, seed=options.seed, fault=options.inject_fault
         )
 
     def perform(self) -> ExplorationReport:
@@ -181,9 +175,9 @@ class Exploration:
         kept."""
         try:
             with unreplaced_interruptions(), self._scratch() as scratch:
-                setting = TrialSetting(self._options, scratch, self._cache)
+                setting = TrialSetting(self.options, scratch, self.cache)
                 try:
-                    with TrialPool(setting, processes=self._jobs, held=self._held) as self._pool:
+                    with TrialPool(setting, processes=self.jobs, held=self.held) as self._pool:
                         self._explore()
                 except _OutOfTime:
                     self.report.ended = "budget"
@@ -201,33 +195,25 @@ class Exploration:
     # -- exploring ----------------------------------------------------------------------------------------------
 
     def _explore(self) -> None:
-        report, ahead = self.report, 2 * self._jobs
+        report, ahead = self.report, 2 * self.jobs
         waiting: list[OperationSequence] = []
         number, barren = 0, 0
         while not report.ended:
             if over := self._soon_late:
                 self._executed -= self._pool.forget_waiting()
+            left = self.most - len(self._executed) if self.most else ahead
+            room = 0 if over else max(0, min(ahead - self._pool.busy, left))
             # One batch at a time: what ended meanwhile is looked at between two, and the first plans begin at once.
-            submitted, batches = 0, number
-            while (
-                not over
-                and self._pool.busy < ahead
-                and not (self._most and len(self._executed) >= self._most)
-                and (waiting or number == batches)
-            ):
-                if not waiting:
-                    number += 1
-                    waiting = self._generated(number)
-                    barren = 0 if waiting else barren + 1
-                    if barren > 20:
-                        break
-                if waiting:
-                    operations = waiting.pop(0)
-                    self._executed.add(hash(operations))
-                    self._pool.submit(operations, seed=report.seed)
-                    submitted += 1
-            if not submitted and number > batches and barren <= 20:
-                continue
+            if room and not waiting:
+                number += 1
+                waiting = self._generated(number)
+                barren = 0 if waiting else barren + 1
+                if 0 < barren <= MOST_BARREN:
+                    continue
+            submitted, waiting = waiting[:room], waiting[room:]
+            for operations in submitted:
+                self._executed.add(hash(operations))
+                self._pool.submit(operations, seed=report.seed)
             if not self._pool.busy and not self._ended:
                 report.ended = "budget" if over else "plans"
                 return
@@ -245,12 +231,12 @@ class Exploration:
 
     @property
     def _late(self) -> bool:
-        return time.monotonic() - self._begun >= self._seconds
+        return time.monotonic() - self._begun >= self.seconds
 
     @property
     def _soon_late(self) -> bool:
         """Whether a plan that begins now would probably not end in time."""
-        return time.monotonic() - self._begun + self._pool.usual_seconds >= self._seconds
+        return time.monotonic() - self._begun + self._pool.usual_seconds >= self.seconds
 
     def _receive(
         self, tickets: dict[int, int] | None = None, *, seconds: float = 1.0
@@ -262,11 +248,11 @@ class Exploration:
                 found.append((tickets.pop(ticket), trial))
             else:
                 self._ended.append(trial)
-        self._tick()
+        self.tick()
         return found
 
     def _generated(self, number: int) -> list[OperationSequence]:
-        strategy = plans(self._legality, self._options.guest, self.corpus.plans)
+        strategy = plans(self._legality, self.options.guest, self.corpus.plans)
         found = generate(strategy, seed=self.report.seed * 1_000_003 + number, count=BATCH)
         return [one for one in dict.fromkeys(found) if hash(one) not in self._executed]
 
@@ -304,7 +290,7 @@ class Exploration:
         finding.times += 1
         if signature in self._known:
             self.report.known[signature] = self.report.known.get(signature, 0) + 1
-        FindingFolder(self._into, finding).write()
+        FindingFolder(self.into, finding).write()
         self._discard(trial)
 
     def _found(self, trial: Trial, *, shrink: bool) -> None:
@@ -315,15 +301,15 @@ class Exploration:
             first_seen=self.report.plans,
             original=len(trial.operations),
         )
-        folder = self._folders[trial.signature] = FindingFolder(self._into, finding)
+        folder = self._folders[trial.signature] = FindingFolder(self.into, finding)
         self.report.findings.append(finding)
         self._keep(folder, trial)
-        self._say(f"found after {self.report.plans} plans: {trial.signature}")
+        self.say(f"found after {self.report.plans} plans: {trial.signature}")
         if not shrink:
             return
         self._executed -= self._pool.forget_waiting()
         self._shrink(folder, trial)
-        if not self._going_on:
+        if not self.going_on:
             self.report.ended = "found"
 
     # -- shrinking ----------------------------------------------------------------------------------------------
@@ -344,14 +330,14 @@ class Exploration:
 
         def taken(operations: OperationSequence) -> None:
             self._keep(folder, kept.pop(operations))
-            self._say(f"{len(operations)} of {finding.original} operations show it")
+            self.say(f"{len(operations)} of {finding.original} operations show it")
 
         shrinking = Shrinking(trial.operations, self._legality, first, tries=tries_for(rate), taken=taken)
         smallest = shrinking.shrink()
         finding.shrunk = True
         finding.reproduced = self._repeated(smallest, finding.signature, FINAL_RUNS)
         folder.write()
-        self._say(f"reproduced {finding.reproduced}")
+        self.say(f"reproduced {finding.reproduced}")
 
     def _first(
         self, candidates: Sequence[OperationSequence], signature: str, tries: int
@@ -395,7 +381,7 @@ class Exploration:
         """
         tickets = {self._pool.submit(one, seed=self.report.seed): at for at, one in enumerate(candidates)}
         while tickets:
-            if self._strict and self._late:
+            if self.strict and self._late:
                 raise _OutOfTime
             for at, trial in self._receive(tickets):
                 if trial.failed:
@@ -409,7 +395,7 @@ class Exploration:
     def _keep(self, folder: FindingFolder, trial: Trial) -> None:
         name = folder.path.name
         plan = self._legality.plan(trial.operations, name=name[:100])
-        request = RunRequest(**vars(self._options), plan=plan, cache=self._cache, argv=[])
+        request = RunRequest(**vars(self.options), plan=plan, cache=self.cache, argv=[])
         folder.keep(trial, trial.operations, plan, request)
 
     def _discard(self, trial: Trial) -> None:
@@ -432,26 +418,20 @@ class Exploration:
         report.corpus = len(self.corpus.plans)
         with contextlib.suppress(OSError):
             write_private(
-                self._into / SUMMARY, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+                self.into / SUMMARY, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
             )
 
     def _append(self, name: str, data: bytes) -> None:
-        try:
-            with (self._into / name).open("ab") as file:
-                file.write(data)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write {self._into / name}: {error.strerror}",
-                hint=shortage_hint(error, "Give another place with --into DIR."),
-            ) from error
+        with writing(self.into / name), (self.into / name).open("ab") as file:
+            file.write(data)
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
         """Give a private folder for run directories that are not kept. It is in memory for guests that are
         processes."""
-        root = self._into
+        root = self.into
         _remove_abandoned(root)
-        if is_process(self._options.guest) and _has_room(SHARED_MEMORY, 2 * self._jobs * ROOM):
+        if is_process(self.options.guest) and _has_room(SHARED_MEMORY, 2 * self.jobs * ROOM):
             root = SHARED_MEMORY
             _remove_abandoned(root)
         path = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=root))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import re
 import shutil
 from pathlib import Path
@@ -17,10 +16,11 @@ from typing import Any
 import msgspec
 
 from harness.config import to_plain
-from harness.errors import InfrastructureError, shortage_hint
+from harness.errors import InfrastructureError
+from harness.explore.corpus import writing
 from harness.explore.legality import OperationSequence
 from harness.explore.trial import Trial
-from harness.history.private import open_regular
+from harness.history.json_file import read_json
 from harness.interrupts import uninterrupted
 from harness.interval import Rate
 from harness.repro.saved_session import save_plan, save_test
@@ -31,8 +31,6 @@ from harness.run.request import RunRequest
 FOLDER = "findings"
 FILE = "finding.json"
 PLAN = "plan.toml"
-LARGEST = 1 << 20
-"""The most bytes of a finding that are read."""
 MOST = 10_000
 """The most findings that are read."""
 
@@ -122,24 +120,16 @@ class FindingFolder:
         self.write()
 
     def _write(self, name: str, data: bytes) -> None:
-        try:
+        with writing(self.path / name):
             self.path.mkdir(parents=True, exist_ok=True)
             fresh = self.path / f".{name}"
             fresh.write_bytes(data)
             fresh.replace(self.path / name)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write {self.path / name}: {error.strerror}",
-                hint=shortage_hint(error, "Give another place with --into DIR."),
-            ) from error
 
 
 def known_findings(into: Path) -> list[ExploredFinding]:
     """Return the findings of earlier explorations in ``into``. An unreadable one is ignored."""
-    found = []
+    files: list[Path] = []
     with contextlib.suppress(OSError):
-        for file in itertools.islice(sorted((into / FOLDER).glob(f"*/{FILE}")), MOST):
-            refused = msgspec.DecodeError, OSError, UnicodeDecodeError, RecursionError
-            with contextlib.suppress(*refused), open_regular(file) as opened:
-                found.append(msgspec.json.decode(opened.read(LARGEST), type=ExploredFinding))
-    return found
+        files = sorted((into / FOLDER).glob(f"*/{FILE}"))[:MOST]
+    return [found for file in files if (found := read_json(file, ExploredFinding)) is not None]

@@ -10,6 +10,7 @@ A flaky failure is run often enough that a right step is missed with a probabili
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -36,24 +37,19 @@ def tries_for(rate: Rate) -> int:
     return min(MOST_TRIES, max(2, math.ceil(math.log(MISSED) / math.log(1 - likely))))
 
 
+@dataclasses.dataclass(eq=False)
 class Shrinking:
     """Shrinks ``operations``. ``smallest`` is the smallest plan so far. ``taken`` is called with each one."""
 
-    def __init__(
-        self,
-        operations: OperationSequence,
-        legality: Legality,
-        first: FirstReproducing,
-        *,
-        tries: int = 1,
-        taken: Callable[[OperationSequence], None] = lambda _: None,
-    ) -> None:
-        self.smallest = operations
-        self._legality = legality
-        self._first = first
-        self._tries = tries
-        self._taken = taken
-        self._seen: set[OperationSequence] = {operations}
+    smallest: OperationSequence
+    legality: Legality
+    first: FirstReproducing
+    _: dataclasses.KW_ONLY
+    tries: int = 1
+    taken: Callable[[OperationSequence], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self._seen = {self.smallest}
 
     def shrink(self) -> OperationSequence:
         """Return the smallest plan: no run without one of its operations, with a simpler argument, or without an operation and
@@ -112,17 +108,17 @@ class Shrinking:
         new: list[OperationSequence] = []
         most = len(self.smallest) - shorter
         for candidate in candidates:
-            legal = self._legality.repaired(candidate)
+            legal = self.legality.repaired(candidate)
             if legal is not None and len(legal) <= most and legal not in self._seen and legal not in new:
                 new.append(legal)
         if shorter:
             new.sort(key=len)
-        at = self._first(new, self._tries) if new else None
+        at = self.first(new, self.tries) if new else None
         # Candidates after the first that reproduces may reproduce too.
         self._seen.update(new[:at])
         if at is None:
             return None
         self._seen.add(new[at])
         self.smallest = new[at]
-        self._taken(self.smallest)
+        self.taken(self.smallest)
         return self.smallest

@@ -11,15 +11,16 @@ import datetime
 import ipaddress
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from harness.errors import UsageError, system_errors
 from harness.history.private import write_private
-from harness.package import missing_extra
-
-if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 CA, CA_KEY = "ca.pem", "ca-key.pem"
 CA_DAYS, HOST_DAYS = 3650, 825
@@ -39,10 +40,6 @@ def make_certificates(hosts: list[str], out: Path) -> list[HostCertificate]:
 
     Raises UsageError for an invalid host name, and for a certificate that already exists. Raises InfrastructureError.
     """
-    try:
-        import cryptography  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("making certificates needs cryptography", "fleet") from error
     names = [f"{host}{end}" for host in dict.fromkeys(hosts) for end in (".pem", "-key.pem")]
     for host in hosts:
         if not HOST.fullmatch(host):
@@ -66,10 +63,6 @@ def make_certificates(hosts: list[str], out: Path) -> list[HostCertificate]:
 
 
 def _authority(out: Path) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     file, key_file = out / CA, out / CA_KEY
     if file.exists() or key_file.exists():
         try:
@@ -99,11 +92,6 @@ def _authority(out: Path) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
 def _host(
     host: str, out: Path, authority: x509.Certificate, authority_key: EllipticCurvePrivateKey
 ) -> HostCertificate:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(host), authority.subject, key, HOST_DAYS)
     builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
@@ -118,8 +106,6 @@ def _host(
 
 
 def _alternative(host: str) -> x509.GeneralName:
-    from cryptography import x509
-
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
@@ -127,9 +113,6 @@ def _alternative(host: str) -> x509.GeneralName:
 
 
 def _name(text: str) -> x509.Name:
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
     # A common name has 64 characters at most (RFC 5280, appendix A.1).
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
 
@@ -137,8 +120,6 @@ def _name(text: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, days: int
 ) -> x509.CertificateBuilder:
-    from cryptography import x509
-
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
@@ -149,8 +130,6 @@ def _builder(
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:
-    from cryptography import x509
-
     return x509.KeyUsage(
         digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
@@ -158,14 +137,10 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
 
 
 def _signed(builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey) -> x509.Certificate:
-    from cryptography.hazmat.primitives import hashes
-
     return builder.sign(key, hashes.SHA256())
 
 
 def _write_key(file: Path, key: EllipticCurvePrivateKey) -> None:
-    from cryptography.hazmat.primitives import serialization
-
     write_private(
         file,
         key.private_bytes(

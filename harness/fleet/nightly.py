@@ -17,8 +17,7 @@ import re
 import secrets
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,11 +46,10 @@ from harness.history.run_directory import FACTS
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
 from harness.invocation import invocation
-from harness.lab.expected_time import ExpectedTime
 from harness.lab.matrix import Cell, Matrix
-from harness.lab.nightly import Tell
+from harness.lab.nightly_pass import NightlyPass, PassOptions, QueuedCell
 from harness.lab.nightly_state import CellOutcome, NightlyState
-from harness.run.failure import ATTEMPTS, BootFailures
+from harness.run.failure import ATTEMPTS
 
 T = TypeVar("T")
 
@@ -118,89 +116,47 @@ class FleetAttempt:
         self.ends = self.began + self._seconds
 
 
-class _Waiting(msgspec.Struct):
-    cell: Cell
-    number: int = 1
-    runs: list[str] = []
-    without: list[str] = []
-
-
-class FleetNightly:
+class FleetNightly(NightlyPass):
     """One pass over the remaining cells of a nightly run, on a fleet. It is used like
     :class:`harness.lab.nightly.Nightly`.
 
-    ``parallel`` is the number of concurrent runs of each host. ``say`` gets messages about hosts, with a hint.
+    ``say`` gets messages about hosts, with a hint.
     """
 
     def __init__(
         self,
         matrix: Matrix,
         state: NightlyState,
+        options: PassOptions,
         settings: FleetSettings,
         *,
-        parallel: int,
-        tell: Tell = lambda _: None,
-        tick: Callable[[], None] = lambda: None,
         say: SayHint = lambda _, __: None,
-        costs: Mapping[str, float] = {},
-        until: float | None = None,
-        order: Sequence[Cell] = (),
     ) -> None:
-        self.parallel = parallel
-        self.held = ""
-        self.ending = False
-        self.expected = ExpectedTime(matrix, costs)
-        self._matrix = matrix
-        self._state = state
+        super().__init__(matrix, state, options)
         self._settings = settings
-        self._tell = tell
-        self._tick = tick
         self._say = say
-        self.until = until
-        todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
-        self._queue = deque(_Waiting(cell) for cell in todo)
         self._attempts: dict[str, FleetAttempt] = {}
         self._cells = {cell.id: cell for cell in matrix.cells}
         self._hosts: dict[str, str] = {}
-        self._boots = BootFailures()
         self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
         self._exchange = ResultsPlace(settings.results)
         self._placement = CellPlacement(
-            matrix, results=settings.results, parallel=parallel, harness=settings.harness, engine=engine_version(),
+            matrix, results=settings.results, parallel=self.parallel, harness=settings.harness, engine=engine_version(),
             hold=settings.hold, say=say,
         )  # fmt: skip
         self._looked = self._noted = 0.0
         self._drained: set[str] = set()
         self._told: set[str] = set()
         self._able = time.monotonic()
-        for outcome in state.outcomes.values():
-            self._boots.note(outcome.boot)
-            self.expected.note(outcome)
-
-    @property
-    def left(self) -> int:
-        """The number of cells that have not ended."""
-        return len(self._queue) + len(self._attempts)
 
     @property
     def running(self) -> list[FleetAttempt]:
         """The attempts that are under way."""
         return list(self._attempts.values())
 
-    def coming(self, most: int) -> list[str]:
-        """Return the names of the next ``most`` cells."""
-        return [one.cell.id for one in itertools.islice(self._queue, most)]
-
-    def estimate(self) -> float | None:
-        """Return the expected seconds of the remaining cells, None while no run is known."""
-        if not self.expected.known:
-            return None
-        now = time.monotonic()
-        begun = sum(
-            max(0.0, self.expected.of(one.cell) - (now - one.began)) for one in self._attempts.values()
-        )
-        waiting = sum(self.expected.of(one.cell) for one in self._queue)
-        return (begun + waiting) / max(1, min(self.parallel * len(self._placement.hosts), self.left))
+    @property
+    def _slots(self) -> int:
+        return self.parallel * len(self._placement.hosts)
 
     def run(self) -> None:
         """Run until all cells have ended, or none of the rest is expected to end in time.
@@ -345,9 +301,6 @@ class FleetNightly:
 
     # -- cells
 
-    def _in_time(self, cell: Cell) -> bool:
-        return self.until is None or self.expected.of(cell) <= self.until - time.time()
-
     def _out_of_time(self) -> bool:
         return not any(self._in_time(one.cell) for one in self._queue)
 
@@ -359,15 +312,9 @@ class FleetNightly:
             alike = (cell.point, *waiting.without)
             if alike in full or not self._in_time(cell):
                 continue
-            failure = self._boots.of(cell.guest, cell.machine)
-            if failure is not None and waiting.number == 1:
+            if (skipped := self._skipped(waiting)) is not None:
                 self._queue.remove(waiting)
-                self._settle(
-                    CellOutcome(
-                        cell=cell.id, state="skipped", verdict="unknown", failure_class=failure.failure_class,
-                        reason=str(failure), exit_code=ExitCode.UNKNOWN,
-                    )
-                )  # fmt: skip
+                self._settle(skipped)
                 continue
             host = self._placement.choose(cell, waiting.without)
             if host is None:
@@ -376,7 +323,7 @@ class FleetNightly:
             self._send(engine, waiting, host)
             self._queue.remove(waiting)
 
-    def _send(self, engine: Engine, waiting: _Waiting, host: FleetHost) -> None:
+    def _send(self, engine: Engine, waiting: QueuedCell, host: FleetHost) -> None:
         attempt = FleetAttempt(
             waiting.cell, waiting.number, waiting.runs, host, self._matrix.document.timeout
         )
@@ -451,7 +398,7 @@ class FleetNightly:
         outcome = msgspec.structs.replace(outcome, runs=[*attempt.runs, *outcome.runs])
         if failed and attempt.number < ATTEMPTS and outcome.failure_class != FailureClass.PLAN:
             self._queue.appendleft(
-                _Waiting(attempt.cell, attempt.number + 1, outcome.runs, [attempt.host.name])
+                QueuedCell(attempt.cell, attempt.number + 1, outcome.runs, [attempt.host.name])
             )
             return
         self._boots.note(outcome.boot)
@@ -491,7 +438,7 @@ class FleetNightly:
     def _requeue(self, attempt: FleetAttempt) -> None:
         """Return a cell to the queue after an attempt that says nothing about its host."""
         self._forget(attempt)
-        self._queue.appendleft(_Waiting(attempt.cell, attempt.number, attempt.runs))
+        self._queue.appendleft(QueuedCell(attempt.cell, attempt.number, attempt.runs))
 
     def _forget(self, attempt: FleetAttempt) -> None:
         self._attempts.pop(attempt.id, None)
@@ -502,11 +449,6 @@ class FleetNightly:
             if time.monotonic() > attempt.ends:
                 engine.cancel(attempt.id)
                 self._lose(attempt, f"host {attempt.host.name} did not answer in time")
-
-    def _settle(self, outcome: CellOutcome) -> None:
-        outcome = self._record(outcome)
-        self.expected.note(outcome)
-        self._tell(outcome)
 
     def _record(self, outcome: CellOutcome) -> CellOutcome:
         """Record an outcome with the hosts of its run directories."""
@@ -571,7 +513,7 @@ class FleetNightly:
             except DamagedAttempt as error:
                 self._say(error.message, "It is not counted, and stays where it is.")
 
-    def _take_in(self, name: str, waiting: dict[str, _Waiting]) -> None:
+    def _take_in(self, name: str, waiting: dict[str, QueuedCell]) -> None:
         note = self._patiently(lambda: self._exchange.note(self._nightly, name))
         report = note.report
         cell = self._cells.get(report.cell)

@@ -7,6 +7,7 @@ executed twice.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import secrets
@@ -47,6 +48,7 @@ class NameTaken(InfrastructureError):
     """The scheduler has a worker of this name."""
 
 
+@dataclasses.dataclass(eq=False)
 class FleetWorker:
     """Offers this host, called ``host``, to the scheduler at ``url``. ``harness`` is the version that it reports.
     ``instance`` tells several workers of one host apart, such as jobs of a batch system.
@@ -54,29 +56,20 @@ class FleetWorker:
     It listens at ``listen``, "" for the interface that reaches the scheduler, and at ``port``, 0 for any.
     """
 
-    def __init__(
-        self,
-        url: str,
-        tls: TlsFiles | None,
-        *,
-        host: str,
-        instance: str = "",
-        work: Path,
-        harness: str,
-        listen: str = "",
-        port: int = 0,
-        say: Say,
-    ) -> None:
+    url: str
+    tls: TlsFiles | None
+    _: dataclasses.KW_ONLY
+    host: str
+    instance: str = ""
+    work: Path
+    harness: str
+    listen: str = ""
+    port: int = 0
+    say: Say
+
+    def __post_init__(self) -> None:
         require_engine()
-        self.url = check_address(url, tls)
-        self.host = host
-        self.instance = instance
-        self._tls = tls
-        self._work = work
-        self._harness = harness
-        self._listen = listen
-        self._port = port
-        self._say = say
+        check_address(self.url, self.tls)
         self._told: list[str] = []
 
     def serve(self, *, once: bool = False) -> None:
@@ -87,25 +80,25 @@ class FleetWorker:
         """
         settle_engine()
         with system_errors(
-            f"cannot make the working directory {self._work}", hint="Give one with --work DIR."
+            f"cannot make the working directory {self.work}", hint="Give one with --work DIR."
         ):
-            self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         last = ""
         while True:
-            service = WorkerService(self._work, host=self.host, session=secrets.token_hex(6), say=self._say)
+            service = WorkerService(self.work, host=self.host, session=secrets.token_hex(6), say=self.say)
             WorkerService.current = service
             self._send_left(service)
             server = None
             taken = False
             try:
-                probe(self.url, self._tls, CONNECT_S)
+                probe(self.url, self.tls, CONNECT_S)
                 self._check_name()
                 server = EngineServer(f"worker for {self.url}", functools.partial(self._make, service))
                 server.start(START_S)
                 last = ""
-                self._say(f"{self.host} is offered to {self.url}")
+                self.say(f"{self.host} is offered to {self.url}")
                 self._attend(server, service)
-                self._say(
+                self.say(
                     f"the scheduler {self.url} is lost; the cells of this host are ended, and it is offered again"
                 )
             except KeyboardInterrupt:
@@ -119,8 +112,8 @@ class FleetWorker:
                 if once:
                     raise
                 if error.message != last:
-                    self._say(f"{error.message}. {error.hint}".rstrip())
-                    self._say("trying again until it can be reached")
+                    self.say(f"{error.message}. {error.hint}".rstrip())
+                    self.say("trying again until it can be reached")
                 last = error.message
             finally:
                 service.drain()
@@ -134,12 +127,12 @@ class FleetWorker:
     def _check_name(self) -> None:
         """Raise UsageError if a live worker of this name is at the scheduler. One whose address refuses connections was
         killed: the scheduler has not noticed it yet, and is told. Of two that start at once, the scheduler takes one."""
-        with Engine.connect(self.url, self._tls) as engine:
+        with Engine.connect(self.url, self.tls) as engine:
             for other in engine.hosts():
                 if (other.name, other.instance) != (self.host, self.instance):
                     continue
                 try:
-                    greet(other.address, self._tls, ALIVE_S)
+                    greet(other.address, self.tls, ALIVE_S)
                 except TimeoutError:
                     pass
                 except OSError:
@@ -164,29 +157,27 @@ class FleetWorker:
         left = service.send_left()
         for line in left:
             if line not in self._told:
-                self._say(f"not sent yet: {line}")
+                self.say(f"not sent yet: {line}")
         self._told = left
 
     async def _make(self, service: WorkerService) -> Any:
         from distributed import Worker
 
-        budget = host_budget(os.environ, self._work)
+        budget = host_budget(os.environ, self.work)
         host = urlsplit(self.url).hostname or ""
-        listen = self._listen or ("127.0.0.1" if is_loopback(host) else None)
+        listen = self.listen or ("127.0.0.1" if is_loopback(host) else None)
         worker = Worker(
             self.url,
             # The scheduler refuses a name that it has, in one step: two that start at once cannot both get it.
             name=f"{self.host}/{self.instance}",
             # A cell is a process of its own and waits for its lease. One thread waits for that process.
             nthreads=budget.vcpus + 2,
-            resources=offered(
-                budget, harness=self._harness, engine=engine_version(), session=service.session
-            ),
+            resources=offered(budget, harness=self.harness, engine=engine_version(), session=service.session),
             memory_limit=0,
             host=listen,
-            port=self._port,
-            security=security(self._tls),
-            local_directory=str(self._work / ".engine"),
+            port=self.port,
+            security=security(self.tls),
+            local_directory=str(self.work / ".engine"),
             death_timeout=CONNECT_S,
             dashboard=False,
             dashboard_address="127.0.0.1:0",

@@ -43,6 +43,7 @@ from harness.fleet.results_place import ResultsPlace
 from harness.forking.fork_server import ForkServer
 from harness.guest.guest_types import GUEST_TYPES
 from harness.guest.twin import image as twin_image
+from harness.history.json_file import read_json
 from harness.history.private import open_private, write_private
 from harness.host import kvm_probe
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
@@ -180,9 +181,7 @@ class WorkerService:
         return left
 
     def _report_of(self, folder: Path, order: CellOrder) -> AttemptReport:
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode((folder / REPORT).read_bytes(), type=AttemptReport)
-        return AttemptReport(
+        return read_json(folder / REPORT, AttemptReport) or AttemptReport(
             attempt=order.attempt, cell=order.cell.id, digest=order.digest, host=self.host,
             ended=WORKER_ENDED, interrupted=True,
         )  # fmt: skip

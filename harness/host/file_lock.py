@@ -24,14 +24,12 @@ def locked(path: Path, doing: str, deadline: Deadline, say: Callable[[str], None
 
     def take() -> bool:
         nonlocal told
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told:
-                say(f"another run is {doing}; waiting for it")
-            told = True
-            return False
-        return True
+        if taken(descriptor):
+            return True
+        if not told:
+            say(f"another run is {doing}; waiting for it")
+        told = True
+        return False
 
     def too_late() -> HarnessError:
         return InfrastructureError(
@@ -44,6 +42,15 @@ def locked(path: Path, doing: str, deadline: Deadline, say: Callable[[str], None
         yield
     finally:
         os.close(descriptor)
+
+
+def taken(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file until ``descriptor`` is closed. Return False if another process holds the lock."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def locked_or_refused(descriptor: int, taken: str, *, hint: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.host.registry import state_directory
 from harness.setup.lease_directory import MODE, PARENT_MODE, SHARED, by_hand, configured
 
 OPTION = "--private-leases"
@@ -139,10 +140,8 @@ def lease_directory(
 
 def private_directory(environment: Mapping[str, str], reason: str) -> LeaseDirectory:
     """Return the user's own directory of leases on this host. Several hosts may share a home directory."""
-    named = environment.get("XDG_STATE_HOME", "")
-    base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
     host = os.uname().nodename.replace("/", "-")
-    return LeaseDirectory(path=base / "hotplug-harness" / f"leases-{host}", private=reason)
+    return LeaseDirectory(path=state_directory(environment) / f"leases-{host}", private=reason)
 
 
 def user_name(uid: int) -> str:

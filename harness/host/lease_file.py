@@ -15,7 +15,6 @@ import fcntl
 import itertools
 import os
 import re
-import secrets
 import stat
 import struct
 import time
@@ -87,22 +86,9 @@ class LeaseSweep(msgspec.Struct, frozen=True, kw_only=True):
 
 def create(folder: int) -> tuple[str, int]:
     """Make a lease's file with all its locks held; return its name and its descriptor. Raises OSError."""
-    draft, name = f"{secrets.token_hex(8)}.new", f"{secrets.token_hex(8)}.lease"
-    descriptor = os.open(
-        draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
+    return reservation_file.publish(
+        folder, ".lease", lambda descriptor: _set(descriptor, fcntl.F_WRLCK, ALIVE, ENTERING + 1)
     )
-    try:
-        _set(descriptor, fcntl.F_WRLCK, ALIVE, ENTERING + 1)
-        # Others may read the content, whatever the umask. Only now can they test its locks.
-        os.fchmod(descriptor, 0o644)
-        # A second random name, which no other user can guess and take.
-        os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(draft, dir_fd=folder)
-        os.close(descriptor)
-        raise
-    return name, descriptor
 
 
 def enter(descriptor: int, claim: LeaseClaim) -> None:

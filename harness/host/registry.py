@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -101,17 +102,18 @@ class MachineEntry(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.command) > 1 and words[-len(self.command) :] == self.command
 
 
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory of the harness's state of this user (XDG Base Directory)."""
+    named = environment.get("XDG_STATE_HOME", "")
+    base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+    return base / "hotplug-harness"
+
+
 class Registry:
     """The entries of this user. ``directory`` overrides the place. It is made if it does not exist."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory or self._usual()
-
-    @staticmethod
-    def _usual() -> Path:
-        named = os.environ.get("XDG_STATE_HOME", "")
-        base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
-        return base / "hotplug-harness" / "machines"
+        self.directory = directory or state_directory(os.environ) / "machines"
 
     def placed(self, entry: MachineEntry) -> MachineEntry:
         """Return the entry with its file. Keep it before it is written: an interrupt may come as soon as the file exists."""

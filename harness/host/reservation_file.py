@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -47,23 +48,38 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 def create(folder: int, claim: ReservationClaim) -> str:
     """Make a reservation's file and return its name. Raises OSError."""
-    draft, name = f"{secrets.token_hex(8)}.new", f"{secrets.token_hex(8)}.reservation"
-    descriptor = os.open(
-        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-    )
-    try:
+
+    def write(descriptor: int) -> None:
         data = msgspec.json.encode(claim)
         if os.write(descriptor, data) != len(data):
             raise OSError(28, "No space left on device")
+
+    name, descriptor = publish(folder, ".reservation", write)
+    os.close(descriptor)
+    return name
+
+
+def publish(folder: int, suffix: str, prepare: Callable[[int], None]) -> tuple[str, int]:
+    """Make a file that other users can see only after ``prepare`` has had its descriptor. Raises OSError.
+
+    Return its name, random and ending in ``suffix``, and the descriptor.
+    """
+    draft, name = f"{secrets.token_hex(8)}.new", f"{secrets.token_hex(8)}{suffix}"
+    descriptor = os.open(
+        draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
+    )
+    try:
+        prepare(descriptor)
+        # Others may read the content, whatever the umask. Only now can they test its locks.
         os.fchmod(descriptor, 0o644)
+        # A second random name, which no other user can guess and take.
         os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft, dir_fd=folder)
-        raise
-    finally:
         os.close(descriptor)
-    return name
+        raise
+    return name, descriptor
 
 
 def read(folder: int, name: str) -> Reservation | None:

@@ -17,7 +17,7 @@ import msgspec
 from harness.choice import check_choice
 from harness.errors import UsageError
 from harness.lab.matrix import Cell, Matrix
-from harness.lab.nightly_state import STATE, read_state
+from harness.lab.nightly_state import read_nightly
 from harness.lab.summary import word
 
 FIELDS = ("guest", "qemu", "topology", "plan", "repetition")
@@ -44,15 +44,7 @@ def failed(matrix: Matrix, directory: Path) -> Matrix:
 
     Raises UsageError if there is no such nightly run, or if all of its cells held.
     """
-    file = directory / STATE
-    try:
-        _, outcomes, _ = read_state(file.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"{file}: {error.strerror}", hint="Give the name of a nightly run, or its directory."
-        ) from error
-    except ValueError as error:
-        raise UsageError(f"{file} is not the state of a nightly run: {error}") from error
+    _, outcomes = read_nightly(directory, hint="Give the name of a nightly run, or its directory.")
     bad = {cell for cell, outcome in outcomes.items() if word(outcome) != "holds"}
     none = f"no run of {directory} failed that is in this matrix"
     return _chosen(matrix, (cell for cell in matrix.cells if cell.id in bad), none)

@@ -22,12 +22,11 @@ from harness.errors import InfrastructureError
 from harness.history.run_directory import FACTS
 from harness.host.registry import Registry
 from harness.lab.matrix import KeepRow
-from harness.lab.nightly_state import STATE, read_state
+from harness.lab.nightly_state import LARGEST_STATE, STATE, read_state
 from harness.lab.summary import word
 
 DAY_S = 86_400.0
 
-LARGEST_STATE = 1 << 30
 
 DOOMED = ".removed"
 """The suffix of a run directory that is being removed. The next pruning removes one that an interruption left."""

@@ -8,7 +8,6 @@ started it. A directory or a lease is proved by a lock, which the kernel took fr
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import msgspec
 
 from harness.errors import system_errors
 from harness.host import runtime
+from harness.host.file_lock import taken
 from harness.host.lease import Leases
 from harness.host.registry import MachineEntry, Registry
 from harness.lab.inventory import state_of
@@ -112,11 +112,7 @@ def _makers_lock(place: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
+        yield taken(descriptor)
     finally:
         os.close(descriptor)
 

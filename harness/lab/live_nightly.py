@@ -11,17 +11,15 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from harness.history.json_file import read_json
 from harness.history.private import write_private
 from harness.host.registry import ProcessName
-from harness.lab.expected_time import ExpectedTime
-from harness.lab.matrix import Cell, Matrix
+from harness.lab.matrix import Matrix
+from harness.lab.nightly_pass import NightlyPass, UnderWay
 from harness.lab.nightly_state import NightlyState
 from harness.lab.run_progress import FollowedRuns, RunProgress
 from harness.lab.summary import WORDS, word
@@ -95,38 +93,10 @@ class LiveNightly(msgspec.Struct, frozen=True, kw_only=True):
         return self.process is not None and self.process.alive()
 
 
-class UnderWay(Protocol):
-    """A run that is under way, on this host or another. ``words`` are its command, empty on another host."""
-
-    @property
-    def cell(self) -> Cell: ...  # noqa: D102
-    @property
-    def number(self) -> int: ...  # noqa: D102
-    @property
-    def began(self) -> float: ...  # noqa: D102
-    @property
-    def words(self) -> list[str]: ...  # noqa: D102
-
-
-class WatchedNightly(Protocol):
-    """A nightly run on this host (:class:`harness.lab.nightly.Nightly`) or on many."""
-
-    parallel: int
-    held: str
-    until: float | None
-    ending: bool
-    expected: ExpectedTime
-
-    @property
-    def running(self) -> Sequence[UnderWay]: ...  # noqa: D102
-    def coming(self, most: int) -> list[str]: ...  # noqa: D102
-    def estimate(self) -> float | None: ...  # noqa: D102
-
-
 class NightlyWatch:
     """Observes a nightly run of this process. :meth:`look` can be called at any rate."""
 
-    def __init__(self, nightly: WatchedNightly, state: NightlyState, matrix: Matrix) -> None:
+    def __init__(self, nightly: NightlyPass, state: NightlyState, matrix: Matrix) -> None:
         self._nightly = nightly
         self._state = state
         self._matrix = matrix
@@ -158,9 +128,7 @@ class NightlyWatch:
             counts={name: self._counts[name] for name in WORDS if self._counts[name]},
             parallel=nightly.parallel,
             running=[
-                self._run(child.cell.id, child.cell.point, found.get(tuple(child.words)), child.number,
-                    seconds=now - child.began, expected=nightly.expected.of(child.cell), host=getattr(child, "where", self._host),
-                    stage=getattr(child, "stage", ""))
+                self._run(child, found.get(tuple(child.words)), seconds=now - child.began)
                 for child in nightly.running
             ],
             next=nightly.coming(MOST_NEXT),
@@ -182,31 +150,21 @@ class NightlyWatch:
         with contextlib.suppress(OSError):
             (self._state.directory / NOW).unlink()
 
-    def _run(
-        self,
-        cell: str,
-        point: str,
-        found: RunProgress | None,
-        number: int,
-        *,
-        seconds: float,
-        expected: float,
-        host: str,
-        stage: str,
-    ) -> LiveRun:
+    def _run(self, child: UnderWay, found: RunProgress | None, *, seconds: float) -> LiveRun:
+        point = child.cell.point
         if point not in self._operations:
             self._operations[point] = len(decode_plan(self._matrix.plans[point], name=point).do)
         return LiveRun(
-            cell=cell,
-            host=host,
-            attempt=number,
+            cell=child.cell.id,
+            host=getattr(child, "where", self._host),
+            attempt=child.number,
             run=found.directory.name if found is not None else "",
-            stage=found.stage if found is not None else stage,
+            stage=found.stage if found is not None else getattr(child, "stage", ""),
             operation=found.operation if found is not None else 0,
             operations=self._operations[point],
             doing=found.doing if found is not None else "",
             seconds=round(seconds, 1),
-            expected=round(expected, 1),
+            expected=round(self._nightly.expected.of(child.cell), 1),
         )
 
 

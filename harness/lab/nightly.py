@@ -8,87 +8,59 @@ itself already (``--retry``). A guest that failed to boot is not booted again on
 
 from __future__ import annotations
 
-import itertools
 import selectors
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from harness.errors import ExitCode
 from harness.forking.fork_server import ForkServer
 from harness.forking.service import GRACE
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
-from harness.lab.expected_time import ExpectedTime
-from harness.lab.matrix import Cell, Matrix
-from harness.lab.nightly_state import CellOutcome, NightlyState
+from harness.lab.matrix import Matrix
+from harness.lab.nightly_pass import NightlyPass, PassOptions, QueuedCell
+from harness.lab.nightly_state import NightlyState
 from harness.lab.run_process import RunProcess, command
-from harness.run.failure import ATTEMPTS, BootFailures
+from harness.run.failure import ATTEMPTS
 
 TICK = 0.5
 """Seconds between two checks of the time while nothing happens."""
 
-Tell = Callable[[CellOutcome], None]
 
-
-class Nightly:
-    """One pass over the remaining cells of a nightly run. ``tell`` is called for each cell that ends, ``tick`` twice a
-    second.
+class Nightly(NightlyPass):
+    """One pass over the remaining cells of a nightly run, on this host.
 
     ``hold`` says why no run can start now, "" if one can; ``held`` is its last answer. Runs under way continue.
-    ``costs`` are the seconds of earlier runs, by point. A cell starts only if it is expected to end before ``until``,
-    in seconds since the epoch. ``order`` has all cells, in another order than the matrix. ``ending`` is true while the
-    runs under way are being ended.
     """
 
     def __init__(
         self,
         matrix: Matrix,
         state: NightlyState,
+        options: PassOptions,
         *,
-        parallel: int,
-        tell: Tell = lambda _: None,
-        tick: Callable[[], None] = lambda: None,
         hold: Callable[[], str] = lambda: "",
-        costs: Mapping[str, float] = {},
-        until: float | None = None,
-        order: Sequence[Cell] = (),
     ) -> None:
-        self.parallel = parallel
-        self.held = ""
-        self.ending = False
-        self.until = until
-        self.running: list[RunProcess] = []
-        self._matrix = matrix
-        self._state = state
-        self._tell = tell
-        self._tick = tick
+        super().__init__(matrix, state, options)
         self._hold = hold
         self._server = ForkServer()
-        todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
-        self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in todo)
-        self.expected = ExpectedTime(matrix, costs)
-        self._boots = BootFailures()
-        for outcome in state.outcomes.values():
-            self._boots.note(outcome.boot)
-            self.expected.note(outcome)
+        self._children: list[RunProcess] = []
 
     @property
-    def left(self) -> int:
-        """The number of cells that have not ended."""
-        return len(self._queue) + len(self.running)
+    def running(self) -> list[RunProcess]:
+        """The runs that are under way."""
+        return self._children
+
+    @property
+    def _slots(self) -> int:
+        return self.parallel
 
     def look_held(self) -> str:
         """Return why nothing may start now, and keep it as ``held``."""
         self.held = self._hold()
         return self.held
-
-    def coming(self, most: int) -> list[str]:
-        """Return the names of the next ``most`` cells."""
-        return [cell.id for cell, _, _ in itertools.islice(self._queue, most)]
 
     def run(self) -> None:
         """Run until all cells have ended, or none of the rest is expected to end in time.
@@ -113,50 +85,29 @@ class Nightly:
                 with uninterrupted() as hurry:
                     self._end_all(hurry)
 
-    def estimate(self) -> float | None:
-        """Return the expected seconds of the remaining cells, None while no run is known."""
-        if not self.expected.known:
-            return None
-        now = time.monotonic()
-        begun = sum(max(0.0, self.expected.of(child.cell) - (now - child.began)) for child in self.running)
-        waiting = sum(self.expected.of(cell) for cell, _, _ in self._queue)
-        return (begun + waiting) / max(1, min(self.parallel, self.left))
-
     def _next(self) -> int | None:
         """Return the position in the queue of the first cell that is expected to end in time, None if there is
         none."""
-        if self.until is None:
-            return 0 if self._queue else None
-        rest = self.until - time.time()
-        return next(
-            (place for place, (cell, _, _) in enumerate(self._queue) if self.expected.of(cell) <= rest), None
-        )
+        return next((place for place, one in enumerate(self._queue) if self._in_time(one.cell)), None)
 
     def _start(self, selector: selectors.BaseSelector) -> None:
         while self._queue and len(self.running) < self.parallel:
             place = None if self.look_held() else self._next()
             if place is None:
                 return
-            cell, number, before = self._queue[place]
+            queued = self._queue[place]
             del self._queue[place]
-            machine = cell.machine
-            failure = self._boots.of(cell.guest, machine)
-            if failure is not None and number == 1:
-                self._settle(
-                    CellOutcome(
-                        cell=cell.id, state="skipped", verdict="unknown", failure_class=failure.failure_class,
-                        reason=str(failure), exit_code=ExitCode.UNKNOWN,
-                    )
-                )  # fmt: skip
+            if (skipped := self._skipped(queued)) is not None:
+                self._settle(skipped)
                 continue
-            words = command(self._matrix, cell, self._state.directory)
-            if before:
-                words += ["--retry-of", Path(before[-1]).name]
+            words = command(self._matrix, queued.cell, self._state.directory)
+            if queued.runs:
+                words += ["--retry-of", Path(queued.runs[-1]).name]
             with uninterrupted():
                 # The run is noted as soon as it exists, so an interrupt at any moment ends it.
                 child = RunProcess(
-                    self._server, cell, words, self._state.directory,
-                    number=number, seconds=self._matrix.document.timeout,
+                    self._server, queued.cell, words, self._state.directory,
+                    number=queued.number, seconds=self._matrix.document.timeout,
                 )  # fmt: skip
                 self.running.append(child)
                 selector.register(child.descriptor, selectors.EVENT_READ, child)
@@ -165,15 +116,10 @@ class Nightly:
         self.running.remove(child)
         outcome, again = child.outcome(child.reap(), child.cell.machine)
         if again and child.number < ATTEMPTS:
-            self._queue.appendleft((child.cell, child.number + 1, outcome.runs))
+            self._queue.appendleft(QueuedCell(child.cell, child.number + 1, outcome.runs))
             return
         self._boots.note(outcome.boot)
         self._settle(outcome)
-
-    def _settle(self, outcome: CellOutcome) -> None:
-        self._state.record(outcome)
-        self.expected.note(outcome)
-        self._tell(outcome)
 
     def _end_the_late(self) -> None:
         """End a run that has exceeded its time: SIGTERM, then SIGKILL after the grace."""

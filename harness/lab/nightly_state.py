@@ -17,7 +17,6 @@ while the nightly run is under way.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import msgspec
 
 from harness.errors import ExitCode, InfrastructureError, UsageError, system_errors
+from harness.history.json_file import decoded
 from harness.history.private import write_private
 from harness.host.file_lock import locked_or_refused
 from harness.lab.matrix import Cell, Matrix
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 STATE = "state.jsonl"
 LONGEST_LINE = 1 << 20
+LARGEST_STATE = 1 << 30
+"""The most bytes of a nightly run's state that are read. A state of 100,000 cells has about 50 MB."""
 MOST_RUNS = 1000
 """The most nightly runs of one name (``20261121``, ``20261121-2``, …)."""
 
@@ -280,9 +282,23 @@ def read_outcomes(data: bytes) -> tuple[list[CellOutcome], int]:
     for line in data.splitlines(keepends=True):
         if not line.endswith(b"\n") or len(line) > LONGEST_LINE:
             break
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            outcomes.append(msgspec.json.decode(line, type=CellOutcome))
-            whole += len(line)
-            continue
-        break
+        if (outcome := decoded(line, CellOutcome)) is None:
+            break
+        outcomes.append(outcome)
+        whole += len(line)
     return outcomes, whole
+
+
+def read_nightly(directory: Path, *, hint: str = "") -> tuple[NightlyHeader, dict[str, CellOutcome]]:
+    """Return the header and the outcomes of the nightly run at ``directory``. Raises UsageError.
+
+    ``hint`` is what to do if its state cannot be read.
+    """
+    file = directory / STATE
+    with system_errors(str(file), hint=hint, kind=UsageError), file.open("rb") as opened:
+        data = opened.read(LARGEST_STATE)
+    try:
+        header, outcomes, _ = read_state(data)
+    except ValueError as error:
+        raise UsageError(f"{file} is not the state of a nightly run: {error}") from error
+    return header, outcomes

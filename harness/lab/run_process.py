@@ -17,6 +17,7 @@ import msgspec
 
 from harness.errors import ExitCode, FailureClass, system_errors
 from harness.forking.fork_server import ForkServer
+from harness.history.json_file import read_json
 from harness.history.private import open_private
 from harness.history.run_directory import FACTS, RunDirectory
 from harness.interrupts import ENDING
@@ -108,7 +109,7 @@ class RunProcess:
         ``machine`` names the machine of this cell (:attr:`Cell.machine`), for boots that fail.
         """
         seconds = round(time.monotonic() - self.began, 1)
-        document = self._read()
+        document = read_json(self._document, _Document, largest=LARGEST_OUTPUT)
         # The document of an interrupted run says how far it came. It is not a result.
         if document is None or self._process.orphaned or status - 128 in ENDING:
             return self._without(status, seconds)
@@ -137,15 +138,6 @@ class RunProcess:
             boot=boot,
         )
         return done, False
-
-    def _read(self) -> _Document | None:
-        try:
-            with self._document.open("rb") as file:
-                # Python reserves as many bytes as it is asked to read.
-                size = min(LARGEST_OUTPUT, os.fstat(file.fileno()).st_size)
-                return msgspec.json.decode(file.read(size), type=_Document)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
 
     def _without(self, status: int, seconds: float) -> tuple[CellOutcome, bool]:
         """Return the result of a child without a document: PLAN after a usage error, else INFRASTRUCTURE.

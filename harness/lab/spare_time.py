@@ -28,6 +28,7 @@ HOLD_S = 1.0
 """Seconds between two looks whether the host is reserved."""
 
 
+@dataclasses.dataclass(eq=False)
 class SpareTime:
     """Explores the guests of ``matrix`` after the runs of ``state``, until ``ends``, in seconds since the epoch.
 
@@ -35,28 +36,17 @@ class SpareTime:
     ``tick`` is called once a second.
     """
 
-    def __init__(
-        self,
-        matrix: Matrix,
-        state: NightlyState,
-        into: Path,
-        *,
-        cache: Path,
-        ends: float,
-        hold: Callable[[], str] = lambda: "",
-        say: Callable[[str], None] = lambda _: None,
-        tick: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._matrix = matrix
-        self._state = state
-        self._into = into
-        self._cache = cache
-        self._ends = ends
-        self._hold = hold
-        self._say = say
-        self._tick = tick
-        self._held = False
-        self._looked = 0.0
+    matrix: Matrix
+    state: NightlyState
+    into: Path
+    _: dataclasses.KW_ONLY
+    cache: Path
+    ends: float
+    hold: Callable[[], str] = lambda: ""
+    say: Callable[[str], None] = lambda _: None
+    tick: Callable[[], None] = lambda: None
+    _held: bool = dataclasses.field(default=False, init=False)
+    _looked: float = dataclasses.field(default=0.0, init=False)
 
     def spend(self) -> None:
         """Explore; each report is in ``state.explored`` as soon as its exploration begins.
@@ -64,48 +54,48 @@ class SpareTime:
         What fails is said there, and the next guest is explored. Raises KeyboardInterrupt after the guests were ended; what was
         found is kept.
         """
-        left = list(self._matrix.explored.items())
+        left = list(self.matrix.explored.items())
         while left:
-            rest = self._ends - time.time()
+            rest = self.ends - time.time()
             if rest < LEAST_S:
                 break
             name, options = left.pop(0)
             self._explore(name, options, rest / (len(left) + 1))
         for name, _ in left:
-            self._state.explored.append(ExploredGuest(name=name, error="no time was left for it"))
+            self.state.explored.append(ExploredGuest(name=name, error="no time was left for it"))
 
     def _explore(self, name: str, options: RunOptions, seconds: float) -> None:
         from harness.explore.exploration import Exploration, usual_jobs
 
         explored = ExploredGuest(name=name)
-        self._state.explored.append(explored)
-        self._say(f"exploring {name} for {seconds / 60:.0f} minutes")
+        self.state.explored.append(explored)
+        self.say(f"exploring {name} for {seconds / 60:.0f} minutes")
         try:
             exploration = Exploration(
                 dataclasses.replace(options, seed=self._seed(name)),
-                self._into / FOLDER / name,
-                cache=self._cache,
+                self.into / FOLDER / name,
+                cache=self.cache,
                 seconds=seconds,
                 jobs=usual_jobs(options.guest),
                 going_on=True,
                 strict=True,
                 held=self._is_held,
-                tick=self._tick,
-                say=lambda line: self._say(f"{name}: {line}"),
+                tick=self.tick,
+                say=lambda line: self.say(f"{name}: {line}"),
             )
             explored.report = exploration.report
             exploration.perform()
         except HarnessError as error:
             explored.error = error.message
-            self._say(f"{name}: {error.message}")
+            self.say(f"{name}: {error.message}")
 
     def _seed(self, name: str) -> int:
         """Return a seed that differs from guest to guest and from night to night."""
-        of = repr((self._matrix.document.seed, self._state.head.name, name))
+        of = repr((self.matrix.document.seed, self.state.head.name, name))
         return int.from_bytes(hashlib.sha256(of.encode()).digest()[:4])
 
     def _is_held(self) -> bool:
         now = time.monotonic()
         if now - self._looked >= HOLD_S:
-            self._looked, self._held = now, bool(self._hold())
+            self._looked, self._held = now, bool(self.hold())
         return self._held

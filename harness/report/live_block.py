@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from harness import locks
 from harness.report.escape import printable
@@ -32,6 +33,8 @@ NARROWEST = 20
 
 class LiveBlock:
     """The base of a view: it implements :meth:`_block`, and calls :meth:`_show` with what is finished.
+
+    The end of a ``with`` statement stops it.
 
     ``stream`` is standard error if not given. ``quiet`` shows nothing. ``terminal`` and ``style`` are found out from the stream
     if not given. The lock ``_changed`` protects what :meth:`_block` reads.
@@ -57,6 +60,14 @@ class LiveBlock:
         self._stale = False
         self._closed = False
         self._writer: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def _block(self) -> list[str]:
         """Return the lines below the finished ones, on a terminal. They are cut at its width. The caller holds the lock."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from harness.history.record import OperationProgress, Record, Stage
 from harness.report.escape import printable
@@ -56,9 +56,6 @@ class StageView(LiveBlock):
                 self._show([f"  {printable(record.name, 40)}: {printable(record.detail, 200)}"])
             else:
                 self._show(self._finish(record))
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.deadline import Deadline
-from harness.errors import GuestHang, HarnessError, InfrastructureError, UsageError
+from harness.errors import GuestHang, HarnessError, InfrastructureError, UsageError, system_errors
 from harness.history.reader import History
 from harness.history.record import Stage
 from harness.history.run_directory import RunDirectory
@@ -209,13 +209,10 @@ def connected(path: Path) -> Iterator[socket.socket]:
     """Connect to a socket. Raises InfrastructureError."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ATTACH)
-        try:
+        with system_errors(
+            f"cannot connect to {path}", hint="The guest may have ended, or another terminal may be attached."
+        ):
             connection.connect(str(path))
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot connect to {path}: {error.strerror or error}",
-                hint="The guest may have ended, or another terminal may be attached.",
-            ) from error
         connection.settimeout(None)
         yield connection
 

@@ -5,6 +5,7 @@ place."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
@@ -38,6 +39,7 @@ class InteractiveRuns(msgspec.Struct, kw_only=True):
     refused: UsageError | None = None
 
 
+@dataclasses.dataclass(eq=False)
 class InteractiveRun:
     """Boots guests for one user. ``lines`` is created when a session begins on the first guest.
 
@@ -45,30 +47,18 @@ class InteractiveRun:
     executed first. ``ready`` is called when the guest is up, before anything is printed.
     """
 
-    def __init__(
-        self,
-        request: RunRequest,
-        lines: Callable[[], SessionLines],
-        say: Say,
-        *,
-        opening: SessionOpening = "prompt",
-        steps: int = 0,
-        recorded: History | None = None,
-        listeners: tuple[Listener, ...] = (),
-        learnt: Learnt = lambda _: None,
-        ready: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._request = request
-        self._lines = lines
-        self._source: SessionLines | None = None
-        self._say = say
-        self._opening = opening
-        self._steps = steps
-        self._recorded = recorded
-        self._listeners = listeners
-        self._learnt = learnt
-        self._ready = ready
-        self._places: dict[str, list[Operation]] = {}
+    request: RunRequest
+    lines: Callable[[], SessionLines]
+    say: Say
+    _: dataclasses.KW_ONLY
+    opening: SessionOpening = "prompt"
+    steps: int = 0
+    recorded: History | None = None
+    listeners: tuple[Listener, ...] = ()
+    learnt: Learnt = lambda _: None
+    ready: Callable[[], None] = lambda: None
+    _source: SessionLines | None = dataclasses.field(default=None, init=False)
+    _places: dict[str, list[Operation]] = dataclasses.field(default_factory=dict, init=False)
 
     def perform(self) -> InteractiveRuns:
         """Execute the run with its sessions and return the result.
@@ -82,19 +72,19 @@ class InteractiveRun:
             if session is None or not session.back or done.refused is not None:
                 return done
             result = done.results[-1]
-            self._say(f"{result.directory}: {result.verdict.verdict.value}")
+            self.say(f"{result.directory}: {result.verdict.verdict.value}")
             again = self._places[session.back]
 
     def _one(self, done: InteractiveRuns, again: list[Operation] | None) -> Session | None:
         tape = RecordTape()
-        run = Run(self._request, listeners=(*self._listeners, tape), learnt=self._learnt)
+        run = Run(self.request, listeners=(*self.listeners, tape), learnt=self.learnt)
         session: Session | None = None
 
         def use(live: Live) -> None:
             nonlocal session
-            self._ready()
+            self.ready()
             tape.take()
-            session = Session(run, live, self._say, tape=tape, recorded=self._recorded, places=self._places)
+            session = Session(run, live, self.say, tape=tape, recorded=self.recorded, places=self._places)
             done.refused = self._converse(session, live, run, again)
             session.end()
 
@@ -106,18 +96,18 @@ class InteractiveRun:
     ) -> UsageError | None:
         if again is not None:
             session.repeat(again)
-        elif self._opening == "violated":
+        elif self.opening == "violated":
             session.quiet = True
             within = Deadline(live.executor.budget.test, "the plan")
             if not session.advance(stop=lambda: bool(session.known_violated), within=within):
                 return None
             session.speak()
-        elif self._steps:
-            session.advance(most=self._steps)
+        elif self.steps:
+            session.advance(most=self.steps)
         self._greet(session, live, run)
         live.writer.write(Stage(name="held", phase="begin"))
         try:
-            return converse(session, self._lines_now(), self._say)
+            return converse(session, self._lines_now(), self.say)
         finally:
             # However the session ends, the history records that the user no longer has the guest.
             with contextlib.suppress(HarnessError):
@@ -125,19 +115,19 @@ class InteractiveRun:
 
     def _lines_now(self) -> SessionLines:
         if self._source is None:
-            self._source = self._lines()
+            self._source = self.lines()
         return self._source
 
     def _greet(self, session: Session, live: Live, run: Run) -> None:
         if self._source is None and not self._lines_now().scripted:
             for line in how_to_attach(live.machine, run):
-                self._say(line)
-            self._say("")
-            self._say(
+                self.say(line)
+            self.say("")
+            self.say(
                 "The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C ends it and judges the run."
             )
         left = len(session.plan.do) - session.place
-        self._say(f"{session.place} of {len(session.plan.do)} operations of the plan, {left} left")
+        self.say(f"{session.place} of {len(session.plan.do)} operations of the plan, {left} left")
 
 
 def converse(session: Session, lines: SessionLines, say: Say) -> UsageError | None:

@@ -21,6 +21,7 @@ import msgspec
 from harness.errors import ExitCode, FailureClass, HarnessError, worst
 from harness.forking.fork_server import ForkServer
 from harness.forking.forked_process import ForkedProcess
+from harness.history.json_file import decoded
 from harness.interrupts import uninterrupted
 from harness.interval import Rate, wilson
 from harness.report.transcript import read_transcript
@@ -194,10 +195,7 @@ class _Children:
 
 def _result(number: int, status: int, out: IO[bytes], err: IO[bytes]) -> Repetition:
     out.seek(0)
-    try:
-        document = msgspec.json.decode(out.read(LARGEST_OUTPUT), type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        document = _Document()
+    document = decoded(out.read(LARGEST_OUTPUT), _Document) or _Document()
     if document.now is None or document.verdict is None or status < 0 or status > ExitCode.INFRASTRUCTURE:
         return Repetition(
             number=number, exit_code=status, directory=document.directory, reason=_last_words(err, document)

@@ -11,15 +11,12 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import UsageError
-from harness.lab.nightly_state import STATE, CellOutcome, NightlyHeader, read_state
+from harness.lab.nightly_state import STATE, CellOutcome, NightlyHeader, read_nightly
 from harness.lab.summary import word
 from harness.store.recorded_run import is_run
 
 DEEPEST = 5
 """The depth of directories searched below a path."""
-
-LARGEST_STATE = 1 << 30
-"""The most bytes of a nightly run's state that are read. A state of 100,000 cells has about 50 MB."""
 
 
 class NightlySource(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,14 +138,7 @@ def _is_night(path: Path) -> bool:
 
 def night_sources(directory: Path) -> Iterator[RunSource]:
     """Yield the runs of one nightly run. Raises UsageError if its state cannot be read."""
-    file = directory / STATE
-    try:
-        with file.open("rb") as opened:
-            header, outcomes, _ = read_state(opened.read(LARGEST_STATE))
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{file} is not the state of a nightly run: {error}") from error
+    header, outcomes = read_nightly(directory)
     for outcome in outcomes.values():
         yield from cell_sources(directory, header, outcome)
 

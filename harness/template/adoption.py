@@ -14,7 +14,6 @@ from typing import Literal
 import msgspec
 
 from harness.config import read_document
-from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.host.firmware import find_ovmf
 from harness.host.qemu_build import QemuBuild
@@ -25,13 +24,13 @@ from harness.template.build import Recipe, WindowsRelease
 from harness.template.checkpoints import BuildInputs, disk_errors
 from harness.template.edition import EVALUATION
 from harness.template.keys import kept_secrets, public_key_of
-from harness.template.manifest import GuestCredentials, Medium, sha256_of
+from harness.template.manifest import GuestCredentials
 from harness.template.medium import answer_medium
 from harness.template.progress import BuildPosition
 from harness.template.recipe import (
-    READ,
     digests_of,
     machine_maker,
+    medium_of,
     openssh_media,
     provisioning_inputs,
     write_answers,
@@ -105,13 +104,7 @@ def adoption_recipe(
     template.processor(accelerator)
     disk, openssh = wishes.disk, provision.openssh_source(template, wishes.openssh)
     ovmf = find_ovmf()
-    size = disk.file.stat().st_size
-    say(f"reading {disk.file.name}, {size >> 20} MiB")
-    digest = sha256_of(
-        disk.file,
-        Deadline(READ, "read the disk"),
-        progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB"),
-    )
+    medium = medium_of(disk.file, "the disk", say)
     folder = store.checkpoints(template.name)
     secrets = _secrets(folder / SECRETS, wishes)
     files = answer_medium(
@@ -125,7 +118,7 @@ def adoption_recipe(
     answer = write_answers(folder, files)
     document = read_document(Path(template.directory) / DOCUMENT)
     inputs = BuildInputs(
-        installation={"disk": digest, **digests_of(files, provision.INSTALL)},
+        installation={"disk": medium.sha256, **digests_of(files, provision.INSTALL)},
         provisioning=provisioning_inputs(document, files, openssh),
     )
     return Recipe(
@@ -134,7 +127,7 @@ def adoption_recipe(
         support=template.support.status,
         edition="",
         image="",
-        medium=Medium(name=disk.file.name, size=size, sha256=digest),
+        medium=medium,
         inputs=inputs,
         machine=machine_maker(template, accelerator, qemu, ovmf, [answer, *openssh_media(openssh)]),
         variables=ovmf.variables,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class SetupBootEnd(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+@dataclasses.dataclass(eq=False)
 class SetupBoot:
     """One boot. ``folder`` gets the pictures of a failure, ``logs`` what the guest sends after one.
 
@@ -66,25 +68,18 @@ class SetupBoot:
     The caller starts the machine, paused, and closes it.
     """
 
-    def __init__(
-        self,
-        machine: Machine,
-        progress: BuildProgress,
-        reporter: Reporter,
-        pace: StageTimeouts,
-        folder: Path,
-        logs: SerialLogs | None = None,
-        visit: Callable[[], list[SerialMarker]] | None = None,
-    ) -> None:
-        self._machine = machine
-        self._progress = progress
-        self._reporter = reporter
-        self._pace = pace
-        self._folder = folder
-        self._logs = logs or SerialLogs()
-        self._visit = visit
+    machine: Machine
+    progress: BuildProgress
+    reporter: Reporter
+    pace: StageTimeouts
+    folder: Path
+    logs: SerialLogs
+    visit: Callable[[], list[SerialMarker]] | None = None
+
+    def __post_init__(self) -> None:
         self._markers = SerialMarkerReader()
-        self._place = machine.console.stat().st_size if machine.console.exists() else 0
+        console = self.machine.console
+        self._place = console.stat().st_size if console.exists() else 0
         self._seen: object = None
         self._short = Deadline(30, "ask QEMU")
         self._key = Deadline(0, "press a key")
@@ -98,33 +93,33 @@ class SetupBoot:
         A restart is intercepted: the machine stays paused, with all its writes on disk.
         """
         # By default QEMU restarts at once (Conduct). Here the disk must stay as the guest left it.
-        self._machine.execute("set-action", deadline, reboot="shutdown", shutdown="pause")
+        self.machine.execute("set-action", deadline, reboot="shutdown", shutdown="pause")
         self._renew()
-        self._machine.resume(deadline)
-        if self._visit is not None:
-            for marker in self._visit():
-                if self._progress.take(marker):
-                    self._reporter.reach(self._progress.reached)
+        self.machine.resume(deadline)
+        if self.visit is not None:
+            for marker in self.visit():
+                if self.progress.take(marker):
+                    self.reporter.reach(self.progress.reached)
             self._renew()
         return deadline.poll(self._look, interval=LOOK, error=lambda: self._failed(Symptom.LATE))
 
     def _look(self) -> SetupBootEnd | None:
         self._short = Deadline(30, "ask QEMU")
-        self._machine.check_alive()
+        self.machine.check_alive()
         # Events are read first and handled last: all markers that the guest wrote before them are then read.
         panics, ends, errors = (
-            self._machine.events(name) for name in (PANICKED, "SHUTDOWN", "BLOCK_IO_ERROR")
+            self.machine.events(name) for name in (PANICKED, "SHUTDOWN", "BLOCK_IO_ERROR")
         )
         self._hear()
-        if self._progress.failure is not None:
+        if self.progress.failure is not None:
             self._hear_logs()
             raise self._step_failed()
-        if self._progress.began_again:
+        if self.progress.began_again:
             raise self._failed(Symptom.BEGAN_AGAIN)
         if panics:
             raise self._failed(Symptom.PANICKED, bug_check_of(panics[0].data))
         if errors:
-            raise block_error(errors[0], self._machine.directory)
+            raise block_error(errors[0], self.machine.directory)
         if ends:
             return _boot_end(ends[0])
         if self._sample.expired:
@@ -137,46 +132,46 @@ class SetupBoot:
         return None
 
     def _hear(self) -> None:
-        with contextlib.suppress(OSError), self._machine.console.open("rb") as console:
+        with contextlib.suppress(OSError), self.machine.console.open("rb") as console:
             end = console.seek(0, os.SEEK_END)
             console.seek(self._place)
             while self._place < end and (piece := console.read(min(READ_AT_ONCE, end - self._place))):
                 self._place += len(piece)
                 self._still = Deadline(self._still.seconds, self._still.what)
                 for marker in self._markers.feed(piece):
-                    self._logs.take(marker)
-                    warned = len(self._progress.warnings)
-                    if self._progress.take(marker):
+                    self.logs.take(marker)
+                    warned = len(self.progress.warnings)
+                    if self.progress.take(marker):
                         self._moved()
-                    for warning in self._progress.warnings[warned:]:
-                        self._reporter.note(f"warning: {warning.step}: {warning.message}")
+                    for warning in self.progress.warnings[warned:]:
+                        self.reporter.note(f"warning: {warning.step}: {warning.message}")
 
     def _hear_logs(self) -> None:
         """Read on until a guest whose step failed has sent its logs, writes nothing more, or is gone."""
-        within = Deadline(ALL_WORDS * self._pace.factor, "the guest's logs")
-        heard, quiet = self._place, Deadline(LAST_WORDS * self._pace.factor, "a byte on COM1")
+        within = Deadline(ALL_WORDS * self.pace.factor, "the guest's logs")
+        heard, quiet = self._place, Deadline(LAST_WORDS * self.pace.factor, "a byte on COM1")
 
         def over() -> bool:
             nonlocal heard, quiet
             self._hear()
             if self._place != heard:
                 heard, quiet = self._place, Deadline(quiet.seconds, quiet.what)
-            return self._logs.over or quiet.expired or within.expired or not self._machine.alive()
+            return self.logs.over or quiet.expired or within.expired or not self.machine.alive()
 
         within.poll(over, interval=LOOK, error=lambda: self._step_failed())
 
     def _moved(self) -> None:
-        self._reporter.reach(self._progress.reached)
+        self.reporter.reach(self.progress.reached)
         self._renew()
 
     def _renew(self) -> None:
-        limit = self._pace.limit(self._progress.reached.stage)
+        limit = self.pace.limit(self.progress.reached.stage)
         self._whole = Deadline(limit.whole, "this stage")
         self._still = Deadline(limit.still, "anything to happen")
 
     def _count(self) -> dict[str, tuple[int, int]]:
         """Return the bytes read and written of every disk and medium since the machine's start."""
-        rows = self._machine.execute("query-blockstats", self._short)
+        rows = self.machine.execute("query-blockstats", self._short)
         stats = {str(row.get("node-name", "")): row.get("stats", {}) for row in rows}
         return {
             node: (int(row.get("rd_bytes", 0)), int(row.get("wr_bytes", 0))) for node, row in stats.items()
@@ -185,7 +180,7 @@ class SetupBoot:
     def _take_sample(self) -> None:
         self._sample = Deadline(min(LONGEST_SAMPLE, self._still.seconds / SAMPLES), "the next sample")
         counts = self._count()
-        if self._progress.counted(read=counts.get(MEDIUM, (0, 0))[0], written=counts.get(DISK, (0, 0))[1]):
+        if self.progress.counted(read=counts.get(MEDIUM, (0, 0))[0], written=counts.get(DISK, (0, 0))[1]):
             self._moved()
         seen = (counts, self._screen())
         if seen != self._seen:
@@ -194,9 +189,9 @@ class SetupBoot:
 
     def _screen(self) -> str:
         """Return a digest of the screen, "" where there is none."""
-        file = self._folder / "screen.ppm"
+        file = self.folder / "screen.ppm"
         try:
-            self._machine.execute("screendump", self._short, filename=str(file))
+            self.machine.execute("screendump", self._short, filename=str(file))
             return hashlib.sha256(file.read_bytes()).hexdigest()
         except (CommandRefused, OSError):
             return ""
@@ -206,16 +201,16 @@ class SetupBoot:
 
     def _press(self) -> None:
         """Answer "Press any key to boot from CD": only while the firmware runs, and until the medium is read."""
-        if self._progress.reached.stage is not BuildStage.FIRMWARE or not self._key.expired:
+        if self.progress.reached.stage is not BuildStage.FIRMWARE or not self._key.expired:
             return
         self._key = Deadline(KEY_EVERY, "the next key")
         # Checked each time: Setup would take an extra key for an answer.
         if self._count().get(MEDIUM, (0, 0))[0] < KEY_READ:
             with contextlib.suppress(CommandRefused):
-                self._machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
+                self.machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
 
     def _failed(self, symptom: Symptom, crash: BugCheck | None = None) -> HarnessError:
-        reached = self._progress.reached
+        reached = self.progress.reached
         diagnosis = diagnose(reached.stage, symptom)
         return self._with_picture(
             sentence(reached.stage, symptom, reached.step_words())
@@ -224,12 +219,12 @@ class SetupBoot:
         )
 
     def _how_long(self, symptom: Symptom) -> str:
-        limit = self._pace.limit(self._progress.reached.stage)
+        limit = self.pace.limit(self.progress.reached.stage)
         seconds = {Symptom.STILL: limit.still, Symptom.LATE: limit.whole}.get(symptom)
         return f": {seconds:g} s" if seconds else ""
 
     def _step_failed(self) -> HarnessError:
-        failure = self._progress.failure
+        failure = self.progress.failure
         if failure is None:
             raise AssertionError("no step failed")
         return self._with_picture(
@@ -240,13 +235,13 @@ class SetupBoot:
     def _with_picture(self, message: str, hint: str) -> HarnessError:
         picture = None
         with contextlib.suppress(HarnessError):
-            inspector = QmpInspector(self._machine.execute)
-            picture = inspector.screenshot(self._folder / "failure", Deadline(10, "take a picture"))
+            inspector = QmpInspector(self.machine.execute)
+            picture = inspector.screenshot(self.folder / "failure", Deadline(10, "take a picture"))
         shown = f"\nScreenshot: {picture}" if picture else ""
         return TemplateFailed(
             message,
-            hint=f"{hint}{shown}\nCOM1: {self._machine.console}",
-            reached=self._progress.reached.words(),
+            hint=f"{hint}{shown}\nCOM1: {self.machine.console}",
+            reached=self.progress.reached.words(),
         )
 
 

@@ -11,6 +11,7 @@ A build begins at the last checkpoint whose inputs are still the same. :func:`ch
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable
@@ -129,35 +130,28 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     identify: Callable[[dict[str, str]], WindowsRelease] | None = None
 
 
+@dataclasses.dataclass(eq=False)
 class TemplateBuild:
     """One build of ``recipe`` into ``store``. The caller holds the store's lock for it."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        store: Store,
-        *,
-        pace: StageTimeouts | None = None,
-        listeners: tuple[Listener, ...] = (),
-        registry: Registry | None = None,
-        start: Start = "latest",
-        visit: Visit | None = None,
-    ) -> None:
-        self._visit = visit
-        self._recipe = recipe
-        self._store = store
-        self._pace = pace or StageTimeouts()
-        self._listeners = listeners
-        self._registry = registry
-        self._start: Start = start
+    recipe: Recipe
+    store: Store
+    _: dataclasses.KW_ONLY
+    pace: StageTimeouts
+    listeners: tuple[Listener, ...] = ()
+    registry: Registry | None = None
+    start: Start = "latest"
+    visit: Visit | None = None
+
+    def __post_init__(self) -> None:
         self._logs = SerialLogs()
         self._shutdown = ""
         self._stack = CheckpointStack(
-            store.checkpoints(recipe.template),
-            inputs=recipe.inputs,
-            variables=recipe.variables,
-            size=recipe.disk_size,
-            source=recipe.source,
+            self.store.checkpoints(self.recipe.template),
+            inputs=self.recipe.inputs,
+            variables=self.recipe.variables,
+            size=self.recipe.disk_size,
+            source=self.recipe.source,
         )
 
     def run(self, deadline: Deadline) -> BuiltTemplate:
@@ -167,11 +161,11 @@ class TemplateBuild:
         the stored checkpoints were made from something else, MachineFailed if QEMU died. The checkpoints are always kept.
         """
         self._check_space()
-        why = choose_checkpoint(self._stack, self._recipe.template, self._recipe.inputs, self._start)
+        why = choose_checkpoint(self._stack, self.recipe.template, self.recipe.inputs, self.start)
         folder = self._stack.log_folder()
         outcome: Literal["completed", "failed", "interrupted"] = "failed"
         with HistoryWriter(folder) as writer:
-            for listener in self._listeners:
+            for listener in self.listeners:
                 writer.subscribe(listener)
             reporter = Reporter(writer, self._stack.state.last.seconds)
             try:
@@ -179,8 +173,8 @@ class TemplateBuild:
                     Header(
                         format=HISTORY_FORMAT,
                         harness=harness.__version__,
-                        run=f"build-{self._recipe.template}",
-                        guest=self._recipe.template,
+                        run=f"build-{self.recipe.template}",
+                        guest=self.recipe.template,
                         wall=utc(time.time()),
                     )
                 )
@@ -200,8 +194,8 @@ class TemplateBuild:
                     error.hint += f"\n{self._bring_logs(folder)}"
                 if self._stack.state.checkpoint:
                     reached = self._stack.state.last.reached.words()
-                    anew = invocation("template", "remove", self._recipe.template, "--checkpoints")
-                    if self._recipe.source is None:
+                    anew = invocation("template", "remove", self.recipe.template, "--checkpoints")
+                    if self.recipe.source is None:
                         anew = "--from nothing"
                     error.hint += (
                         f"\nThe same command continues at {reached}; {anew} starts from the beginning."
@@ -218,16 +212,16 @@ class TemplateBuild:
         return built
 
     def _check_space(self) -> None:
-        free = _free(self._store.root)
-        if free < self._recipe.space:
+        free = _free(self.store.root)
+        if free < self.recipe.space:
             raise InfrastructureError(
-                f"{free >> 20} MiB are free in {self._store.root}, and a build of {self._recipe.template} may need {self._recipe.space >> 20} MiB",
+                f"{free >> 20} MiB are free in {self.store.root}, and a build of {self.recipe.template} may need {self.recipe.space >> 20} MiB",
                 hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
             )
 
     def _bring_logs(self, folder: Path) -> str:
         """Fetch the guest's logs, and return a line about them. An error here does not hide the build's own."""
-        secrets = (self._recipe.secrets.password, self._recipe.secrets.private_key)
+        secrets = (self.recipe.secrets.password, self.recipe.secrets.private_key)
         try:
             return words_of_logs(bring_out(self._logs, self._stack.disk, folder, secrets), folder)
         except HarnessError as error:
@@ -237,7 +231,7 @@ class TemplateBuild:
         """Boot until all is done; and return the accelerator that was used."""
         stack = self._stack
         last = stack.state.last
-        reached = last.reached if stack.state.checkpoint else self._recipe.begin
+        reached = last.reached if stack.state.checkpoint else self.recipe.begin
         progress = BuildProgress(reached, last.facts, last.warnings)
         if stack.state.checkpoint:
             reporter.note(f"continues after checkpoint {stack.state.checkpoint}: {last.reached.words()}")
@@ -268,7 +262,7 @@ class TemplateBuild:
         return accelerator
 
     def _spec(self) -> MachineSpec:
-        return self._recipe.machine(self._stack.disk, self._stack.variables)
+        return self.recipe.machine(self._stack.disk, self._stack.variables)
 
     def _boot(
         self,
@@ -278,26 +272,26 @@ class TemplateBuild:
         folder: Path,
         deadline: Deadline,
     ) -> SetupBootEnd:
-        name = f"build-{self._recipe.template}"
+        name = f"build-{self.recipe.template}"
         spec = self._spec()
 
         def say(text: str) -> None:
             writer.write(Stage(name="lease", phase="note", detail=text))
 
         with take_lease(
-            spec.resource_request(), folder, what=f"the build of {self._recipe.template}", say=say
+            spec.resource_request(), folder, what=f"the build of {self.recipe.template}", say=say
         ):
-            machine = QemuMachine(spec, folder, writer, name=name, registry=self._registry)
+            machine = QemuMachine(spec, folder, writer, name=name, registry=self.registry)
             try:
                 machine.start(deadline.within(START, "start QEMU"))
                 with kept_small(machine.console, machine.debugcon, machine.log):
-                    pay = self._visit
-                    visits = pay is not None and progress.reached.order <= self._recipe.begin.order
+                    pay = self.visit
+                    visits = pay is not None and progress.reached.order <= self.recipe.begin.order
                     boot = SetupBoot(
                         machine,
                         progress,
                         reporter,
-                        self._pace,
+                        self.pace,
                         folder,
                         self._logs,
                         (lambda: pay(machine)) if pay is not None and visits else None,
@@ -320,7 +314,7 @@ class TemplateBuild:
         )
 
     def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> BuiltTemplate:
-        recipe, stack = self._recipe, self._stack
+        recipe, stack = self.recipe, self._stack
         facts = _believed(stack.state.last.facts, recipe.needed)
         transfer = recipe.transfer
         if recipe.source is not None:
@@ -328,7 +322,7 @@ class TemplateBuild:
         identity = WindowsRelease(recipe.edition, recipe.image, recipe.evaluation_days)
         if recipe.identify is not None:
             identity = recipe.identify(facts)
-        draft = self._store.draft(recipe.template)
+        draft = self.store.draft(recipe.template)
         with reporter.stage("image") as said, disk_errors(draft):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(mode=0o755)
@@ -372,7 +366,7 @@ class TemplateBuild:
                 msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
             )
             (draft / MANIFEST).chmod(0o444)
-        built = self._store.publish(recipe.template, draft)
+        built = self.store.publish(recipe.template, draft)
         stack.finish()
         return built
 

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import system_errors
 from harness.history.json_file import read_json
 from harness.history.private import write_private
 from harness.machine import disk_image
@@ -94,16 +93,12 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
         return stages.index(BuildStage.INSTALLED) + 1 if BuildStage.INSTALLED in stages else 0
 
 
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> AbstractContextManager[None]:
     """Turn the file system's errors into one that names ``folder``."""
-    try:
-        yield
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write in {folder}: {error.strerror or error}",
-            hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
-        ) from error
+    return system_errors(
+        f"cannot write in {folder}",
+        hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
+    )
 
 
 def _settle(path: Path) -> None:

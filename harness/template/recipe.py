@@ -87,6 +87,16 @@ def openssh_media(openssh: provision.OpenSshSource) -> list[Path]:
     return [openssh.file.absolute()] if openssh.kind == "iso" and openssh.file is not None else []
 
 
+def medium_of(file: Path, what: str, say: Callable[[str], None], detail: str = "") -> Medium:
+    """Read ``file`` once, and return it with its digest. ``say`` gets the progress, which begins with ``detail``."""
+    size = file.stat().st_size
+    say(f"reading {file.name}, {size >> 20} MiB{detail}")
+    digest = sha256_of(
+        file, Deadline(READ, f"read {what}"), progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB")
+    )
+    return Medium(name=file.name, size=size, sha256=digest)
+
+
 def machine_maker(
     template: Template, accelerator: Literal["kvm", "tcg"], qemu: QemuBuild, firmware: Ovmf, media: list[Path]
 ) -> Callable[[Path, Path], MachineSpec]:
@@ -165,11 +175,7 @@ def make_recipe(
             'licences (Microsoft Learn: "Key Management Services (KMS) client activation and product keys").',
         )
     ovmf = find_ovmf()
-    size = iso.stat().st_size
-    say(f"reading {iso.name}, {size >> 20} MiB: {described(image)}")
-    digest = sha256_of(
-        iso, Deadline(READ, "read the medium"), progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB")
-    )
+    medium = medium_of(iso, "the medium", say, f": {described(image)}")
     folder = store.checkpoints(template.name)
     secrets = kept_secrets(folder / SECRETS)
     answers = answers_for(image, password=secrets.password, product_key=key)
@@ -186,7 +192,7 @@ def make_recipe(
     shape = msgspec.structs.replace(template.topology, group_size=0)
     inputs = BuildInputs(
         installation={
-            "medium": digest,
+            "medium": medium.sha256,
             "edition": _digest(edition.name.encode()),
             # As filled in for this image, without the secrets.
             ANSWER_FILE: _digest(render(template, answers_for(image, password="none")).encode()),  # noqa: S106
@@ -206,7 +212,7 @@ def make_recipe(
         support=template.support.status,
         edition=edition.name,
         image=described(image),
-        medium=Medium(name=iso.name, size=size, sha256=digest),
+        medium=medium,
         inputs=inputs,
         machine=machine_maker(template, accelerator, qemu, ovmf, [iso, answer, *openssh_media(openssh)]),
         variables=ovmf.variables,

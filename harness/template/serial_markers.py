@@ -21,6 +21,7 @@ values are bounded. An invalid marker is counted, and is never an error.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -34,11 +35,6 @@ MOST_MARKERS = 10_000
 
 MOST_STEPS = 999
 """Steps, and pieces of a log."""
-
-WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-NUMBER = re.compile(r"[0-9]{1,3}")
-VALUE = re.compile(r"[ -~]{1,1000}")
-BASE64 = re.compile(r"[A-Za-z0-9+/]{1,1000}={0,2}")
 
 
 class StageMarker(msgspec.Struct, frozen=True, tag="stage"):
@@ -114,62 +110,35 @@ SerialMarker = (
 )
 
 
+_COUNTED = r"(?P<number>[0-9]{1,3})\s+(?P<count>[0-9]{1,3})"
+_NAME = r"(?P<name>[a-z0-9][a-z0-9-]{0,39})"
+FORMS: tuple[tuple[type[SerialMarker], str], ...] = (
+    (StageMarker, r"stage \s*(?P<stage>[a-z0-9][a-z0-9-]{0,39})"),
+    (StepMarker, rf"step \s*{_COUNTED}\s+{_NAME}"),
+    (FactMarker, r"fact \s*(?P<key>[a-z0-9][a-z0-9-]{0,39}) \s*(?P<value>[ -~]{1,1000})"),
+    (WarnMarker, r"warn \s*(?P<message>.+)"),
+    (FailMarker, rf"fail \s*{_COUNTED}\s+{_NAME}(?:\s+(?P<message>.+))?"),
+    (LogMarker, rf"log \s*{_NAME} \s*{_COUNTED}\s+(?P<data>[A-Za-z0-9+/]{{1,1000}}={{0,2}})"),
+    (UnreadMarker, rf"unread \s*{_NAME}(?: \s*(?P<message>.+))?"),
+    (LogsMarker, "logs"),
+    (DoneMarker, "done"),
+)
+"""The grammar: the words of each marker after the prefix."""
+
+
 def parse(text: str) -> SerialMarker | None:
     """Return the marker whose words after the prefix are ``text``, None if it is not a marker. Never raises."""
-    kind, _, rest = text.strip().partition(" ")
-    rest = rest.strip()
-    if kind in ("done", "logs") and not rest:
-        return DoneMarker() if kind == "done" else LogsMarker()
-    if kind == "warn" and rest:
-        return WarnMarker(_printable(rest))
-    if kind in ("log", "unread"):
-        return _log(kind, rest)
-    if kind == "stage" and WORD.fullmatch(rest):
-        return StageMarker(rest)
-    if kind == "fact":
-        key, _, value = rest.partition(" ")
-        return (
-            FactMarker(key, value.strip()) if WORD.fullmatch(key) and VALUE.fullmatch(value.strip()) else None
-        )
-    if kind in ("step", "fail"):
-        words = rest.split(maxsplit=3)
-        if len(words) < 3 or (kind == "step") != (len(words) == 3):
-            return (
-                FailMarker(*_step(words), "no reason given") if kind == "fail" and _is_step(words) else None
-            )
-        if not _is_step(words):
-            return None
-        return (
-            StepMarker(*_step(words)) if kind == "step" else FailMarker(*_step(words), _printable(words[3]))
-        )
+    for kind, form in FORMS:
+        if found := re.fullmatch(form, text.strip(), re.DOTALL):
+            values: dict[str, Any] = found.groupdict()
+            if "message" in values:
+                values["message"] = _printable(values["message"] or "no reason given")
+            if "count" in values:
+                number, count = values["number"], values["count"] = int(found["number"]), int(found["count"])
+                if not 1 <= number <= count <= MOST_STEPS:
+                    return None
+            return kind(**values)
     return None
-
-
-def _log(kind: str, rest: str) -> LogMarker | UnreadMarker | None:
-    name, _, said = rest.partition(" ")
-    if not WORD.fullmatch(name):
-        return None
-    if kind == "unread":
-        return UnreadMarker(name, _printable(said.strip()) or "no reason given")
-    words = said.split()
-    if len(words) != 3 or not _is_count(words) or not BASE64.fullmatch(words[2]):
-        return None
-    return LogMarker(name, int(words[0]), int(words[1]), words[2])
-
-
-def _is_count(words: list[str]) -> bool:
-    return (
-        all(NUMBER.fullmatch(word) for word in words[:2])
-        and 1 <= int(words[0]) <= int(words[1]) <= MOST_STEPS
-    )
-
-
-def _is_step(words: list[str]) -> bool:
-    return len(words) >= 3 and _is_count(words) and WORD.fullmatch(words[2]) is not None
-
-
-def _step(words: list[str]) -> tuple[int, int, str]:
-    return int(words[0]), int(words[1]), words[2]
 
 
 def _printable(text: str) -> str:

@@ -29,6 +29,7 @@ import msgspec
 
 from harness.config import read_document
 from harness.errors import InfrastructureError, UsageError
+from harness.host.file_lock import taken
 from harness.invocation import invocation
 from harness.template.checkpoints import disk_errors
 from harness.template.manifest import FORMAT, GuestCredentials, TemplateManifest
@@ -148,8 +149,8 @@ class Store:
     @contextlib.contextmanager
     def building(self, name: str) -> Iterator[None]:
         """Hold the build lock of ``name``. Raises InfrastructureError at once if another process builds it."""
-        with self._lock(f"{self.folder(name).name}.build", fcntl.LOCK_EX) as taken:
-            if not taken:
+        with self._lock(f"{self.folder(name).name}.build", fcntl.LOCK_EX) as free:
+            if not free:
                 raise InfrastructureError(
                     f"another process is building {name}",
                     hint="Wait for it, or end it: checkpoints are kept.",
@@ -170,15 +171,15 @@ class Store:
     @contextlib.contextmanager
     def using(self, name: str) -> Iterator[BuiltTemplate]:
         """Keep the template from being replaced or removed while it is used. Raises the errors of :meth:`find`."""
-        with self._lock(f"{self.folder(name).name}.use", fcntl.LOCK_SH) as taken:
-            if not taken:
+        with self._lock(f"{self.folder(name).name}.use", fcntl.LOCK_SH) as free:
+            if not free:
                 raise InfrastructureError(f"{name} is just being replaced or removed", hint="Try again.")
             yield self.find(name)
 
     @contextlib.contextmanager
     def _unused(self, name: str, doing: str) -> Iterator[None]:
-        with self._lock(f"{name}.use", fcntl.LOCK_EX) as taken:
-            if not taken:
+        with self._lock(f"{name}.use", fcntl.LOCK_EX) as free:
+            if not free:
                 raise UsageError(
                     f"{name} cannot be {doing}: a run is using it", hint="Wait for the run, or end it."
                 )
@@ -224,11 +225,6 @@ class Store:
             (self.root / ".work").mkdir(exist_ok=True, mode=0o700)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            yield taken(descriptor, how)
         finally:
             os.close(descriptor)

@@ -19,6 +19,7 @@ from harness.deadline import Deadline
 from harness.fleet.engine import Engine
 from harness.fleet.nightly import FleetNightly, FleetSettings
 from harness.lab.matrix import read_matrix
+from harness.lab.nightly_pass import PassOptions
 from harness.lab.nightly_state import open_nightly_run
 
 pytestmark = pytest.mark.qemu
@@ -55,7 +56,9 @@ def in_process(fleet: Fleet, said: list[str]) -> Iterator[tuple[FleetNightly, En
     )
     with open_nightly_run(into, matrix, name="n") as state, Engine.connect(fleet.url, None) as engine:
         yield (
-            FleetNightly(matrix, state, settings, parallel=3, say=lambda message, _: said.append(message)),
+            FleetNightly(
+                matrix, state, PassOptions(parallel=3), settings, say=lambda message, _: said.append(message)
+            ),
             engine,
         )
 

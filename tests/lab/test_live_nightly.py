@@ -16,6 +16,7 @@ from harness.host.registry import ProcessName
 from harness.lab.live_nightly import NOW, SILENT_S, LiveNightly, NightlyWatch, read_now, under_way
 from harness.lab.matrix import Matrix, decode_matrix
 from harness.lab.nightly import Nightly
+from harness.lab.nightly_pass import PassOptions
 from harness.lab.nightly_state import CellOutcome, open_nightly_run
 
 
@@ -38,7 +39,7 @@ def matrix(tmp_path: Path) -> Matrix:
 def test_it_is_written_while_it_is_under_way(tmp_path: Path, matrix: Matrix) -> None:
     """The file is the owner's only, says how many runs are over, and is gone when the nightly run is over."""
     with open_nightly_run(tmp_path, matrix, name="n") as state:
-        nightly = Nightly(matrix, state, parallel=3, until=time.time() + 1000)
+        nightly = Nightly(matrix, state, PassOptions(parallel=3, until=time.time() + 1000))
         watch = NightlyWatch(nightly, state, matrix)
         first = watch.look()
         state.record(CellOutcome(cell=matrix.cells[0].id, state="done", verdict="holds"))
@@ -61,7 +62,7 @@ def test_it_is_written_while_it_is_under_way(tmp_path: Path, matrix: Matrix) -> 
 def test_a_disk_that_is_full_does_not_end_it(tmp_path: Path, matrix: Matrix) -> None:
     """What cannot be written is left out: here the directory is gone."""
     with open_nightly_run(tmp_path, matrix, name="n") as state:
-        watch = NightlyWatch(Nightly(matrix, state, parallel=1), state, matrix)
+        watch = NightlyWatch(Nightly(matrix, state, PassOptions(parallel=1)), state, matrix)
         state.directory = tmp_path / "gone"
         assert 0 == watch.look().over
         watch.close()

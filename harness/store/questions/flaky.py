@@ -10,6 +10,7 @@ import msgspec
 from harness.interval import Rate, wilson
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.moment import short, stamp
+from harness.store.questions.rows import of_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -118,11 +119,9 @@ def flaky(connection: Connection, *, days: float, beginning: int) -> Flaky:
     return Flaky(
         days=days,
         points=[
-            FlakyPoint(
-                point=row.point,
-                guest_build=row.guest_build,
-                qemu_build=row.qemu_build,
-                driver_digest=row.driver_digest,
+            of_row(
+                FlakyPoint,
+                row,
                 flips=int(row.flips),
                 rate=wilson(int(row.failed), int(row.runs)),
                 last_failed=stamp(row.last_failed),

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.moment import short, stamp
+from harness.store.questions.rows import of_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -147,12 +148,9 @@ def incident_lines(
     ):
         points.setdefault(number, []).append(name)
     return [
-        IncidentLine(
-            signature=row.signature,
-            rule=row.rule,
-            failure_class=row.failure_class,
-            witness=row.witness,
-            runs=row.runs,
+        of_row(
+            IncidentLine,
+            row,
             first=stamp(row.first),
             last=stamp(row.last),
             points=points.get(row.id, []),

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.moment import short, stamp
+from harness.store.questions.rows import of_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -79,21 +80,7 @@ def last_runs(connection: Connection, *, count: int, failed: bool = False) -> La
         asked = asked.where(StoredRun.word.not_in(("holds", "skipped")))
     return LastRuns(
         runs=[
-            LastRun(
-                run=row[1],
-                at=stamp(row.at),
-                night=row.night or "",
-                point=row.point,
-                word=row.word,
-                counted=row.counted,
-                failure_class=row.failure_class,
-                reason=row.reason,
-                seconds=row.seconds,
-                guest_build=row.guest_build,
-                qemu_build=row.qemu_build,
-                driver_digest=row.driver_digest,
-                directory=row.directory,
-            )
+            of_row(LastRun, row, run=row[1], at=stamp(row.at), night=row.night or "")
             for row in connection.execute(asked)
         ]
     )

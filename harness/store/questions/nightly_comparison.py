@@ -17,6 +17,7 @@ from harness.errors import UsageError
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.incidents import IncidentLine, incident_lines, incident_table
 from harness.store.questions.moment import short, stamp
+from harness.store.questions.rows import of_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -168,13 +169,11 @@ def _described(connection: Connection, night: Any) -> ComparedNightly:
         .order_by(StoredRun.word)
     )
     rows = connection.execute(asked).all()
-    return ComparedNightly(
-        name=night.name,
-        lab=night.lab,
+    return of_row(
+        ComparedNightly,
+        night,
         started=stamp(night.at),
-        cells=night.cells,
         done=sum(row.times for row in rows),
         seconds=float(sum(row.seconds or 0 for row in rows)),
         counts={row.word: row.times for row in rows},
-        directory=night.directory,
     )

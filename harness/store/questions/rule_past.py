@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.interval import Rate, wilson
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.moment import short, stamp
+from harness.store.questions.rows import of_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -325,14 +326,7 @@ def _shown(connection: Connection, rule: int, verdict: str, moment: Moment) -> R
         .order_by(StoredRun.id)
         .limit(1)
     ).one()
-    return RunPoint(
-        run=row.run,
-        at=stamp(at),
-        directory=row.directory,
-        guest_build=row.guest_build,
-        qemu_build=row.qemu_build,
-        driver_digest=row.driver_digest,
-    )
+    return of_row(RunPoint, row, at=stamp(at))
 
 
 def _flips(connection: Connection, rule: int, beginning: int) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.moment import short, stamp
+from harness.store.questions.rows import of_row
 from harness.store.questions.timing_samples import FEWEST, RECENT_DAYS, TimingSample, timing_samples
 
 if TYPE_CHECKING:
@@ -100,10 +101,7 @@ def slow(connection: Connection, *, days: float, beginning: int) -> Slow:
         .order_by(StoredRun.seconds.desc(), StoredRun.id)
         .limit(SLOWEST)
     )
-    runs = [
-        SlowRun(run=row.run, at=stamp(row.at), point=row.point, seconds=row.seconds, directory=row.directory)
-        for row in rows
-    ]
+    runs = [of_row(SlowRun, row, at=stamp(row.at)) for row in rows]
     return Slow(days=days, runs=runs, timings=timings(connection, days=days, beginning=beginning))
 
 

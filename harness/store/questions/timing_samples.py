@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.store.questions.moment import DAY
+from harness.store.questions.rows import of_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -69,11 +70,9 @@ def timing_samples(connection: Connection, *, days: float, beginning: int) -> li
         .order_by(grouped.c.what, StoredPoint.guest, StoredHost.name, StoredPoint.name, grouped.c.build_id)
     )
     return [
-        TimingSample(
-            what=row.what,
-            host=row.host,
-            guest=row.guest,
-            point=row.point,
+        of_row(
+            TimingSample,
+            row,
             build=(row.guest_build, row.qemu_build),
             now=_sorted(row.now),
             before=_sorted(row.before),
