@@ -223,49 +223,78 @@ def test_each_signal_ends_a_build_at_any_record(bench: Bench, number: signal.Sig
         assert CheckpointStack.read(bench.store.checkpoints(NAME)) is not None
 
 
-def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(uefi_bench: Bench) -> None:
-    """From "press any key" to a template, with a killed QEMU and Ctrl-C in between; the guest checks its own state."""
+def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: Bench) -> None:
+    """From "press any key" to a template, with a killed QEMU and Ctrl-C in between."""
     hanging = [*COPYING, "mark stage specialize", "reset", "mark step 1 2 first", "hang"]
 
     def kill(record: Record) -> None:
         """End the QEMU of the second boot as soon as its guest runs."""
         resumed = isinstance(record, Qmp) and record.message.get("event") == "RESUME"
-        if resumed and "specialize" in _stages(uefi_bench.records):
-            for entry in uefi_bench.registry.entries():
+        if resumed and "specialize" in _stages(bench.records):
+            for entry in bench.registry.entries():
                 if entry.qemu is not None:
                     os.kill(entry.qemu.pid, signal.SIGKILL)
 
-    assert "killed by SIGKILL" in _failing(uefi_bench, hanging, MachineFailed, listen=kill).message
-    assert ["firmware", "WinPE", "copying", "specialize"] == _stages(uefi_bench.records)
+    assert "killed by SIGKILL" in _failing(bench, hanging, MachineFailed, listen=kill).message
+    assert ["firmware", "WinPE", "copying", "specialize"] == _stages(bench.records)
     started = next(
-        record.n for record in uefi_bench.records if isinstance(record, Stage) and record.name == "WinPE"
+        record.n for record in bench.records if isinstance(record, Stage) and record.name == "WinPE"
     )
-    assert _keys(uefi_bench.records)
-    assert max(_keys(uefi_bench.records)) < started
-    state = CheckpointStack.read(uefi_bench.store.checkpoints(NAME))
+    assert _keys(bench.records)
+    assert max(_keys(bench.records)) < started
+    state = CheckpointStack.read(bench.store.checkpoints(NAME))
     assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.last.reached.stage)
 
     def interrupt(record: Record) -> None:
         if isinstance(record, Stage) and "step 1 of 2" in record.name and record.phase == "begin":
             signal.raise_signal(signal.SIGINT)
 
-    uefi_bench.records.clear()
+    bench.records.clear()
     with pytest.raises(KeyboardInterrupt):
-        uefi_bench.build(uefi_bench.recipe(hanging), listen=interrupt)
+        bench.build(bench.recipe(hanging), listen=interrupt)
     # The second restart came within a stage, so it made no checkpoint.
-    assert ["specialize", "specialize", "provisioning, step 1 of 2 (first)"] == _stages(uefi_bench.records)
-    assert [] == _keys(uefi_bench.records)
-    assert [] == uefi_bench.registry.entries()
+    assert ["specialize", "specialize", "provisioning, step 1 of 2 (first)"] == _stages(bench.records)
+    assert [] == _keys(bench.records)
+    assert [] == bench.registry.entries()
 
-    uefi_bench.records.clear()
-    built = uefi_bench.build(uefi_bench.recipe([*COPYING, "mark stage specialize", "reset", *LAST]))
+    bench.records.clear()
+    built = bench.build(bench.recipe([*COPYING, "mark stage specialize", "reset", *LAST]))
     assert [
         "specialize", "specialize", "provisioning, step 1 of 2 (first)", "provisioning, step 2 of 2 (second)",
         "shutdown", "image",
-    ] == _stages(uefi_bench.records)  # fmt: skip
+    ] == _stages(bench.records)  # fmt: skip
     assert (3, CERTIFICATE) == (built.manifest.attempts, built.manifest.certificate)
     _published(built)
-    assert not uefi_bench.store.checkpoints(NAME).exists()
+    assert not bench.store.checkpoints(NAME).exists()
+
+
+def test_disk_and_variables_go_back_to_the_last_restart_together(uefi_bench: Bench) -> None:
+    """From UEFI firmware to a template: both had gone on when the build was interrupted, and the guest compares them."""
+    script = [*COPYING, "mark stage specialize", "reset", *LAST]
+    restarts: list[int] = []
+
+    def interrupt(record: Record) -> None:
+        """Press Ctrl-C when the guest of the second boot, whose progress is saved, restarts the machine."""
+        if isinstance(record, Qmp) and '"guest-reset"' in msgspec.json.encode(record.message).decode():
+            restarts.append(record.n)
+            if len(restarts) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    unhurried = StageTimeouts(2 * PACE.factor)
+    with pytest.raises(KeyboardInterrupt):
+        uefi_bench.build(uefi_bench.recipe(script), listen=interrupt, pace=unhurried)
+    assert ["firmware", "WinPE", "copying", "specialize"] == _stages(uefi_bench.records)
+    assert _keys(uefi_bench.records)
+    variables = uefi_bench.store.checkpoints(NAME) / "variables.fd"
+    gone_on = variables.read_bytes()
+
+    uefi_bench.records.clear()
+    script[script.index("reset", len(COPYING))] = "wait 1"
+    built = uefi_bench.build(uefi_bench.recipe(script), pace=unhurried)
+    assert "specialize" == _stages(uefi_bench.records)[0]
+    assert 2 == built.manifest.attempts
+    assert gone_on != built.variables.read_bytes()
+    _published(built)
 
 
 def test_a_failed_comfort_step_is_a_warning(bench: Bench) -> None:
@@ -363,7 +392,9 @@ def test_logs_are_read_from_the_disk_of_a_guest_that_stands_still(
         return made(file, variables)
 
     with pytest.raises(TemplateFailed, match="nothing happened in stage WinPE") as caught:
-        uefi_bench.build(msgspec.structs.replace(recipe, machine=machine), pace=_pace(BuildStage.WINPE, 600, 3))
+        uefi_bench.build(
+            msgspec.structs.replace(recipe, machine=machine), pace=_pace(BuildStage.WINPE, 600, 3)
+        )
     (folder,) = uefi_bench.store.checkpoints(NAME).rglob("logs")
     assert f"Logs of the guest: {folder} (setupact.log, setupact-copying.log, WinRM-Operational.evtx)" in str(
         caught.value.hint

@@ -79,3 +79,12 @@ def qemu_processes(mention: Path | str) -> list[int]:
         ):
             found.append(process.pid)
     return found
+
+
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file."""
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 1]))

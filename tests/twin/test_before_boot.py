@@ -37,21 +37,16 @@ def test_what_is_there_at_boot_is_found(perform_plan: Perform, name: str, firmwa
     assert [one.nt for one in starts if one.n > hot_add] == [3]
 
 
-def test_the_driver_may_be_loaded_later(perform_plan: Perform) -> None:
-    """A plan without a driver boots without one; loaded then, it is told of the processor that was found."""
+def test_before_the_boot_qemu_may_refuse_and_the_driver_may_be_loaded_later(perform_plan: Perform) -> None:
+    """QEMU refuses what the machine has no slot for, whether a guest has booted or not, and takes the next.
+
+    A plan without a driver boots without one; loaded then, it is told of the processor that was found.
+    """
     plan = plan_of(
-        'driver = false\n[machine]\nstarted = "paused"\n[[do]]\nop = "add-cpu"\nexpect = "found"\n[[do]]\nop = "boot"\n'
+        'driver = false\n[machine]\nstarted = "paused"\n'
+        '[[do]]\nop = "add-cpu"\nslot = 9\nexpect = "refused"\nsaying = "Invalid CPU"\n'
+        '[[do]]\nop = "add-cpu"\nexpect = "found"\n[[do]]\nop = "boot"\n'
         '[[do]]\nop = "load-driver"\n[[do]]\nop = "expect"\nprocessors = 3\nstarts = 0\n'
-    )
-    result = perform_plan(plan)
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
-
-
-def test_a_refusal_before_the_boot_is_qemu_s(perform_plan: Perform) -> None:
-    """QEMU refuses what the machine has no slot for, whether a guest has booted or not."""
-    plan = plan_of(
-        '[machine]\nstarted = "paused"\n[[do]]\nop = "add-cpu"\nslot = 9\nexpect = "refused"\nsaying = "Invalid CPU"\n'
-        '[[do]]\nop = "boot"\n[[do]]\nop = "add-cpu"\n[[do]]\nop = "expect"\nprocessors = 3\n'
     )
     result = perform_plan(plan)
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
