@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from part_markers import needs
-from twin.running import plan_of
+from twin.running import found_at_boot, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
@@ -28,6 +28,21 @@ from harness.template.template import find_template
 pytestmark = pytest.mark.qemu
 
 PLAN = """
+[machine]
+started = "paused"
+
+[[do]]
+op = "add-cpu"
+expect = "found"
+
+[[do]]
+op = "add-dimm"
+size = "256 MiB"
+expect = "found"
+
+[[do]]
+op = "boot"
+
 [[do]]
 op = "add-cpu"
 slot = 7
@@ -42,7 +57,7 @@ starts = 1
 completes = 1
 cpu_arrivals = 1
 memory_arrivals = 1
-dimms = 1
+dimms = 2
 """
 
 
@@ -101,6 +116,12 @@ def test_added_processor_and_dimm_arrive(in_their_place: RunResult) -> None:
     """The last slot and a DIMM: QEMU, firmware and guest agree, and every rule holds."""
     assert in_their_place.error is None
     assert (Verdict.HOLDS, []) == (in_their_place.verdict.verdict, in_their_place.verdict.reasons)
+
+
+def test_what_is_there_before_the_firmware_is_found(in_their_place: RunResult) -> None:
+    """The processor and the DIMM that were added before UEFI firmware started are existing ones to the driver."""
+    processors = find_template(TEMPLATE).topology.processors
+    assert found_at_boot(records_of(in_their_place)) == list(range(processors + 1))
 
 
 def test_the_guest_begins_at_the_time_of_its_machine(in_their_place: RunResult) -> None:

@@ -305,7 +305,7 @@ def test_the_debuggers_line_names_symbols_and_sources(
     """Where the driver has a PDB, the line that attaches WinDbg leads it there and to the sources."""
     if with_symbols:
         (driver / "hpnotify.pdb").write_bytes(b"symbols")
-    result = perform(request_of(kd="debugger", budget=Timeouts(boot=1.0, evidence=5.0)))
+    result = perform(request_of(kd="debugger", budget=Timeouts(boot=0.1, evidence=5.0)))
     (line,) = (
         one.detail for one in History(result.directory) if isinstance(one, Stage) and "windbg" in one.detail
     )
