@@ -10,6 +10,7 @@ from twin.running import OVMF, Perform, found_at_boot, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import UsageError
+from harness.run.options import Timeouts
 
 pytestmark = pytest.mark.qemu
 
@@ -26,7 +27,8 @@ def test_what_is_there_at_boot_is_found(perform_plan: Perform, name: str, firmwa
     """
     if firmware and not Path(firmware).exists():
         pytest.skip(f"there is no {firmware}; the Debian package ovmf supplies it")
-    result = perform_plan(name, firmware=firmware)
+    # The boot is an operation here, and UEFI firmware takes its time on a busy host.
+    result = perform_plan(name, firmware=firmware, budget=Timeouts(operation=90.0))
     assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     assert found_at_boot(records_of(result)) == [0, 1, 2]
 
