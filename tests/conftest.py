@@ -25,7 +25,7 @@ os.environ[STARTED_AS] = "harness"
 
 pytest_plugins = [
     "left_over",
-    "lock_order",
+    "locks_in_order",
     "part_markers",
     "private_libvirtd",
     "side_by_side",

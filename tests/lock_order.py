@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Checks on every acquisition that the locks of the harness are taken in order, in every test of the suite.
 
-The plugin puts locks that note who holds them in the place of those of :mod:`harness.locks`, and wraps what the harness
-calls back. A violation on any thread fails the test during which it happened. docs/threads.md has the same table.
+This puts locks that note who holds them in the place of those of :mod:`harness.locks`, and wraps what the harness calls
+back. A violation on any thread fails the test during which it happened (``locks_in_order.py``). docs/threads.md has the same
+table. Nothing here needs pytest: commands that tests start as processes of their own load it too (``checked_harness.py``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ import importlib
 import inspect
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from harness import delicate, locks
 
@@ -243,11 +242,3 @@ def install(ledger: LockLedger) -> None:
 
 LEDGER = LockLedger()
 install(LEDGER)
-
-
-@pytest.fixture(autouse=True)
-def locks_in_order() -> Iterator[None]:
-    """Fail the test during which a lock was taken out of order, on any thread."""
-    yield
-    violations = LEDGER.take()
-    assert not violations, "locks out of order:\n" + "\n".join(violations)

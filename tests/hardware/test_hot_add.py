@@ -78,9 +78,11 @@ def test_unloaded_driver_hears_nothing(hotplug: Hotplug, history: History, verdi
     assert verdict().verdict is Verdict.HOLDS
 
 
-@pytest.mark.machine(max_processors=3)
+# The machine of the plan `veto-existing`, so that it is booted once for both.
+@pytest.mark.machine(processors=3, max_processors=5)
 def test_full_machine_refuses_and_goes_on(hotplug: Hotplug, verdict: Judged) -> None:
     """When no slot is left QEMU refuses the add, the guest is untouched and takes memory next, and the verdict holds."""
+    hotplug.add_cpu()
     hotplug.add_cpu()
     hotplug.add_cpu(expect="refused")
     hotplug.add_dimm()

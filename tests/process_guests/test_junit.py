@@ -39,11 +39,24 @@ def night(directory: Path, name: str, *options: str) -> ET.Element:
     return checked((into / name / "junit.xml").read_bytes())
 
 
-def test_two_nights_of_a_lab_have_the_same_names(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the lab."""
+    directory = tmp_path_factory.mktemp("lab")
+    (directory / "lab.toml").write_text(LAB)
+    (directory / "wrong.toml").write_text(WRONG)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def first(place: Path) -> ET.Element:
+    """The first night of the lab, for both tests."""
+    return night(place, "n1")
+
+
+def test_two_nights_of_a_lab_have_the_same_names(place: Path, first: ET.Element) -> None:
     """Each night's root is the lab; its suites are the points of the matrix, what is left out with its reason."""
-    (tmp_path / "lab.toml").write_text(LAB)
-    (tmp_path / "wrong.toml").write_text(WRONG)
-    first, second = night(tmp_path, "n1"), night(tmp_path, "n2")
+    second = night(place, "n2")
     assert ["bench", "bench", names(first)] == [first.get("name"), second.get("name"), names(second)]
     suites = {suite.get("name"): suite for suite in first}
     point = "host.process.default"
@@ -59,13 +72,11 @@ def test_two_nights_of_a_lab_have_the_same_names(tmp_path: Path) -> None:
     ]
 
 
-def test_all_rules_are_there_if_they_are_asked_for(tmp_path: Path) -> None:
+def test_all_rules_are_there_if_they_are_asked_for(place: Path, first: ET.Element, tmp_path: Path) -> None:
     """By itself a night has the rules that judged something, with --junit-all every rule."""
-    (tmp_path / "lab.toml").write_text(LAB)
-    (tmp_path / "wrong.toml").write_text(WRONG)
-    few, every = night(tmp_path, "n1"), night(tmp_path, "n2", "--junit-all")
-    assert set(names(few)) < set(names(every))
-    kept = tmp_path / "kept" / "n1" / "runs"
+    every = night(place, "all", "--junit-all")
+    assert set(names(first)) < set(names(every))
+    kept = place / "kept" / "n1" / "runs"
     report = tmp_path / "x.xml"
     assert 1 == main(["check", str(kept), "--junit", str(report)])
     again = checked(report.read_bytes())

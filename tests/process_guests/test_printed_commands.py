@@ -90,10 +90,11 @@ def printed(said: str, program: str) -> Iterator[str]:
             yield text.partition("' ")[0] if quote == "'" else text
 
 
-@pytest.fixture(params=["python -m harness", "harness", "./lab harness"])
-def started(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
-    """The harness of this clone, started in each of the ways."""
-    place = tmp_path / "place"
+WAYS = ("python -m harness", "harness", "./lab harness")
+
+
+def started(way: str, place: Path) -> Started:
+    """The harness of this clone, started in one of the ways."""
     (place / "bin").mkdir(parents=True)
     (place / "stuck.toml").write_text(HANG)
     entry = place / "bin" / "harness"
@@ -103,10 +104,10 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
     )
     entry.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != STARTED_AS}
-    if request.param == "harness":
+    if way == "harness":
         environment["PATH"] = f"{entry.parent}:{environment['PATH']}"
         return Started(place, ["harness"], "harness", environment)
-    if request.param == "./lab harness":
+    if way == "./lab harness":
         # What ./lab does once everything is set up; the environment at hand is the one of the tests.
         become = (
             "import os, sys; from pathlib import Path; from harness.setup.main import CLONE, Lab;"
@@ -123,22 +124,43 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
     return Started(place, [sys.executable, "-m", "harness"], f"{sys.executable} -m harness", environment)
 
 
-def test_printed_commands_can_be_typed(started: Started) -> None:
-    """Each is known to the harness and finds what it names; the words that it begins with are those that were typed."""
+def all_printed(start: Started) -> list[str]:
+    """Return the commands that the harness prints in all that is done with it, each once."""
     commands: dict[str, None] = {}
     for words in STARTED:
-        _, said = started.run([*started.words, *words])
-        commands |= dict.fromkeys(printed(said, started.program))
+        _, said = start.run([*start.words, *words])
+        commands |= dict.fromkeys(printed(said, start.program))
+    return list(commands)
+
+
+def test_printed_commands_can_be_typed(tmp_path: Path) -> None:
+    """Each is known to the harness and finds what it names; the words that it begins with are those that were typed.
+
+    Started in another way the harness prints the same commands after its name. One of them is typed.
+    """
+    ways = [started(way, tmp_path / str(number)) for number, way in enumerate(WAYS)]
+    commands = [all_printed(way) for way in ways]
+    first, *others = ways
     tried: dict[str, int] = {}
-    waiting = list(commands)
+    waiting = list(commands[0])
     while waiting:
         command = waiting.pop(0)
         if command in tried:
             continue
-        tried[command], said = started.run(["bash", "-c", command])
+        tried[command], said = first.run(["bash", "-c", command])
         if "evidence show" in command:
-            waiting += printed(said, started.program)
+            waiting += printed(said, first.program)
     refused = {command: code for command, code in tried.items() if code not in (0, 1, 3)}
     assert {} == refused
-    kinds = {shlex.split(command)[len(started.words)] for command in tried}
+    kinds = {shlex.split(command)[len(first.words)] for command in tried}
     assert {"show", "repro", "evidence", "check", "rules", "run"} == kinds
+    for way, said_by_it in zip(others, commands[1:], strict=True):
+        code, said = way.run(["bash", "-c", said_by_it[0]])
+        assert code in (0, 1, 3), said
+        assert _without_names(said_by_it, way) == _without_names(commands[0], first)
+
+
+def _without_names(commands: list[str], way: Started) -> list[str]:
+    """Return the commands without the program's name, and runs without their times, which differ in every run."""
+    rest = [command.removeprefix(way.program).replace(str(way.place), "PLACE") for command in commands]
+    return [re.sub(r"[0-9]{8}-[0-9]{6}-([a-z-]+)-[0-9a-f]{4}", r"\1", command) for command in rest]

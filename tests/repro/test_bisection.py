@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from harness.repro.bisection import DECIDED, Bisection
 
-HISTORIES = 1000
+HISTORIES, SHARE = 1000, 200
+"""Histories of a row of the page's table, and those that the test simulates."""
 BUILDS = 8
 MOST = 400
 REPEATS = 20
@@ -67,9 +68,9 @@ def simulated(rate: float | None, histories: int) -> str:
 
 
 def test_answers_are_right() -> None:
-    """Of 1,000 histories at rates from 0.05 to 1 at least 95 % of the decided answers are right, in fewer runs than plainly."""
-    cells = [cell.strip() for cell in simulated(None, HISTORIES).split("|")[1:-1]]
-    assert int(cells[2]) >= 0.98 * HISTORIES
+    """Of histories at rates from 0.05 to 1 at least 95 % of the decided answers are right, in fewer runs than plainly."""
+    cells = [cell.strip() for cell in simulated(None, SHARE).split("|")[1:-1]]
+    assert int(cells[2]) >= 0.98 * SHARE
     assert float(cells[3].rstrip(" %")) >= 95
     assert float(cells[4]) < float(cells[6])
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Makes the scripted installer's medium: an ISO that UEFI firmware boots, and the one with the script.
+"""Makes the scripted installer's medium: an ISO that UEFI firmware or SeaBIOS boots, and the one with the script.
 
 ``setup.c`` is compiled for no system at all; the file around its code, the FAT file system around that file and the
-El Torito entry around that are as small as the specifications allow.
+El Torito entry around that are as small as the specifications allow. ``bios.c`` is the same installer for SeaBIOS.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ CLUSTER = 4
 """Sectors of a cluster."""
 FAT_SECTORS = 2880
 BSS = 1 << 20
+PROGRAM_SECTORS = 32
+"""Sectors of the installer for SeaBIOS, as in ``bios.c``."""
+
+FREESTANDING = (
+    "gcc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-stack-protector", "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables", "-mgeneral-regs-only", "-nostdlib", "-static", "-Wl,-N", "-Wl,--build-id=none",
+    "-Wl,--no-warn-rwx-segments",
+)  # fmt: skip
 
 
 def compile_setup(folder: Path) -> bytes:
     """Return the installer as a UEFI program (Microsoft PE and COFF specification; UEFI 2.10, section 2.1.1)."""
     linked, flat = folder / "setup.elf", folder / "setup.bin"
     subprocess.run(
-        ["gcc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-stack-protector", "-fPIE",
-         "-fvisibility=hidden", "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-mno-red-zone", "-mgeneral-regs-only",
-         "-nostdlib", "-static", "-Wl,-N", "-Wl,--build-id=none", f"-Wl,-Ttext={PAGE:#x}", "-Wl,-e,efi_main", "-Wl,--no-warn-rwx-segments",
+        [*FREESTANDING, "-O2", "-fPIE", "-fvisibility=hidden", "-mno-red-zone", f"-Wl,-Ttext={PAGE:#x}", "-Wl,-e,efi_main",
          "-o", str(linked), str(SOURCE / "setup.c")],
         check=True,
     )  # fmt: skip
@@ -47,6 +53,20 @@ def compile_setup(folder: Path) -> bytes:
     section = struct.pack("<8sIIIIIIHHI", b".text", span, PAGE, len(code), PAGE, 0, 0, 0, 0, 0xE0000060)
     dos = b"MZ" + bytes(58) + struct.pack("<I", 64)
     return (dos + b"PE\0\0" + coff + optional + section).ljust(PAGE, b"\0") + code
+
+
+def compile_bios_setup(folder: Path) -> bytes:
+    """Return the installer for SeaBIOS: a boot sector and the sectors that it loads."""
+    linked, flat = folder / "bios.elf", folder / "bios.bin"
+    subprocess.run(
+        [*FREESTANDING, "-m16", "-Os", "-fno-pie", "-no-pie", "-mregparm=3", "-Wl,-m,elf_i386", "-Wl,--section-start=.boot=0x7c00",
+         "-Wl,-Ttext=0x7e00", "-Wl,-e,0x7c00", "-o", str(linked), str(SOURCE / "bios.c")],
+        check=True,
+    )  # fmt: skip
+    subprocess.run(["objcopy", "-O", "binary", str(linked), str(flat)], check=True)
+    code = flat.read_bytes()
+    assert len(code) <= PROGRAM_SECTORS * SECTOR
+    return code.ljust(PROGRAM_SECTORS * SECTOR, b"\0")
 
 
 def fat(program: bytes, *, sectors: int = FAT_SECTORS) -> bytes:
@@ -85,18 +105,26 @@ def fat(program: bytes, *, sectors: int = FAT_SECTORS) -> bytes:
 
 
 def boot_medium(path: Path, program: bytes) -> Path:
-    """Write the ISO that starts the installer (El Torito 1.0; UEFI 2.10, section 13.3.2.1)."""
+    """Write the ISO from which UEFI firmware starts the installer (El Torito 1.0; UEFI 2.10, section 13.3.2.1)."""
+    return _bootable(path, fat(program), efi=True, platform_id=0xEF)
+
+
+def bios_medium(path: Path, program: bytes) -> Path:
+    """Write the ISO from which SeaBIOS starts the installer (El Torito 1.0)."""
+    return _bootable(path, program, efi=False, platform_id=0)
+
+
+def _bootable(path: Path, image: bytes, *, efi: bool, platform_id: int) -> Path:
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, vol_ident="INSTALLER")
-    for name, content in (("EFI.IMG", fat(program)), ("BOOT.BIN", bytes(2048))):
-        iso.add_fp(io.BytesIO(content), len(content), f"/{name};1")
+    iso.add_fp(io.BytesIO(image), len(image), "/BOOT.IMG;1")
     iso.add_eltorito(
-        "/EFI.IMG;1",
+        "/BOOT.IMG;1",
         bootcatfile="/BOOT.CAT;1",
-        efi=True,
-        platform_id=0xEF,
+        efi=efi,
+        platform_id=platform_id,
         media_name="noemul",
-        boot_load_size=FAT_SECTORS,
+        boot_load_size=len(image) // SECTOR,
     )
     iso.write(str(path))
     iso.close()

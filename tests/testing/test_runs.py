@@ -21,7 +21,14 @@ pytestmark = pytest.mark.host
 HOST = "--hotplug-guest=host"
 
 
-def test_header_summary_and_repro(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def other_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other pytest has the driver that is compiled already, and no Hypothesis, which takes a quarter of its start."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(CACHE))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+
+
+def test_header_summary_and_repro(pytester: pytest.Pytester) -> None:
     """The table has each run with its verdict; what does not hold has rules, class, evidence, and a command that works."""
     pytester.makepyfile(
         """
@@ -162,11 +169,8 @@ def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) ->
 
 
 @pytest.mark.qemu
-def test_boot_that_failed_is_not_tried_again(
-    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_boot_that_failed_is_not_tried_again(pytester: pytest.Pytester, tmp_path: Path) -> None:
     """After two attempts the guest is given up: later tests of it are skipped with the cause, others run."""
-    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(CACHE))
     broken = tmp_path / "qemu-system-x86_64"
     broken.write_text("#!/bin/sh\n[ $1 = --version ] && echo QEMU emulator version 8.0.0 && exit\nexit 7\n")
     broken.chmod(0o755)

@@ -12,8 +12,9 @@ from typing import Any
 
 import psutil
 
+from harness.history.driver import START, SyncEnter
 from harness.history.reader import History
-from harness.history.record import Boot, GuestEvent, Record
+from harness.history.record import Add, Agreement, Boot, GuestEvent, Record
 from harness.run.plan import Plan, decode_plan
 from harness.run.run import RunResult
 from harness.setup.cache import cache_directory
@@ -40,6 +41,24 @@ def records_of(result: RunResult) -> list[Record]:
     records = list(history)
     assert history.damage == ""
     return records
+
+
+def found_at_boot(records: list[Record]) -> list[int]:
+    """Return the processors that the driver was told of as existing ones, of a run to which one more is added later.
+
+    A processor and a DIMM were added before the boot: QEMU lists them, no _OST answered for them, all agree.
+    """
+    found = [one for one in records if isinstance(one, Agreement) and one.expected == "found"]
+    assert [(one.attempt, one.qemu_lists, one.agreed) for one in found] == [
+        ("cpu-1", True, True),
+        ("dimm-1", True, True),
+    ]
+    assert all((1, 0) not in one.ost for one in found)
+    hot_add = next(one.n for one in records if isinstance(one, Add) and one.expected == "added")
+    starts = [one for one in records if isinstance(one, SyncEnter) and one.state == START]
+    existing = [one.nt for one in starts if one.n < hot_add]
+    assert [one.nt for one in starts if one.n > hot_add] == [len(existing)]
+    return existing
 
 
 def beginning(result: RunResult) -> tuple[str, bool, bool]:
@@ -79,3 +98,12 @@ def qemu_processes(mention: Path | str) -> list[int]:
         ):
             found.append(process.pid)
     return found
+
+
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file."""
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 1]))

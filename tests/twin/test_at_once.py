@@ -15,7 +15,7 @@ from twin.running import start_harness
 from harness.history.reader import History
 from harness.history.record import Qmp, Stage
 
-AT_ONCE = int(os.environ.get("HOTPLUG_HARNESS_AT_ONCE", "4"))
+AT_ONCE = int(os.environ.get("HOTPLUG_HARNESS_AT_ONCE", "3"))
 
 VCPUS = 3
 """What PLAN counts: two processors at power-on and one that it adds."""

@@ -24,9 +24,10 @@ def test_linux_listens_and_after_a_reset_nobody_does(
     """Whichever firmware has placed the registers: enabled by the booted guest, not enabled once the machine is reset."""
     if firmware and not Path(firmware).exists():
         pytest.skip(f"there is no {firmware}; the Debian package ovmf supplies it")
-    run = Run(request_run(plan_of('[[do]]\nop = "quiesce"\n'), firmware=firmware))
-    within = Deadline(60, "ask QEMU")
+    # The ready snapshot is of a guest that this firmware has booted.
+    run = Run(request_run(plan_of('[[do]]\nop = "quiesce"\n'), firmware=firmware, restore=True))
     with run.live() as live:
+        within = Deadline(60, "ask QEMU")
         assert listening(live.machine, within)
         live.watch.expect_reset()
         live.machine.pause(within)

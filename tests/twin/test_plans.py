@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from process_guests.rule_table import ON_THE_TWIN, exercises
 from twin.running import OVMF, Perform, beginning, plan_of, records_of
 
 from harness.contract.verdict import Verdict
@@ -18,6 +19,7 @@ from harness.guest.twin.guest import KNOWN_HYPERVISOR
 from harness.history import driver as d
 from harness.history import record as r
 from harness.run.plan import built_in_plans
+from harness.run.run import RunResult
 
 pytestmark = pytest.mark.qemu
 
@@ -33,6 +35,13 @@ ELSEWHERE = {
 """Plans that have a test of their own, which says more of them, by its file."""
 
 PLANS = sorted(set(built_in_plans()).difference(*ELSEWHERE.values()))
+
+
+def check_exercised(result: RunResult, plan: str) -> None:
+    """A plan that docs/rules.md names for the twin exercises what it says there."""
+    named = [rule for rule, plans in ON_THE_TWIN.items() if plan in plans]
+    assert named
+    assert named == [rule for rule in named if exercises(result.verdict, rule)]
 
 
 def test_demo_shows_the_whole_chain(perform_restored: Perform) -> None:
@@ -60,6 +69,12 @@ def test_demo_shows_the_whole_chain(perform_restored: Perform) -> None:
     assert sorted(told) == ["Complete", "Start", "cpu arrival", "memory arrival"]
     assert told.index("memory arrival") == 3
     assert isinstance(records[-1], r.End)
+    check_exercised(result, "cpu-and-dimm")
+
+
+def test_every_plan_of_the_rules_page_has_its_test() -> None:
+    """Those that the two tests here run, and no other."""
+    assert {"cpu-and-dimm", "unaligned-dimm"} == {plan for plans in ON_THE_TWIN.values() for plan in plans}
 
 
 def test_run_directory_holds_the_evidence(perform_restored: Perform) -> None:
@@ -76,6 +91,7 @@ def test_run_directory_holds_the_evidence(perform_restored: Perform) -> None:
     assert facts["finished"] >= facts["started"]
     stored = json.loads((result.directory / "verdict.json").read_bytes())
     assert stored["verdict"] == result.verdict.verdict
+    check_exercised(result, "unaligned-dimm")
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -178,7 +194,7 @@ def test_human_monitor_is_named(perform_restored: Perform) -> None:
 @pytest.mark.parametrize(
     ("machine", "operation", "words"),
     [
-        ('virtio_mem = "256 MiB"', 'op = "resize-virtio-mem"\nsize = "128 MiB"', "virtio-mem has 128 MiB plugged"),
+        ('virtio_mem = "512 MiB"', 'op = "resize-virtio-mem"\nsize = "128 MiB"', "virtio-mem has 128 MiB plugged"),
         ("balloon = true", 'op = "set-balloon"\nsize = "384 MiB"', "the balloon leaves 384 MiB"),
         ("nvdimm = true", 'op = "add-nvdimm"\nsize = "128 MiB"\nid = "pmem"', "QEMU lists the NVDIMM pmem"),
     ],

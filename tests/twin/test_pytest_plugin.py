@@ -16,9 +16,10 @@ pytestmark = pytest.mark.qemu
 
 
 @pytest.fixture(autouse=True)
-def built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the other pytest the image and the snapshots that are there."""
+def other_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other pytest has the image and the snapshots that are there, and no Hypothesis, which takes a quarter of its start."""
     monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(CACHE))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
 
 def test_good_guest_passes_and_a_faulty_one_fails(pytester: pytest.Pytester) -> None:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import Perform, beginning, plan_of, records_of, run_harness
+from twin.running import Perform, beginning, flip, plan_of, records_of, run_harness
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
@@ -49,17 +50,36 @@ def test_plant_is_caught(perform_plan: Perform) -> None:
     assert Verdict.VIOLATED is result.verdict.verdict
 
 
+def content(result: RunResult) -> dict[str, str]:
+    """Return what the run says that it ran."""
+    found: dict[str, str] = json.loads((result.directory / "run.json").read_bytes())["content"]
+    return found
+
+
 def test_snapshot_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: Path) -> None:
-    """The first run boots the guest and saves it, the second one does not; one that QEMU cannot read is said and made anew."""
+    """The first run boots the guest and saves it, the second one does not.
+
+    The next finds that the memory is not what was saved, and saves it anew; one that QEMU cannot read is said and removed.
+    Each names the bytes that it ran.
+    """
     request = request_run(ONE_CPU, restore=True)
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "twin").symlink_to(request.cache / "twin")
     request = dataclasses.replace(request, cache=cache)
     first, second = perform(request), perform(request)
-    assert (True, False) == tuple(
-        any("booting once" in note for note in notes(run)) for run in (first, second)
-    )
+    (memory,) = cache.glob("states/*/memory")
+    assert {hashlib.sha256(memory.read_bytes()).hexdigest()} == {
+        content(run)["state/memory"] for run in (first, second)
+    }
+    flip(memory)
+    third = perform(request)
+    assert [(None, Verdict.HOLDS)] * 3 == [(run.error, run.verdict.verdict) for run in (first, second, third)]
+    assert [True, False, True] == [
+        any("booting once" in note for note in notes(run)) for run in (first, second, third)
+    ]
+    assert any("is damaged and is made anew: memory has SHA-256 " in note for note in notes(third))
+    assert hashlib.sha256(memory.read_bytes()).hexdigest() == content(third)["state/memory"]
     facts = json.loads((second.directory / "run.json").read_bytes())
     state = SnapshotStore(cache).find(facts["state"])
     assert state is not None
@@ -72,8 +92,9 @@ def test_snapshot_is_saved_once(request_run: Callable[..., RunRequest], tmp_path
         True,
         broken.error.exit_code,
     )
-    mended = perform(request)
-    assert (None, Verdict.HOLDS) == (mended.error, mended.verdict.verdict)
+    # The next run finds what the first one found.
+    assert SnapshotStore(cache).find(facts["state"]) is None
+    assert ["lock"] == [path.name for path in (cache / "states").iterdir()]
 
 
 def test_boot_that_hangs_is_tried_once_more_to_save_a_state(

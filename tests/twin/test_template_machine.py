@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import calendar
+import os
 import re
 import shutil
 import subprocess
@@ -11,18 +12,37 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from twin.running import Perform, plan_of
+from part_markers import needs
+from twin.running import found_at_boot, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, TwinType
 from harness.host.firmware import find_ovmf
 from harness.machine.attachments import RealTimeClock
-from harness.template.template import HOST_CLOCK, find_template
+from harness.run.request import RunRequest
+from harness.run.run import RunResult, perform
+from harness.setup.cache import cache_directory
+from harness.template.template import find_template
 
 pytestmark = pytest.mark.qemu
 
 PLAN = """
+[machine]
+started = "paused"
+
+[[do]]
+op = "add-cpu"
+expect = "found"
+
+[[do]]
+op = "add-dimm"
+size = "256 MiB"
+expect = "found"
+
+[[do]]
+op = "boot"
+
 [[do]]
 op = "add-cpu"
 slot = 7
@@ -37,63 +57,75 @@ starts = 1
 completes = 1
 cpu_arrivals = 1
 memory_arrivals = 1
-dimms = 1
+dimms = 2
 """
 
 
-class TwinInTheirPlace(TwinType):
-    """The twin's kernel on a template's machine: its firmware, board, processor, memory, disk and network."""
+TEMPLATE = "windows-server-2025"
+START = calendar.timegm((2026, 3, 1, 10, 1, 0))
+"""When the template's guest was turned off, in seconds since 1970."""
 
-    def __init__(self, template: str, clock: RealTimeClock = HOST_CLOCK, words: str = "") -> None:
-        self._template = find_template(template)
-        self._clock = clock
-        self._words = words
+
+class TwinInTheirPlace(TwinType):
+    """The twin's kernel on a template's machine: its firmware, board, processor, memory, disk, network and clock."""
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Keep of the twin's machine only what boots it."""
-        firmware = find_ovmf()
+        firmware, template = find_ovmf(), find_template(TEMPLATE)
         disk, variables = options.directory / "disk.qcow2", options.directory / "variables"
         subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", disk, str(int(self._template.devices.disk_size))],
+            ["qemu-img", "create", "-q", "-f", "qcow2", disk, str(int(template.devices.disk_size))],
             check=True,
         )
         shutil.copyfile(firmware.variables, variables)
-        spec = self._template.machine_spec(
+        spec = template.machine_spec(
             accelerator="tcg",
             qemu=options.spec.qemu,
             firmware=firmware,
             variables=variables,
             disk=disk,
-            clock=self._clock,
+            clock=RealTimeClock(start=START),
         )
         # The kernel that QEMU is given has the first place in the boot order.
         disks = tuple(msgspec.structs.replace(disk, boot=None) for disk in spec.disks)
         spec = msgspec.structs.replace(spec, disks=disks)
         twin = super().prepare(msgspec.structs.replace(options, spec=spec), deadline, progress)
-        spec = msgspec.structs.replace(twin.spec, append=f"{twin.spec.append} {self._words}".rstrip())
+        spec = msgspec.structs.replace(twin.spec, append=f"{twin.spec.append} loglevel=7")
         return msgspec.structs.replace(twin, spec=spec, pace=5.0)
 
 
-@pytest.mark.parametrize("template", ["windows-server-2025"])
-def test_added_processor_and_dimm_arrive(
-    perform_plan: Perform, monkeypatch: pytest.MonkeyPatch, template: str
-) -> None:
+@pytest.fixture(scope="module")
+@needs("qemu")
+def in_their_place(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """One run on the machine, for all tests that look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(GUEST_TYPES, "twin-in-their-place", TwinInTheirPlace())
+        return perform(
+            RunRequest(
+                plan=plan_of(PLAN),
+                guest="twin-in-their-place",
+                runs=tmp_path_factory.mktemp("runs"),
+                cache=cache_directory(os.environ),
+                argv=["test"],
+                accelerator="tcg",
+            )
+        )
+
+
+def test_added_processor_and_dimm_arrive(in_their_place: RunResult) -> None:
     """The last slot and a DIMM: QEMU, firmware and guest agree, and every rule holds."""
-    monkeypatch.setitem(GUEST_TYPES, "twin-in-their-place", TwinInTheirPlace(template))
-    result = perform_plan(plan_of(PLAN), guest="twin-in-their-place")
-    assert result.error is None
-    assert (Verdict.HOLDS, []) == (result.verdict.verdict, result.verdict.reasons)
+    assert in_their_place.error is None
+    assert (Verdict.HOLDS, []) == (in_their_place.verdict.verdict, in_their_place.verdict.reasons)
 
 
-def test_the_guest_begins_at_the_time_of_its_machine(
-    perform_plan: Perform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_there_before_the_firmware_is_found(in_their_place: RunResult) -> None:
+    """The processor and the DIMM that were added before UEFI firmware started are existing ones to the driver."""
+    processors = find_template(TEMPLATE).topology.processors
+    assert found_at_boot(records_of(in_their_place)) == list(range(processors + 1))
+
+
+def test_the_guest_begins_at_the_time_of_its_machine(in_their_place: RunResult) -> None:
     """A kernel that boots months later takes its time from the clock that begins at the template's shutdown."""
-    start = calendar.timegm((2026, 3, 1, 10, 1, 0))
-    twin = TwinInTheirPlace("windows-server-2025", RealTimeClock(start=start), "loglevel=7")
-    monkeypatch.setitem(GUEST_TYPES, "twin-in-their-place", twin)
-    result = perform_plan(plan_of('[[do]]\nop = "settle"\n'), guest="twin-in-their-place")
-    assert result.error is None
-    console = (result.directory / "console.log").read_text(errors="replace")
+    console = (in_their_place.directory / "console.log").read_text(errors="replace")
     (told,) = re.findall(r"setting system clock to \S+ UTC \(([0-9]+)\)", console)
-    assert 0 <= int(told) - start < 120
+    assert 0 <= int(told) - START < 120

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from twin.running import flip
 
 from harness import package
 from harness.deadline import Deadline
@@ -122,6 +124,18 @@ def test_damaged_image_is_built_again(place: Path) -> None:
     first.kernel.unlink()
     assert first == image.build(place, soon())
     assert first.kernel.is_file()
+
+
+def test_a_flipped_bit_in_the_initrd_is_found(place: Path) -> None:
+    """The image with the driver's module in it is not what was built: it is not given to a guest, but built anew."""
+    said: list[str] = []
+    before = image.build(place, soon())
+    flip(before.initrd)
+    after = image.build(place, soon(), progress=said.append)
+    assert said[0].startswith(f"{before.initrd.parent} is damaged and is built again: initrd has SHA-256 ")
+    assert "compiling the driver for the twin" in said
+    assert before.content == after.content
+    assert hashlib.sha256(after.initrd.read_bytes()).hexdigest() == after.content["initrd"]
 
 
 def test_left_over_build_is_no_obstacle(place: Path) -> None:
