@@ -191,7 +191,10 @@ def functions(
     scope: dict[str, Any] = {
         **shared.asked,
         **dict(zip(shared.counted, tallies, strict=True)),
-        **{"model": model, "blanks": blanks, "blanked": blanked, "begun": begun},
+        "model": model,
+        "blanks": blanks,
+        "blanked": blanked,
+        "begun": begun,
     }
     scope |= {f"take_{kind.__name__}": taken for kind, taken in model.update.items()}
     scope |= {f"show_{kind.__name__}": show for kind, show in shown.items()}

@@ -68,7 +68,7 @@ def test_known_finding_is_counted(tmp_path: Path) -> None:
     fault = "second-start-after-memory"
     first = explored(tmp_path, most=150, fault=fault)
     corpus = (tmp_path / "corpus.jsonl").read_bytes()
-    second = explored(tmp_path, most=150, fault=fault, seed=1)
+    second = explored(tmp_path, most=60, fault=fault, seed=1)
     signature = first.findings[0].signature
     assert (second.findings, second.ended, [*second.known]) == ([], "plans", [signature])
     assert (tmp_path / "corpus.jsonl").read_bytes().startswith(corpus)
