@@ -170,8 +170,15 @@ def test_no_plan_is_no_result(
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_mistakes(words: list[str], said: str, tmp_path: Path) -> None:
+def test_mistakes(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Each is refused before a guest starts, with what to do."""
-    process = harness(*words, cwd=tmp_path)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, said in err) == (ExitCode.USAGE, True), err
+    monkeypatch.chdir(tmp_path)
+    code = main(["explore", *words])
+    err = capsys.readouterr().err
+    assert (code, said in err) == (ExitCode.USAGE, True), err
