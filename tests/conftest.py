@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -34,3 +35,8 @@ pytest_plugins = [
     "private_postgres",
     "pytester",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Have no search for garbage look at the collected tests, which stay to the end: pytest searches ten times when it ends."""
+    gc.freeze()

@@ -240,11 +240,11 @@ class Checker:
             r.Header: self._begin, r.Mapped: self._map, r.Profile: self._promise, r.RunFailure: self._fault,
             r.Console: self._tells, r.Qmp: self._tells,
         }  # fmt: skip
-        tallies = {tally.rule: tally for tally in self.tallies}
-        made = functions(self.model, tallies, shown, self._blanks, self._blanked, self._begun)
+        rules = tuple(tally.rule for tally in self.tallies)
+        made = functions(self.model, rules, self.tallies, shown, self._blanks, self._blanked, self._begun)
         self._sampled = made(Sample)
         self.handlers: dict[type, Handler] = {
-            kind: self._first(kind, made) for kind in (*RECORDS, *subjects([*tallies]))
+            kind: self._first(kind, made) for kind in (*RECORDS, *subjects(rules))
         }
 
     def _first(self, kind: type, made: Callable[[type], Handler]) -> Handler:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from types import CodeType
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Rule
@@ -35,10 +35,11 @@ Handler = Callable[[Any], None]
 """A function that takes one record, or one subject that the model emits."""
 
 
-def subjects(rules: Sequence[Rule]) -> list[type]:
+@lru_cache(maxsize=8)
+def subjects(rules: tuple[Rule, ...]) -> tuple[type, ...]:
     """Return the kinds of subject that the model emits, as opposed to records."""
     asked = dict.fromkeys(kind for rule in rules for kind in rule.on)
-    return [kind for kind in asked if kind not in RECORDS and kind is not Sample]
+    return tuple(kind for kind in asked if kind not in RECORDS and kind is not Sample)
 
 
 def source(
@@ -156,28 +157,45 @@ def _asks(kind: type, rules: Sequence[Rule], *, subject: str = "subject", settle
     return lines
 
 
+class _SharedCode(NamedTuple):
+    """What all judges of one set of rules share.
+
+    ``asked`` are the predicates by their names in the generated text, ``counted`` the names of the tallies. ``codes`` are
+    the compiled functions, each compiled on first use.
+    """
+
+    asked: dict[str, Any]
+    counted: tuple[str, ...]
+    codes: dict[type, CodeType]
+
+
 @lru_cache(maxsize=8)
-def _codes(_rules: tuple[Rule, ...]) -> dict[type, CodeType]:
-    """Return the cache of compiled functions for one set of rules. Each function is compiled on first use."""
-    return {}
+def _shared(rules: tuple[Rule, ...]) -> _SharedCode:
+    names = [_name(rule) for rule in rules]
+    asked = {f"ask_{name}": rule.check for name, rule in zip(names, rules, strict=True)}
+    return _SharedCode(asked, tuple(f"on_{name}" for name in names), {})
 
 
 def functions(
-    model: Model, tallies: Mapping[Rule, Any], shown: Mapping[type, Handler], blanks: Mapping[str, Any],
+    model: Model, rules: tuple[Rule, ...], tallies: Sequence[Any], shown: Mapping[type, Handler], blanks: Mapping[str, Any],
     blanked: Callable[[Any], Any], begun: Handler,
 ) -> Callable[[type], Handler]:  # fmt: skip
     """Return a maker of functions for one judge: it takes a kind of record or emitted subject and returns its function.
 
-    ``tallies`` count the rules' outcomes. ``shown`` is called with records of its kinds before the model is. The
-    records of a driver in ``blanks`` are replaced by the result of ``blanked``. ``begun`` is called with the first
-    record of each stream.
+    ``tallies`` count the outcomes of ``rules``, in the same order. ``shown`` is called with records of its kinds before
+    the model is. The records of a driver in ``blanks`` are replaced by the result of ``blanked``. ``begun`` is called with
+    the first record of each stream.
     """
-    rules = tuple(tallies)
-    codes = _codes(rules)
-    scope: dict[str, Any] = {"model": model, "blanks": blanks, "blanked": blanked, "begun": begun}
-    for rule, tally in tallies.items():
-        scope[f"ask_{_name(rule)}"] = rule.check
-        scope[f"on_{_name(rule)}"] = tally
+    shared = _shared(rules)
+    codes = shared.codes
+    scope: dict[str, Any] = {
+        **shared.asked,
+        **dict(zip(shared.counted, tallies, strict=True)),
+        "model": model,
+        "blanks": blanks,
+        "blanked": blanked,
+        "begun": begun,
+    }
     scope |= {f"take_{kind.__name__}": taken for kind, taken in model.update.items()}
     scope |= {f"show_{kind.__name__}": show for kind, show in shown.items()}
 

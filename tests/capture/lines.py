@@ -11,6 +11,7 @@ import msgspec
 from harness.history.driver import HEX, DriverRecord
 
 LEADING = ("seq", "qpc", "boot", "driver")
+UNQUOTED = "".join(chr(code) for code in range(33, 127) if chr(code) not in "%=")
 
 
 def encode_line(record: DriverRecord) -> bytes:
@@ -22,9 +23,7 @@ def encode_line(record: DriverRecord) -> bytes:
     for key in ordered:
         value = values[key]
         if isinstance(value, str):
-            text = urllib.parse.quote(
-                value, safe="".join(chr(c) for c in range(33, 127) if chr(c) not in "%=")
-            )
+            text = urllib.parse.quote(value, safe=UNQUOTED)
         else:
             text = f"{value:#x}" if key in HEX else str(value)
         words.append(f"{key}={text}")

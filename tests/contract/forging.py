@@ -127,7 +127,7 @@ def broken(verdict: RunVerdict) -> set[str]:
 
 def excused(run: WiredRun, lines: Sequence[ForgedLine]) -> Iterator[str]:
     """Yield what forged lines turned into a good verdict: the run, or a rule that the true lines show violated."""
-    return excused_by(judge(run.whole), judge(run.received(inserted(run, lines))))
+    return excused_by(run.verdict, judge(run.received(inserted(run, lines))))
 
 
 def excused_by(before: RunVerdict, after: RunVerdict) -> Iterator[str]:

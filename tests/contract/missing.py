@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -55,9 +56,13 @@ def violations(rule: Rule) -> list[str]:
     return list(dict.fromkeys([rule.violates, *mutated]))
 
 
-def without_each(rule: Rule, text: str) -> Iterator[WithoutRecord]:
-    """Yield what is said without each record of a trace that violates a rule."""
-    records = trace(text)
+@cache
+def without_each(rule: Rule, text: str) -> tuple[WithoutRecord, ...]:
+    """Return what is said without each record of a trace that violates a rule."""
+    return tuple(_without_each(rule, trace(text)))
+
+
+def _without_each(rule: Rule, records: Sequence[Record]) -> Iterator[WithoutRecord]:
     for place, record in enumerate(records):
         if isinstance(record, DriverRecord | Channel | Add | Agreement | Boot | Count | Quiesced):
             verdict = (
@@ -112,7 +117,7 @@ def table() -> str:
     """Return the table: for each rule, without which records its mutation is unknown, and without how many it is not."""
     rows = ["| rule | unknown without | still violated without |", "| --- | --- | --- |"]
     for rule in RULES:
-        every = list(without_each(rule, violations(rule)[-1]))
+        every = without_each(rule, violations(rule)[-1])
         unknown = [one.record for one in every if one.rule is Verdict.UNKNOWN]
         wrong = [f"**{one.record}: {one.rule}**" for one in every if one.wrong]
         violated = [one for one in every if one.rule is Verdict.VIOLATED]

@@ -53,7 +53,7 @@ def fooled(run: WiredRun, count: int) -> list[FooledVerdict]:
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_no_damage_to_a_recorded_run_fools_the_verdict(run: WiredRun) -> None:
     """A damaged run is not violated if the whole is not, does not hold if the whole is violated or the damage shows."""
-    found = fooled(run, examples(120))
+    found = fooled(run, examples(60))
     assert 0 == len(found), f"seed {SEED}\n{summary(found)}"
 
 

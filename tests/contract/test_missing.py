@@ -36,7 +36,7 @@ def test_each_kind_of_record_is_taken() -> None:
     (rule,) = [rule for rule in RULES if rule.id == "SYNC-EXACTLY-TWO"]
     records = trace(rule.violates)
     expected = [one for one in records if isinstance(one, (DriverRecord, *NEEDED))]
-    assert len(expected) == len(list(without_each(rule, rule.violates)))
+    assert len(expected) == len(without_each(rule, rule.violates))
     assert set(NEEDED) <= {type(one) for one in expected}
 
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.contract.checker import judge
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Verdict
@@ -48,5 +47,5 @@ def violating_examples() -> Iterator[WiredRun]:
     for rule in all_rules():
         with contextlib.suppress(ValueError):
             run = wired(f"violates {rule.id}", trace(rule.violates), Path(rule.id))
-            if judge(run.whole).verdict is Verdict.VIOLATED:
+            if run.verdict.verdict is Verdict.VIOLATED:
                 yield run

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import msgspec
 
-from harness.capture.live.debugcon import DebugPortDecoder
+from harness.capture.live.debugcon import DebugPortDecoder, decode_line
 from harness.capture.live.event_lines import EventLines
 from harness.capture.live.follower import CHUNK
 from harness.capture.mapping.driver_map import kept_in
 from harness.capture.mapping.driver_map import load as load_map
+from harness.contract.checker import judge
+from harness.contract.verdict import RunVerdict
 from harness.history.driver import DriverRecord, Hello
 from harness.history.reader import History
 from harness.history.record import Boot, Channel, Clock, Mapped, Record
@@ -36,6 +38,17 @@ class Line:
 
 Stream = list[Record | Line]
 
+once_decoded = lru_cache(maxsize=1 << 14)(decode_line)
+"""Decodes a line. Most lines of a damaged run are those of the whole one."""
+
+
+class RememberingDecoder(DebugPortDecoder):
+    """A decoder that decodes equal lines once."""
+
+    def decode(self, line: bytes) -> DriverRecord:
+        """Return the record of one line. Raises BadLine."""
+        return once_decoded(line, channel=self.channel)
+
 
 class WiredRun:
     """A run whose driver records are lines. ``decoder`` makes a fresh reader of its channel."""
@@ -51,6 +64,11 @@ class WiredRun:
     def whole(self) -> list[Record]:
         """The history that the undamaged lines make."""
         return self.received()
+
+    @cached_property
+    def verdict(self) -> RunVerdict:
+        """The verdict on the whole history."""
+        return judge(self.whole)
 
     @cached_property
     def numbers(self) -> dict[tuple[str, str], list[int]]:
@@ -95,7 +113,7 @@ def wired(name: str, history: Sequence[Record], directory: Path) -> WiredRun:
     (channel,) = channels
     described = kept_in(directory)
     if described is None:
-        return WiredRun(name, list(_own_lines(history)), lambda: DebugPortDecoder(channel=channel))
+        return WiredRun(name, list(_own_lines(history)), lambda: RememberingDecoder(channel=channel))
     mapped = load_map(described)
     resumed = any(isinstance(record, Boot) and record.cause == "restored" for record in history)
 

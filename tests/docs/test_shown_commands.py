@@ -332,19 +332,10 @@ case(
     marks="host",
 )
 
-case("tox -e soak", "tox -e soak -- --runs 1 --no-libvirt", said="congratulations", marks="qemu")
-case(
-    "tox -e soak -- --runs 50 --seed 7 --keep",
-    "tox -e soak -- --runs 1 --seed 7 --no-libvirt",
-    said="congratulations",
-    marks="qemu",
-)
-case(
-    "tox -e soak -- --log FILE --at-once 1",
-    "tox -e soak -- --log $PWD/soak.jsonl --at-once 1 --runs 1 --no-libvirt",
-    said="congratulations",
-    marks="qemu",
-)
+SOAK = "tox -e soak -- --runs 1 --seed 7 --log $PWD/soak.jsonl --at-once 1 --no-libvirt"
+case("tox -e soak", SOAK, said="congratulations", marks="qemu")
+for words in ("tox -e soak -- --runs 50 --seed 7 --keep", "tox -e soak -- --log FILE --at-once 1"):
+    case(words, by="tests/docs/test_shown_commands.py::test_the_command_does_what_it_says")
 case(
     "tox -e boots -- --log FILE --boots 3000",
     "tox -e boots -- --log $PWD/boots.jsonl --boots 1",

@@ -68,7 +68,7 @@ def test_known_finding_is_counted(tmp_path: Path) -> None:
     fault = "second-start-after-memory"
     first = explored(tmp_path, most=150, fault=fault)
     corpus = (tmp_path / "corpus.jsonl").read_bytes()
-    second = explored(tmp_path, most=150, fault=fault, seed=1)
+    second = explored(tmp_path, most=60, fault=fault, seed=1)
     signature = first.findings[0].signature
     assert (second.findings, second.ended, [*second.known]) == ([], "plans", [signature])
     assert (tmp_path / "corpus.jsonl").read_bytes().startswith(corpus)
@@ -170,8 +170,15 @@ def test_no_plan_is_no_result(
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_mistakes(words: list[str], said: str, tmp_path: Path) -> None:
+def test_mistakes(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Each is refused before a guest starts, with what to do."""
-    process = harness(*words, cwd=tmp_path)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, said in err) == (ExitCode.USAGE, True), err
+    monkeypatch.chdir(tmp_path)
+    code = main(["explore", *words])
+    err = capsys.readouterr().err
+    assert (code, said in err) == (ExitCode.USAGE, True), err

@@ -10,19 +10,22 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from fleet.started import StartedProcess, loaded_engine, start
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles
+from harness.forking.fork_server import ForkServer
 from tests.processes_of import processes_of, words_of
 
 T = TypeVar("T")
+FleetProcess = subprocess.Popen[bytes] | StartedProcess
 
 PATIENCE = 120.0
 SMALL_PIECES = (
@@ -41,6 +44,8 @@ class Fleet:
 
     tls: TlsFiles | None = None
     """The files of this process and of the scheduler."""
+    server: ForkServer | None = None
+    """What commands are forked from; None for a new interpreter for each."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -49,12 +54,12 @@ class Fleet:
         self.piece = 0
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, FleetProcess] = {}
         self._numbers = itertools.count()
 
-    def start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *words: str, **environment: str) -> FleetProcess:
         """Start a command of the harness; what it says goes to ``name``.log."""
-        return self._start(name, [*self.before(name), sys.executable, "-m", "harness", *words], environment)
+        return self._python(name, ["-m", "harness"], words, environment)
 
     def before(self, name: str) -> list[str]:
         """Return the program that starts a process on its host, [] for this one."""
@@ -72,7 +77,7 @@ class Fleet:
         """Call something where the scheduler is."""
         return call()
 
-    def last(self, name: str) -> subprocess.Popen[bytes]:
+    def last(self, name: str) -> FleetProcess:
         """Return the last process that was started under a name."""
         return [one for known, one in self.processes.items() if known.rpartition(".")[0] == name][-1]
 
@@ -81,27 +86,43 @@ class Fleet:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return self._start(name, ["bash", script], {"PATH": path, **environment})
 
-    def run_python(self, name: str, program: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    def run_python(self, name: str, program: str, *words: str, **environment: str) -> FleetProcess:
         """Start a program of Python; what it says goes to ``name``.log."""
-        return self._start(name, [*self.before(name), sys.executable, "-c", program, *words], environment)
+        return self._python(name, ["-c", program], words, environment)
+
+    def _python(
+        self, name: str, what: list[str], words: Sequence[str], environment: dict[str, str]
+    ) -> FleetProcess:
+        if self.server is None or self.before(name):
+            return self._start(name, [*self.before(name), sys.executable, *what, *words], environment)
+        kind, program = what
+        process = start(
+            self.server, list(words), self.place / f"{name}.log", place=self.place,
+            environment=self._variables(name, environment), program=program if kind == "-c" else "",
+        )  # fmt: skip
+        self.processes[f"{name}.{next(self._numbers)}"] = process
+        return process
 
     def _start(self, name: str, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.place / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place,
-                env={**os.environ, **self.environment, **self.own(name), **environment},
+                env=self._variables(name, environment),
             )  # fmt: skip
         self.processes[f"{name}.{next(self._numbers)}"] = process
         return process
 
-    def scheduler(self, *, heartbeat: float = 60.0) -> subprocess.Popen[bytes]:
+    def _variables(self, name: str, environment: dict[str, str]) -> dict[str, str]:
+        return {**os.environ, **self.environment, **self.own(name), **environment}
+
+    def scheduler(self, *, heartbeat: float = 60.0) -> FleetProcess:
         """Start the scheduler and wait until it listens. A busy machine keeps a worker from a short ``heartbeat``."""
         words = ("--listen", self.url, "--heartbeat", f"{heartbeat:g}", *self.options("scheduler"))
         process = self.start("scheduler", "fleet", "scheduler", *words)
         Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(process), interval=0.2)
         return process
 
-    def _connected(self, process: subprocess.Popen[bytes]) -> bool:
+    def _connected(self, process: FleetProcess) -> bool:
         assert process.poll() is None, self.said("scheduler")
         try:
             self.inside(lambda: Engine.connect(self.url, self.tls, seconds=3).close())
@@ -109,7 +130,7 @@ class Fleet:
             return False
         return True
 
-    def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
+    def worker(self, name: str, **environment: str) -> FleetProcess:
         """Start a worker, without waiting for it."""
         words = (
             "worker",
@@ -137,7 +158,7 @@ class Fleet:
 
         Deadline(PATIENCE, f"the hosts {names}").poll(lambda: self.inside(there), interval=0.2)
 
-    def nightly(self, *words: str) -> subprocess.Popen[bytes]:
+    def nightly(self, *words: str) -> FleetProcess:
         """Start the nightly run n of lab.toml."""
         return self.start(
             "nightly", "nightly", "--once", "--name", "n", "--scheduler", self.url, "--lab", "lab.toml", *words
@@ -185,9 +206,17 @@ class Fleet:
             process.wait()
 
 
+@pytest.fixture(scope="session")
+def engine_server() -> Iterator[ForkServer]:
+    """What has loaded the engine."""
+    with loaded_engine() as server:
+        yield server
+
+
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, engine_server: ForkServer) -> Iterator[Fleet]:
     """A fleet without hosts yet."""
     made = Fleet(tmp_path)
+    made.server = engine_server
     yield made
     made.close()

@@ -10,14 +10,13 @@ import json
 import re
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.conftest import PATIENCE, Fleet
+from fleet.conftest import PATIENCE, Fleet, FleetProcess
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
@@ -28,7 +27,7 @@ from harness.fleet.worker_service import WorkerService
 HOST = 'name = "hosts"\nparallel = 2\n[[guest]]\nname = "host"\n[[plan]]\nplan = "cpu-and-dimm"\nrepeat = 4\n'
 
 
-def ended(process: subprocess.Popen[bytes]) -> int:
+def ended(process: FleetProcess) -> int:
     """Return the exit code of a process."""
     return process.wait(PATIENCE)
 
@@ -323,7 +322,7 @@ def test_a_reserved_host_gets_no_runs(fleet: Fleet) -> None:
 PATCHED = "import sys, time, types; from harness.cli.main import main\n{}\nsys.exit(main(sys.argv[1:]))"
 
 
-def odd_worker(fleet: Fleet, name: str, patch: str, *words: str) -> subprocess.Popen[bytes]:
+def odd_worker(fleet: Fleet, name: str, patch: str, *words: str) -> FleetProcess:
     """Start a worker with another behaviour."""
     given = ("worker", "--scheduler", fleet.url, "--work", str(fleet.place / f"work-{name}"))
     return fleet.run_python(name, PATCHED.format(patch), *given, *(words or ("--name", name)))

@@ -29,6 +29,15 @@ HEAD = 'explore = "until 06:00"\n'
 LAB = '[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n'
 FAULT = "second-start-after-memory"
 SIGNATURE = "violated: SYNC-EXACTLY-TWO"
+JOBS = 4
+"""Guests that are explored at once: more than one. The usual number is 24 for each processor, which takes seconds to start."""
+
+PROGRAM = f"""
+import sys, harness.explore.exploration as exploration
+from harness.cli.main import main
+exploration.usual_jobs = lambda guest: {JOBS}
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def matrix(base: Path, *, fault: str = "") -> Matrix:
@@ -48,6 +57,12 @@ def state(tmp_path: Path) -> Iterator[NightlyState]:
         yield opened
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explore few guests at once."""
+    monkeypatch.setattr("harness.explore.exploration.usual_jobs", lambda guest: JOBS)
+
+
 def spend(state: NightlyState, matrix: Matrix, *, seconds: float, **more: object) -> SpareTime:
     """Spend so many seconds."""
     place = state.directory.parent
@@ -59,6 +74,7 @@ def spend(state: NightlyState, matrix: Matrix, *, seconds: float, **more: object
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("few")
 def test_a_finding(state: NightlyState, tmp_path: Path) -> None:
     """It is found, shrunk and kept beside the nightly runs; Ctrl-C keeps it."""
 
@@ -79,6 +95,7 @@ def test_a_finding(state: NightlyState, tmp_path: Path) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("few")
 def test_a_reserved_host(state: NightlyState, tmp_path: Path) -> None:
     """No plan begins while the host is reserved, and the time is kept all the same."""
     begun = time.monotonic()
@@ -191,7 +208,7 @@ def test_ctrl_c_while_exploring(tmp_path: Path) -> None:
     """The nightly run has its summary, which says that exploring was interrupted; the runs are over."""
     (tmp_path / "lab.toml").write_text(f'explore = "until 9h"\n{LAB}')
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "nightly", "--once", "--name", "n"],
+        [sys.executable, "-c", PROGRAM, "nightly", "--once", "--name", "n"],
         cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ,
     )  # fmt: skip
     try:

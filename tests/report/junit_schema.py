@@ -6,8 +6,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import xmlschema
+if TYPE_CHECKING:
+    import xmlschema
 
 SCHEMA = Path(__file__).with_name("junit.xsd")
 
@@ -16,6 +18,9 @@ COUNTS = {"tests": "testcase", "failures": "failure", "errors": "error", "skippe
 
 @cache
 def _schema() -> xmlschema.XMLSchema:
+    # Loaded where it is used: every process of the suite collects the tests of JUnit XML.
+    import xmlschema
+
     return xmlschema.XMLSchema(SCHEMA)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import shutil
@@ -11,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import tox
 
 from harness.errors import UsageError
 from harness.setup.cache import Cache
@@ -19,7 +19,10 @@ from harness.setup.clone_environment import CloneEnvironment, key, variables
 from harness.setup.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = Path(tox.__file__).parents[4]
+TOX = importlib.util.find_spec("tox")
+assert TOX is not None
+assert TOX.origin is not None
+BASE = Path(TOX.origin).parents[4]
 """The environment that holds the packages of this one, by a virtual environment of its own under ./lab."""
 
 PROJECT = """
@@ -101,7 +104,7 @@ def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
         header = output(place / "bin" / "pytest", "-p", "no:cacheprovider", "test_one.py", cwd=tmp_path)
         assert f"the plugin of {code}" in header
         asks = "import importlib.metadata as m, tox; print(m.version('hotplug-harness'), tox.__file__)"
-        assert f"{version} {tox.__file__}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
+        assert f"{version} {TOX.origin}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
         assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
     assert places["1.5"] == clone_environment(tmp_path / "clone1.5", tmp_path / "cache")
 

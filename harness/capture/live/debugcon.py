@@ -167,6 +167,10 @@ class DebugPortDecoder:
             self.torn += 1
         self._rest = b""
 
+    def decode(self, line: bytes) -> DriverRecord:
+        """Return the record of one line. Raises BadLine."""
+        return decode_line(line, channel=self.channel)
+
     def account(self, *, closed: bool = False) -> Channel:
         """Return the counts so far, as a record."""
         return Channel(
@@ -203,7 +207,7 @@ class DebugPortDecoder:
             # Two writers' lines ran together, or a torn line was followed by a whole one: the last may be whole.
             self.torn += 1
         try:
-            record = decode_line(line[start:], channel=self.channel)
+            record = self.decode(line[start:])
         except BadLine:
             if start == 0:
                 self.corrupt += 1

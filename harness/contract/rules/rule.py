@@ -169,6 +169,10 @@ class Rule:
     same: tuple[str, ...] = ()
     rising: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        # All rules are hashed for every judge, and no two have the same id.
+        return hash(self.id)
+
     @property
     def steady(self) -> bool:
         """Whether it can be skipped for a sample in which nothing has changed."""
