@@ -34,9 +34,8 @@ def spec_of(**fields: Any) -> MachineSpec:
 
 def options(name: str, **fields: Any) -> list[str]:
     """The values of every option ``name`` of QEMU's command."""
-    places = set(inspect.signature(devices.parts).parameters) - {"spec", "name"}
-    found = devices.parts(spec_of(**fields), name="vm", **dict.fromkeys(places, PLACE))
-    words = [word for part in found for word in part.arguments()]
+    places = set(inspect.signature(devices.arguments).parameters) - {"spec", "name"}
+    words = devices.arguments(spec_of(**fields), name="vm", **dict.fromkeys(places, PLACE))
     return [words[place + 1] for place, word in enumerate(words) if word == name]
 
 

@@ -23,7 +23,7 @@ def command(**fields: Any) -> list[str]:
     """The arguments of a whole machine."""
     spec = MachineSpec(**{"accelerator": "tcg", "qemu": Path("qemu"), **fields})
     place = Path("/run/x")
-    found = devices.parts(
+    return devices.arguments(
         spec,
         name="vm",
         console=place / "console",
@@ -33,7 +33,6 @@ def command(**fields: Any) -> list[str]:
         human=place / "human",
         kd=place / "kd",
     )
-    return [word for part in found for word in part.arguments()]
 
 
 def option(words: list[str], name: str) -> list[str]:

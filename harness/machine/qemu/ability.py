@@ -101,7 +101,7 @@ def unmovable(spec: MachineSpec) -> str:
 def difference(spec: MachineSpec, here: QemuAbility, there: QemuAbility) -> str:
     """Return why a guest on the machine ``spec`` cannot continue in the other QEMU, "" if no reason is known."""
     nowhere = Path("nowhere")
-    parts = devices.parts(
+    used = devices.arguments(
         spec,
         name="",
         console=nowhere,
@@ -111,7 +111,6 @@ def difference(spec: MachineSpec, here: QemuAbility, there: QemuAbility) -> str:
         human=nowhere,
         kd=nowhere,
     )
-    used = [word for part in parts for word in part.arguments()]
     wanted = spec.machine.partition(",")[0]
     board = here.boards.get(wanted, wanted)
     if board not in there.boards:

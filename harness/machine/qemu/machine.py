@@ -131,7 +131,7 @@ class QemuMachine(MachineBase):
 
     def _start(self, deadline: Deadline) -> None:
         found = qemu_build.find_qemu(self.spec.qemu, deadline)
-        parts = devices.parts(
+        words = devices.arguments(
             self.spec,
             name=self.name,
             console=self.console,
@@ -141,7 +141,7 @@ class QemuMachine(MachineBase):
             human=self._runtime.path / "human",
             kd=self._runtime.path / "kd",
         )
-        self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
+        self.argv = [str(found.path), *words]
         self._register(self.argv)
         with self._state() as state:
             self._process = Process(
