@@ -26,7 +26,7 @@ from harness.host.runtime import RuntimeDirectory
 from harness.interrupts import uninterrupted
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
-from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import PERIPHERAL, CpuSlot, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.qmp_schema import HotpluggableCpu, MemoryDeviceInfo, PcDimmDeviceInfo, StatusInfo, read
 
 TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
@@ -183,6 +183,20 @@ class MachineBase(abc.ABC):
             MemoryDevice(id=one.id, size=one.size, slot=one.slot, node=one.node, address=one.addr)
             for one in dimms
         ]
+
+    def _has_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> bool:
+        """Return whether the processor ``device`` is in ``slot``."""
+        rows = self.cpu_slots(deadline)
+        return any(row.qom == PERIPHERAL + device and row.props == slot.props for row in rows)
+
+    def _has_dimm(self, device: str, size: int, deadline: Deadline) -> bool:
+        """Return whether there is a DIMM ``device`` of ``size`` bytes."""
+        return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
+
+    def _is_gone(self, device: str, deadline: Deadline) -> bool:
+        """Return whether no processor and no DIMM is called ``device``."""
+        listed = any(row.qom == PERIPHERAL + device for row in self.cpu_slots(deadline))
+        return not listed and all(row.id != device for row in self.memory_devices(deadline))
 
     def run_state(self, deadline: Deadline) -> StatusInfo:
         """Return the answer to ``query-status``."""

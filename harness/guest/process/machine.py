@@ -54,7 +54,7 @@ from harness.host.runtime import RuntimeDirectory
 from harness.interrupts import uninterrupted
 from harness.machine import shutdown
 from harness.machine.file_limit import SLACK
-from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import PERIPHERAL, CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.process import Process
 from harness.program import describe
@@ -457,7 +457,7 @@ class ProcessMachine:
         if slot.index in self._processors:
             raise _refused("add", f"slot {slot.index} is taken")
         self._check_name(device)
-        self._processors[slot.index] = f"/machine/peripheral/{device}"
+        self._processors[slot.index] = PERIPHERAL + device
         self._command_line(f"add {slot.index}", deadline)
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
