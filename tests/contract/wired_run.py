@@ -40,9 +40,7 @@ Stream = list[Record | Line]
 class WiredRun:
     """A run whose driver records are lines. ``decoder`` makes a fresh reader of its channel."""
 
-    def __init__(
-        self, name: str, stream: Stream, decoder: Callable[[], DebugPortDecoder | EventLines]
-    ) -> None:
+    def __init__(self, name: str, stream: Stream, decoder: Callable[[], DebugPortDecoder]) -> None:
         self.name = name
         self.stream = stream
         self.decoder = decoder
