@@ -274,17 +274,17 @@ def second_client(qmp: Path) -> Path:
     return qmp.with_name("qmp2")
 
 
-def arguments(
-    spec: MachineSpec,
-    *,
-    name: str,
-    console: Path,
-    debugcon: Path,
-    control: Path,
-    qmp: Path,
-    human: Path,
-    kd: Path,
-) -> list[str]:
+class ChannelFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The places of a machine's channels, on the host that runs QEMU."""
+
+    console: Path
+    debugcon: Path
+    control: Path
+    human: Path
+    kd: Path
+
+
+def arguments(spec: MachineSpec, *, name: str, files: ChannelFiles, qmp: Path) -> list[str]:
     """Return the arguments for the machine that ``spec`` describes. Raises UsageError for parts that cannot be built."""
     processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
     memory = Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets)
@@ -295,17 +295,17 @@ def arguments(
         *processors.arguments(),
         *memory.arguments(),
         *control_monitor(qmp),
-        *serial_to_file(console),
-        *serial_to_socket(control),
-        *debug_port(spec.debug_port, debugcon),
+        *serial_to_file(files.console),
+        *serial_to_socket(files.control),
+        *debug_port(spec.debug_port, files.debugcon),
         *panic_device(panic_port(spec)),
     ]
     if spec.clients > 1:
         found += control_monitor(second_client(qmp), "qmp2")
     if spec.monitor:
-        found += human_monitor(human)
+        found += human_monitor(files.human)
     if spec.kd:
-        found += debugger_port(kd)
+        found += debugger_port(files.kd)
     if spec.firmware is not None:
         found += ["-bios", str(spec.firmware)]
     if spec.flash is not None:

@@ -58,14 +58,9 @@ class QemuUser(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
 
 
-class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """The places of a machine's channels, on the host that runs QEMU."""
+class Files(devices.ChannelFiles, frozen=True, kw_only=True):
+    """The places of a machine's channels, and of the file with QEMU's process number."""
 
-    console: Path
-    debugcon: Path
-    control: Path
-    human: Path
-    kd: Path
     pid: Path
 
 

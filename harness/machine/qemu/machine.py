@@ -131,16 +131,14 @@ class QemuMachine(MachineBase):
 
     def _start(self, deadline: Deadline) -> None:
         found = qemu_build.find_qemu(self.spec.qemu, deadline)
-        words = devices.arguments(
-            self.spec,
-            name=self.name,
+        files = devices.ChannelFiles(
             console=self.console,
             debugcon=self.debugcon,
             control=self.control,
-            qmp=self._monitor.path,
             human=self._runtime.path / "human",
             kd=self._runtime.path / "kd",
         )
+        words = devices.arguments(self.spec, name=self.name, files=files, qmp=self._monitor.path)
         self.argv = [str(found.path), *words]
         self._register(self.argv)
         with self._state() as state:
