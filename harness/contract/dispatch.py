@@ -19,16 +19,17 @@ from typing import Any, NamedTuple, get_args
 
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Rule
-from harness.contract.state import merge
 from harness.contract.state.entities import Sample
+from harness.contract.state.merge import MergerRecord
 from harness.contract.state.model import COMPLETED, Model
 from harness.history.driver import AnyDriverRecord, DriverRecord
 from harness.history.record import HostRecord, Record
 
 RECORDS: tuple[type[Record], ...] = (
-    *get_args(HostRecord), *get_args(AnyDriverRecord),
-    *(made for made in vars(merge).values() if isinstance(made, type) and made.__module__ == merge.__name__ and issubclass(made, Record)),
-)  # fmt: skip
+    *get_args(HostRecord),
+    *get_args(AnyDriverRecord),
+    *get_args(MergerRecord),
+)
 """The kinds of record that a judge takes: those of a history, and those that the merger makes."""
 
 Handler = Callable[[Any], None]

@@ -7,6 +7,7 @@ content can at most fail a check.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,9 @@ RESOURCES: dict[int | str, str] = {
 }
 """The resources of a driver with its own trace events, by their types."""
 
-RUNTIME_FUNCTION_BYTES = 12
+RUNTIME_FUNCTION = struct.Struct("<II4x")
+"""Begin and end of a function, and the place of its unwind information."""
+
 MOST_NAMES = 5
 """The most offending names in a message."""
 
@@ -88,11 +91,8 @@ class PeImage:
         """Yield begin and end of each function that has unwind information."""
         address, size = self.directory(EXCEPTION)
         data = self.pe.get_data(address, min(size, len(self.data))) if address else b""
-        for offset in range(0, len(data) - RUNTIME_FUNCTION_BYTES + 1, RUNTIME_FUNCTION_BYTES):
-            yield (
-                int.from_bytes(data[offset : offset + 4], "little"),
-                int.from_bytes(data[offset + 4 : offset + 8], "little"),
-            )
+        whole = len(data) - len(data) % RUNTIME_FUNCTION.size
+        yield from RUNTIME_FUNCTION.iter_unpack(data[:whole])
 
 
 def load_pefile() -> Any:

@@ -147,12 +147,9 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         ]  # fmt: skip
 
 
-class VgaAdapter(msgspec.Struct, frozen=True):
-    """A VGA adapter, used only by ``screendump``."""
-
-    def arguments(self) -> list[str]:
-        """Return the adapter. UEFI and Windows have a driver for it (QEMU: docs/system/device-url, ``-vga std``)."""
-        return ["-device", f"VGA,bus=pcie.0,addr={SCREEN_SLOT:#x},id=screen"]
+def vga_adapter() -> list[str]:
+    """Return a VGA adapter, used only by ``screendump``. UEFI and Windows have a driver for it (QEMU: docs/system/device-url)."""
+    return ["-device", f"VGA,bus=pcie.0,addr={SCREEN_SLOT:#x},id=screen"]
 
 
 class RealTimeClock(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,14 +169,9 @@ class RealTimeClock(msgspec.Struct, frozen=True, kw_only=True):
         return ["-rtc", f"base={base},clock=vm,driftfix=slew"]
 
 
-class GenerationId(msgspec.Struct, frozen=True):
-    """vmgenid: informs a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst).
+def generation_id(guid: str) -> list[str]:
+    """Return vmgenid: informs a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst).
 
-    ``guid`` keeps the GUID of a guest that continues elsewhere and is not a copy, "" makes a new one.
+    ``guid`` keeps the GUID of a guest that continues elsewhere and is not a copy. With "" each start makes a new one.
     """
-
-    guid: str = ""
-
-    def arguments(self) -> list[str]:
-        """Return the device. Without a ``guid``, each start makes a new one."""
-        return ["-device", f"vmgenid,guid={option_value(self.guid or 'auto')},id=generation"]
+    return ["-device", f"vmgenid,guid={option_value(guid or 'auto')},id=generation"]

@@ -5,39 +5,34 @@ from __future__ import annotations
 
 import abc
 import atexit
-import contextlib
-import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, InfrastructureError, MonitorLost, system_errors
+from harness.errors import CommandRefused, InfrastructureError, MonitorLost
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
-from harness.host.registry import MachineEntry, ProcessName, Registry
-from harness.host.runtime import RuntimeDirectory
+from harness.host.registry import Registry
 from harness.interrupts import uninterrupted
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
-from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import PERIPHERAL, CpuSlot, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.qmp_schema import HotpluggableCpu, MemoryDeviceInfo, PcDimmDeviceInfo, StatusInfo, read
+from harness.machine.registered import RegisteredMachine
 
 TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
 """The keys of a processor slot from the outermost inwards. QEMU leaves out those that a machine does not have."""
 
 
-class MachineBase(abc.ABC):
+class MachineBase(RegisteredMachine, abc.ABC):
     """The common part of all backends. A backend defines how it starts, how it is queried, and how it ends.
 
-    ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets are in a
-    short runtime directory that is gone after :meth:`close`. ``paused_here`` is true while :meth:`pause` holds.
+    The run directory is made if missing. ``paused_here`` is true while :meth:`pause` holds.
     ``channel_limit`` is how many bytes of one such file are kept, 0 if they are not cut.
     """
 
@@ -55,22 +50,11 @@ class MachineBase(abc.ABC):
         registry: Registry | None,
         channel_limit: int,
     ) -> None:
-        self.spec = spec
+        super().__init__(spec, directory, writer, name=name, registry=registry)
         self.channel_limit = channel_limit
-        self.name = name
-        self.directory = directory.absolute()
-        self.console = self.directory / "console.log"
-        self.debugcon = self.directory / "debugcon.log"
-        self.argv: list[str] = []
-        self.versions: dict[str, str] = {}
         self.paused_here = False
-        self._writer = writer
-        self._registry = registry or Registry()
-        self._runtime = RuntimeDirectory()
-        self.control = self._runtime.path / "control"
         self.human = self._runtime.path / "human" if spec.monitor else None
         self.kd = self._runtime.path / "kd" if spec.kd else None
-        self._entry: MachineEntry | None = None
         self._begun = False
         self._closing = locks.turn("machine")
         self._closed = False
@@ -108,42 +92,6 @@ class MachineBase(abc.ABC):
         except BaseException:
             self.close()
             raise
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with system_errors(
-            f"cannot write in the run directory {self.directory}",
-            hint="Give another place with --runs DIR.",
-            shortage=True,
-        ):
-            yield
-
-    def _register(self, command: list[str], *, uri: str = "", domain: str = "") -> None:
-        """Register the machine before there is a QEMU, so that none is ever lost."""
-        harness = ProcessName.of(os.getpid())
-        if harness is None:
-            raise InfrastructureError(
-                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
-            )
-        self._entry = self._registry.placed(
-            MachineEntry(
-                name=self.name,
-                harness=harness,
-                qemu=None,
-                directory=str(self.directory),
-                runtime=str(self._runtime.path),
-                command=command,
-                uri=uri,
-                domain=domain,
-            )
-        )
-        self._registry.write(self._entry)
-
-    def _note_process(self, qemu: ProcessName | None) -> None:
-        """Note QEMU's process, None if it is on another host, and its command."""
-        if self._entry is not None:
-            self._entry = msgspec.structs.replace(self._entry, qemu=qemu, command=self.argv)
-            self._registry.write(self._entry)
 
     def _note(self, text: str) -> None:
         self._writer.write(Stage(name="qemu", phase="note", detail=text))
@@ -183,6 +131,20 @@ class MachineBase(abc.ABC):
             MemoryDevice(id=one.id, size=one.size, slot=one.slot, node=one.node, address=one.addr)
             for one in dimms
         ]
+
+    def _has_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> bool:
+        """Return whether the processor ``device`` is in ``slot``."""
+        rows = self.cpu_slots(deadline)
+        return any(row.qom == PERIPHERAL + device and row.props == slot.props for row in rows)
+
+    def _has_dimm(self, device: str, size: int, deadline: Deadline) -> bool:
+        """Return whether there is a DIMM ``device`` of ``size`` bytes."""
+        return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
+
+    def _is_gone(self, device: str, deadline: Deadline) -> bool:
+        """Return whether no processor and no DIMM is called ``device``."""
+        listed = any(row.qom == PERIPHERAL + device for row in self.cpu_slots(deadline))
+        return not listed and all(row.id != device for row in self.memory_devices(deadline))
 
     def run_state(self, deadline: Deadline) -> StatusInfo:
         """Return the answer to ``query-status``."""

@@ -8,14 +8,13 @@ commas doubled (:func:`harness.machine.attachments.option_value`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from harness.errors import UsageError
-from harness.machine.attachments import GenerationId, VgaAdapter, option_value
+from harness.machine.attachments import generation_id, option_value, vga_adapter
 from harness.machine.machine import MachineSpec
-from harness.machine.other_memory import BalloonDevice, VirtioMemDevice
+from harness.machine.other_memory import balloon, virtio_mem
 
 MIB = 1 << 20
 
@@ -23,21 +22,9 @@ PANIC_PORT = 0x505
 """Port of pvpanic, QEMU's default (QEMU: docs/specs/pvpanic.rst)."""
 
 
-class Device(Protocol):
-    """Anything that contributes arguments to a QEMU command."""
-
-    def arguments(self) -> list[str]:
-        """Return this part's own arguments."""
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """The name of the machine, shown by the monitor and by ps."""
-
-    name: str
-
-    def arguments(self) -> list[str]:
-        """Return the name. Threads are named too, so that a debugger distinguishes processors."""
-        return ["-name", f"guest={option_value(self.name)},debug-threads=on"]
+def identity(name: str) -> list[str]:
+    """Return the name of the machine, shown by the monitor and by ps. Threads are named too: a debugger distinguishes processors."""
+    return ["-name", f"guest={option_value(name)},debug-threads=on"]
 
 
 CRASH_REGISTERS = "hv-crash"
@@ -50,64 +37,59 @@ def tells_bug_checks(spec: MachineSpec) -> bool:
     return CRASH_REGISTERS in options or f"{CRASH_REGISTERS}=on" in options
 
 
-class Behaviour(msgspec.Struct, frozen=True):
-    """QEMU's behaviour: no default devices, no display, no network, sandboxed, paused at start.
+def behaviour(*, tells_bug_checks: bool) -> list[str]:
+    """Return QEMU's behaviour: no default devices, no display, no network, sandboxed, paused at start.
+
+    With ``-S`` no instruction runs before ``cont``, so every channel is open from the first one.
 
     No end of the guest ends QEMU. After a shutdown or a panic it stays, stopped, and reports it by SHUTDOWN or
     GUEST_PANICKED. A reset is carried out and reported by RESET (QEMU: qapi/run-state.json). So evidence outlives the guest.
     A guest that ``tells_bug_checks`` is not stopped by its report: Windows writes its dump only after that
     (``-action panic=none``, since QEMU 6.0).
     """
-
-    tells_bug_checks: bool = False
-
-    def arguments(self) -> list[str]:
-        """Return ``-S`` and the rest: no instruction runs before ``cont``, so every channel is open from the first one."""
-        panic = "none" if self.tells_bug_checks else "pause"
-        return [
-            "-nodefaults",
-            "-no-user-config",
-            "-display", "none",
-            "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-            "-action", f"reboot=reset,shutdown=pause,panic={panic},watchdog=none",
-            "-S",
-        ]  # fmt: skip
+    panic = "none" if tells_bug_checks else "pause"
+    return [
+        "-nodefaults",
+        "-no-user-config",
+        "-display", "none",
+        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-action", f"reboot=reset,shutdown=pause,panic={panic},watchdog=none",
+        "-S",
+    ]  # fmt: skip
 
 
-class Board(msgspec.Struct, frozen=True):
-    """The machine type, with options if it has any, and the accelerator.
+def board(spec: MachineSpec) -> list[str]:
+    """Return the machine type, with options if it has any, and the accelerator.
 
-    SMM is off, so that the firmware need not allow a CPU hot-plug SMI. Options given with the type take precedence.
+    SMM is off, so that the firmware need not allow a CPU hot-plug SMI. Options given with the type take precedence. All x86
+    machine types since QEMU 7.2 have ``smm``; ``nvdimm`` allows NVDIMMs (docs/nvdimm.txt).
     """
-
-    type: str
-    accelerator: str
-    nvdimm: bool = False
-    split_irqchip: bool = False
-
-    def arguments(self) -> list[str]:
-        """Return the board. All x86 machine types since QEMU 7.2 have ``smm``; ``nvdimm`` allows NVDIMMs (docs/nvdimm.txt)."""
-        name, comma, options = self.type.partition(",")
-        ours = ",nvdimm=on" if self.nvdimm else ""
-        ours += ",kernel-irqchip=split" if self.split_irqchip else ""
-        return ["-machine", f"{name},smm=off{ours}{comma}{options}", "-accel", self.accelerator]
+    name, comma, options = spec.machine.partition(",")
+    ours = ",nvdimm=on" if spec.nvdimm else ""
+    ours += ",kernel-irqchip=split" if splits_irqchip(spec) else ""
+    return ["-machine", f"{name},smm=off{ours}{comma}{options}", "-accel", spec.accelerator]
 
 
 LARGEST_APIC_ID = 254
 """The last number of a processor without x2APIC: 255 addresses all of them (Intel SDM 3A, 11.6.2.1)."""
 
 
-class InterruptRemapping(msgspec.Struct, frozen=True):
-    """An IOMMU that remaps interrupts. Without it no device interrupts a processor beyond 254 (QEMU: hw/i386/intel_iommu.c)."""
-
-    def arguments(self) -> list[str]:
-        """Return the IOMMU. Extended interrupt mode has destinations of 32 bits."""
-        return ["-device", "intel-iommu,intremap=on,eim=on"]
-
-
 def needs_x2apic(spec: MachineSpec) -> bool:
     """Return whether the machine has processors that only x2APIC can address."""
     return spec.max_processors > LARGEST_APIC_ID + 1
+
+
+def splits_irqchip(spec: MachineSpec) -> bool:
+    """Return whether QEMU itself is the I/O APIC beside KVM's local ones, as interrupt remapping needs it."""
+    return needs_x2apic(spec) and spec.accelerator == "kvm"
+
+
+def interrupt_remapping() -> list[str]:
+    """Return an IOMMU that remaps interrupts. Extended interrupt mode has destinations of 32 bits.
+
+    Without it no device interrupts a processor beyond 254 (QEMU: hw/i386/intel_iommu.c).
+    """
+    return ["-device", "intel-iommu,intremap=on,eim=on"]
 
 
 class Processors(msgspec.Struct, frozen=True):
@@ -188,143 +170,93 @@ class Memory(msgspec.Struct, frozen=True):
         return found
 
 
-class LinuxBoot(msgspec.Struct, frozen=True):
-    """A kernel that the firmware starts directly."""
-
-    kernel: Path
-    initrd: Path | None
-    append: str
-
-    def arguments(self) -> list[str]:
-        """Return ``-kernel``, ``-initrd`` and ``-append``, the last two only if given."""
-        found = ["-kernel", str(self.kernel)]
-        if self.initrd is not None:
-            found += ["-initrd", str(self.initrd)]
-        if self.append:
-            found += ["-append", self.append]
-        return found
-
-
-class Firmware(msgspec.Struct, frozen=True):
-    """Firmware other than QEMU's own SeaBIOS."""
-
-    file: Path
-
-    def arguments(self) -> list[str]:
-        """Return ``-bios``."""
-        return ["-bios", str(self.file)]
+def linux_boot(spec: MachineSpec) -> list[str]:
+    """Return the kernel that the firmware starts directly, its initrd and its command line, each only if given."""
+    if spec.kernel is None:
+        if spec.initrd is not None or spec.append:
+            raise UsageError(
+                "an initrd or a kernel command line was given without a kernel", hint="Give the kernel too."
+            )
+        return []
+    found = ["-kernel", str(spec.kernel)]
+    if spec.initrd is not None:
+        found += ["-initrd", str(spec.initrd)]
+    if spec.append:
+        found += ["-append", spec.append]
+    return found
 
 
-class SerialToFile(msgspec.Struct, frozen=True):
-    """COM1: the guest's output is appended to ``file``, so that nothing is lost when a guest is restored."""
+def serial_to_file(file: Path) -> list[str]:
+    """Return COM1: the guest's output is appended to ``file``, so that nothing is lost when a guest is restored.
 
-    file: Path
-
-    def arguments(self) -> list[str]:
-        """Return the port. QEMU itself drains a file, so it never stalls the guest."""
-        return [
-            "-chardev", f"file,id=console,path={option_value(self.file)},append=on",
-            "-device", "isa-serial,index=0,chardev=console",
-        ]  # fmt: skip
+    QEMU itself drains a file, so it never stalls the guest.
+    """
+    return [
+        "-chardev", f"file,id=console,path={option_value(file)},append=on",
+        "-device", "isa-serial,index=0,chardev=console",
+    ]  # fmt: skip
 
 
-class SerialToSocket(msgspec.Struct, frozen=True):
-    """COM2: a unix socket for one client at a time. Output without a client is dropped."""
+def listening(name: str, socket: Path) -> list[str]:
+    """Return the chardev ``name``: a unix socket for one client at a time, which can come back after it was dropped.
 
-    socket: Path
+    QEMU does not wait for the client. Output without a client is dropped.
+    """
+    return ["-chardev", f"socket,id={name},path={option_value(socket)},server=on,wait=off"]
 
-    def arguments(self) -> list[str]:
-        """Return the port. QEMU does not wait for the client."""
-        return [
-            "-chardev", f"socket,id=control,path={option_value(self.socket)},server=on,wait=off",
-            "-device", "isa-serial,index=1,chardev=control",
-        ]  # fmt: skip
+
+def serial_to_socket(socket: Path) -> list[str]:
+    """Return COM2 on a listening socket."""
+    return [*listening("control", socket), "-device", "isa-serial,index=1,chardev=control"]
 
 
 KD_PORT = 0x3E8
 """I/O port of COM3, which Windows calls ``debugport:3``."""
 
 
-class DebuggerPort(msgspec.Struct, frozen=True):
-    """COM3 on a listening unix socket: the port of a kernel debugger.
+def debugger_port(socket: Path) -> list[str]:
+    """Return COM3 on a listening socket: the port of a kernel debugger.
 
     Its interrupt is not the usual 4, which is COM1's. ISA interrupts are not shared: an interrupt that one port lowers
     would be lost to the other. A debugged Windows polls the port.
     """
-
-    socket: Path
-
-    def arguments(self) -> list[str]:
-        """Return the port. QEMU does not wait for the client; the guest's output without a client is dropped."""
-        return [
-            "-chardev", f"socket,id=kd,path={option_value(self.socket)},server=on,wait=off",
-            "-device", f"isa-serial,index=2,iobase={KD_PORT:#x},irq=5,chardev=kd",
-        ]  # fmt: skip
+    return [*listening("kd", socket), "-device", f"isa-serial,index=2,iobase={KD_PORT:#x},irq=5,chardev=kd"]
 
 
-class DebugPort(msgspec.Struct, frozen=True):
-    """isa-debugcon: every byte written to ``port`` is appended to ``file`` at once."""
+def debug_port(port: int, file: Path) -> list[str]:
+    """Return isa-debugcon: every byte written to ``port`` is appended to ``file`` at once.
 
-    port: int
-    file: Path
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.port <= 0xFFFF:
-            raise UsageError(f"debug port {self.port:#x} is not an I/O port", hint="0x504 is the usual one.")
-
-    def arguments(self) -> list[str]:
-        """Return the port. It reads back 0xe9, by which a driver detects it."""
-        return [
-            "-chardev", f"file,id=debugcon,path={option_value(self.file)},append=on",
-            "-device", f"isa-debugcon,iobase={self.port:#x},readback=0xe9,chardev=debugcon",
-        ]  # fmt: skip
+    It reads back 0xe9, by which a driver detects it. Raises UsageError for a number that is not a port's.
+    """
+    if not 1 <= port <= 0xFFFF:
+        raise UsageError(f"debug port {port:#x} is not an I/O port", hint="0x504 is the usual one.")
+    return [
+        "-chardev", f"file,id=debugcon,path={option_value(file)},append=on",
+        "-device", f"isa-debugcon,iobase={port:#x},readback=0xe9,chardev=debugcon",
+    ]  # fmt: skip
 
 
-class PanicPort(msgspec.Struct, frozen=True):
-    """pvpanic: lets a guest announce its own panic (QEMU: docs/specs/pvpanic.rst)."""
-
-    port: int
-
-    def arguments(self) -> list[str]:
-        """Return the ISA form, which needs no PCI driver in a dying guest."""
-        return ["-device", f"pvpanic,ioport={self.port:#x}"]
+def panic_port(spec: MachineSpec) -> int:
+    """Return the port of pvpanic, which gives way to the debug port."""
+    return PANIC_PORT if spec.debug_port != PANIC_PORT else PANIC_PORT + 1
 
 
-class QmpSocket(msgspec.Struct, frozen=True):
-    """A control monitor on a listening socket, so that a dropped client can come back; ``name`` is its chardev's."""
+def panic_device(port: int) -> list[str]:
+    """Return pvpanic, which lets a guest announce its own panic (QEMU: docs/specs/pvpanic.rst).
 
-    socket: Path
-    name: str = "qmp"
-
-    def arguments(self) -> list[str]:
-        """Return the socket and the monitor on it."""
-        return [
-            "-chardev", f"socket,id={self.name},path={option_value(self.socket)},server=on,wait=off",
-            "-mon", f"chardev={self.name},mode=control",
-        ]  # fmt: skip
+    It is the ISA form, which needs no PCI driver in a dying guest.
+    """
+    return ["-device", f"pvpanic,ioport={port:#x}"]
 
 
-class HumanMonitor(msgspec.Struct, frozen=True):
-    """A second monitor for people: ``socat -,raw,echo=0 unix-connect:SOCKET``."""
-
-    socket: Path
-
-    def arguments(self) -> list[str]:
-        """Return the socket and the readline monitor on it."""
-        return [
-            "-chardev", f"socket,id=human,path={option_value(self.socket)},server=on,wait=off",
-            "-mon", "chardev=human,mode=readline",
-        ]  # fmt: skip
+def control_monitor(socket: Path, name: str = "qmp") -> list[str]:
+    """Return a QMP monitor on a listening socket; ``name`` is its chardev's."""
+    return [*listening(name, socket), "-mon", f"chardev={name},mode=control"]
 
 
-class UserArguments(msgspec.Struct, frozen=True):
-    """Arguments that the user adds unchanged; they come last."""
-
-    words: list[str]
-
-    def arguments(self) -> list[str]:
-        """Return the arguments unchanged."""
-        return list(self.words)
+def human_monitor(socket: Path) -> list[str]:
+    """Return a second monitor for people: ``socat -,raw,echo=0 unix-connect:SOCKET``."""
+    return [*listening("human", socket), "-mon", "chardev=human,mode=readline"]
 
 
 def processor_model(spec: MachineSpec) -> str:
@@ -342,65 +274,64 @@ def second_client(qmp: Path) -> Path:
     return qmp.with_name("qmp2")
 
 
-def parts(
-    spec: MachineSpec,
-    *,
-    name: str,
-    console: Path,
-    debugcon: Path,
-    control: Path,
-    qmp: Path,
-    human: Path,
-    kd: Path,
-) -> list[Device]:
-    """Return the parts of the machine that ``spec`` describes. Raises UsageError for parts that cannot be built."""
+class ChannelFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The places of a machine's channels, on the host that runs QEMU."""
+
+    console: Path
+    debugcon: Path
+    control: Path
+    human: Path
+    kd: Path
+
+
+def arguments(spec: MachineSpec, *, name: str, files: ChannelFiles, qmp: Path) -> list[str]:
+    """Return the arguments for the machine that ``spec`` describes. Raises UsageError for parts that cannot be built."""
     processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
-    found: list[Device] = [
-        Identity(name),
-        Behaviour(tells_bug_checks(spec)),
-        Board(spec.machine, spec.accelerator, spec.nvdimm, needs_x2apic(spec) and spec.accelerator == "kvm"),
-        processors,
-        Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets),
-        QmpSocket(qmp),
-        SerialToFile(console),
-        SerialToSocket(control),
-        DebugPort(spec.debug_port, debugcon),
-        PanicPort(PANIC_PORT if spec.debug_port != PANIC_PORT else PANIC_PORT + 1),
+    memory = Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets)
+    found = [
+        *identity(name),
+        *behaviour(tells_bug_checks=tells_bug_checks(spec)),
+        *board(spec),
+        *processors.arguments(),
+        *memory.arguments(),
+        *control_monitor(qmp),
+        *serial_to_file(files.console),
+        *serial_to_socket(files.control),
+        *debug_port(spec.debug_port, files.debugcon),
+        *panic_device(panic_port(spec)),
     ]
     if spec.clients > 1:
-        found.append(QmpSocket(second_client(qmp), "qmp2"))
+        found += control_monitor(second_client(qmp), "qmp2")
     if spec.monitor:
-        found.append(HumanMonitor(human))
+        found += human_monitor(files.human)
     if spec.kd:
-        found.append(DebuggerPort(kd))
+        found += debugger_port(files.kd)
     if spec.firmware is not None:
-        found.append(Firmware(spec.firmware))
+        found += ["-bios", str(spec.firmware)]
     if spec.flash is not None:
-        found.append(spec.flash)
-    found += [*spec.disks, *spec.cdroms]
+        found += spec.flash.arguments()
+    for disk in spec.disks:
+        found += disk.arguments()
+    for cdrom in spec.cdroms:
+        found += cdrom.arguments()
     if spec.network is not None:
-        found.append(spec.network)
+        found += spec.network.arguments()
     if spec.screen:
-        found.append(VgaAdapter())
+        found += vga_adapter()
     if needs_x2apic(spec):
-        found.append(InterruptRemapping())
+        found += interrupt_remapping()
     # After the devices that have a slot of their own.
     if spec.virtio_mem:
-        found.append(VirtioMemDevice(spec.virtio_mem))
+        found += virtio_mem(spec.virtio_mem)
     if spec.balloon:
-        found.append(BalloonDevice())
+        found += balloon()
     if spec.clock is not None:
-        found.append(spec.clock)
+        found += spec.clock.arguments()
     if spec.generation_id:
-        found.append(GenerationId(spec.generation))
-    if spec.kernel is not None:
-        found.append(LinuxBoot(spec.kernel, spec.initrd, spec.append))
-    elif spec.initrd is not None or spec.append:
-        raise UsageError(
-            "an initrd or a kernel command line was given without a kernel", hint="Give the kernel too."
-        )
-    found += spec.added
+        found += generation_id(spec.generation)
+    found += linux_boot(spec)
+    for device in spec.added:
+        found += device.arguments()
     if spec.incoming is not None:
-        found.append(spec.incoming)
-    found.append(UserArguments(spec.extra))
-    return found
+        found += spec.incoming.arguments()
+    return found + spec.extra

@@ -20,6 +20,9 @@ Drop = Literal["now", "before-command", "before-reply"]
 OVERHEAD = 256 << 20
 """Bytes that QEMU itself needs besides the guest's memory: under TCG the translated code, some devices, its own heap."""
 
+PERIPHERAL = "/machine/peripheral/"
+"""The QOM path where QEMU keeps the devices that have an id."""
+
 RUN_SIZE = 64 << 20
 """Bytes of a run directory. That of a run of the twin takes less than one MiB, a crash some MiB more."""
 

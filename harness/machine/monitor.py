@@ -21,7 +21,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from qemu.qmp import Message, QMPError, Runstate
 
@@ -112,7 +112,7 @@ class Monitor:
     async def _keep(self) -> None:
         pause, longest = RETRY
         while not (self._over or self._last):
-            client = Client(self.log.joined(), self._passed, self._fault)
+            client = Client(self.log.joined(), self.log.passed, self._fault)
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.setblocking(False)
             try:
@@ -138,10 +138,6 @@ class Monitor:
                 # The reason for the drop is not used: QEMU's process reports its own end.
                 with contextlib.suppress(Exception):
                     await client.disconnect()
-
-    def _passed(self, direction: Literal["in", "out"], message: dict[str, Any], number: int) -> None:
-        """Take a message in the order in which it is on the socket."""
-        self.log.passed(direction, message, number)
 
     # Any other thread.
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from harness.deadline import Deadline
 from harness.errors import GuestHang
 from harness.machine.machine import Machine
@@ -25,27 +23,17 @@ BALLOON_PAGE = 1 << 20
 """The precision in bytes of a balloon's size: a guest gives pages of 4 KiB, and libvirt counts in KiB."""
 
 
-class VirtioMemDevice(msgspec.Struct, frozen=True):
-    """A virtio-mem device of up to ``size`` bytes on ``node``, with nothing plugged at power-on."""
-
-    size: int
-    node: int = 0
-
-    def arguments(self) -> list[str]:
-        """Return its memory and its device."""
-        return [
-            "-object", f"memory-backend-ram,id={VIRTIO_MEM}-memory,size={self.size}",
-            "-device",
-            f"virtio-mem-pci,id={VIRTIO_MEM},memdev={VIRTIO_MEM}-memory,node={self.node},requested-size=0",
-        ]  # fmt: skip
+def virtio_mem(size: int) -> list[str]:
+    """Return a virtio-mem device of up to ``size`` bytes on node 0, with nothing plugged at power-on."""
+    return [
+        "-object", f"memory-backend-ram,id={VIRTIO_MEM}-memory,size={size}",
+        "-device", f"virtio-mem-pci,id={VIRTIO_MEM},memdev={VIRTIO_MEM}-memory,node=0,requested-size=0",
+    ]  # fmt: skip
 
 
-class BalloonDevice(msgspec.Struct, frozen=True):
-    """A balloon, which takes memory from the guest and gives it back."""
-
-    def arguments(self) -> list[str]:
-        """Return itself."""
-        return ["-device", "virtio-balloon-pci,id=balloon0"]
+def balloon() -> list[str]:
+    """Return a balloon, which takes memory from the guest and gives it back."""
+    return ["-device", "virtio-balloon-pci,id=balloon0"]
 
 
 def plugged(machine: Machine, deadline: Deadline) -> int:

@@ -46,7 +46,19 @@ class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
     rival: bool = False
 
 
-class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
+class _OfMemory(_Operation, frozen=True, kw_only=True):
+    """``size`` is that of the memory. Sizes may be given as text, as a test in Python does."""
+
+    size: Size
+
+    def __post_init__(self) -> None:
+        for name in ("size", "hugepages", "file_size"):
+            value = getattr(self, name, None)
+            if value is not None and not isinstance(value, Size):
+                msgspec.structs.force_setattr(self, name, Size(value))
+
+
+class AddDimm(_OfMemory, frozen=True, kw_only=True, tag="add-dimm"):
     """Hot-add one DIMM of ``size`` ("256 MiB"), on ``node`` if given.
 
     ``id``, ``expect``, ``saying`` and ``settle`` are those of ``add-cpu``.
@@ -59,7 +71,6 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     the file a different size.
     """
 
-    size: Size
     node: Index | None = None
     id: str | None = None
     expect: ExpectedOutcome = "added"
@@ -72,13 +83,6 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     hugepages: Size | None = None
     host_nodes: Annotated[list[HostNode], msgspec.Meta(min_length=1, max_length=128)] | None = None
     file_size: Size | None = None
-
-    def __post_init__(self) -> None:
-        # A test in Python may give the text.
-        for name in ("size", "hugepages", "file_size"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Size):
-                msgspec.structs.force_setattr(self, name, Size(value))
 
     @property
     def made_of(self) -> MemoryBackend:
@@ -93,36 +97,19 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
         )
 
 
-class AddNvdimm(_Operation, frozen=True, kw_only=True, tag="add-nvdimm"):
+class AddNvdimm(_OfMemory, frozen=True, kw_only=True, tag="add-nvdimm"):
     """Hot-add an NVDIMM of ``size``, backed by a sparse file; for contrast: it is not an ACPI memory device."""
 
-    size: Size
     node: Index = 0
     id: str | None = None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, Size):
-            msgspec.structs.force_setattr(self, "size", Size(self.size))
 
-
-class ResizeVirtioMem(_Operation, frozen=True, kw_only=True, tag="resize-virtio-mem"):
+class ResizeVirtioMem(_OfMemory, frozen=True, kw_only=True, tag="resize-virtio-mem"):
     """Request ``size`` of the guest's virtio-mem device, and wait until the guest has it; for contrast, like ``add-nvdimm``."""
 
-    size: Size
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, Size):
-            msgspec.structs.force_setattr(self, "size", Size(self.size))
-
-
-class SetBalloon(_Operation, frozen=True, kw_only=True, tag="set-balloon"):
+class SetBalloon(_OfMemory, frozen=True, kw_only=True, tag="set-balloon"):
     """Request that the balloon leave the guest ``size`` of memory; for contrast, like ``add-nvdimm``."""
-
-    size: Size
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, Size):
-            msgspec.structs.force_setattr(self, "size", Size(self.size))
 
 
 class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):

@@ -18,9 +18,6 @@ EJECTION_SOURCES = (3, 0x103)
 GIVEN_BACK = 0
 """The status of a completed ejection (ACPI 6.5, 6.3.5)."""
 
-UNDER_WAY = 0x84
-"""The status of an ejection in progress (ACPI 6.5, 6.3.5)."""
-
 REASONS: dict[int, RefusalReason] = {
     1: "unspecified",
     0x80: "not-supported",

@@ -16,7 +16,7 @@ from harness.errors import CommandRefused, GuestRefused, HarnessError
 from harness.guest.guest import Guest, GuestCounts
 from harness.history.record import Removal
 from harness.history.writer import HistoryWriter
-from harness.machine.machine import Machine, QmpEvent
+from harness.machine.machine import PERIPHERAL, Machine, QmpEvent
 from harness.machine.qmp_schema import AcpiDeviceOst, DeviceEvent
 from harness.run import operation as op
 from harness.run.options import Timeouts
@@ -131,7 +131,7 @@ class Removals:
     def _is_of(self, removal: PendingRemoval, event: QmpEvent) -> bool:
         """For a processor, QEMU 7.2 under TCG reports only the removal of its local APIC, by the path in the processor."""
         told = msgspec.convert(event.data, DeviceEvent)
-        path = f"/machine/peripheral/{removal.device}"
+        path = PERIPHERAL + removal.device
         return told.device == removal.device or told.path == path or told.path.startswith(f"{path}/")
 
     def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:

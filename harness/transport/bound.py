@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeVar
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError
+from harness.errors import GuestHang
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ GRACE = 1.0
 
 
 def bounded(
-    work: Callable[[], T], deadline: Deadline, *, abort: Callable[[], None], late: Callable[[], HarnessError]
+    work: Callable[[], T], deadline: Deadline, *, abort: Callable[[], None], late: Callable[[], GuestHang]
 ) -> T:
     """Do ``work`` on a separate thread and return its result or raise its error.
 
@@ -50,3 +50,10 @@ def bounded(
     except BaseException:
         abort()
         raise
+
+
+def too_late(name: str, deadline: Deadline, stage: str) -> GuestHang:
+    """Return the error for work whose deadline passed; ``stage`` is the last one that it reached."""
+    return GuestHang(
+        f"{name}: {deadline.what}: not done within {deadline.seconds:g} s: last stage reached {stage!r}"
+    )

@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import re
+
 from harness.transport import clixml
+
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""The bytes that are not UTF-8, as the error handler ``surrogateescape`` decodes them."""
 
 
 class Output:
@@ -46,17 +51,9 @@ class Output:
         try:
             decoded = kept.decode("utf-8")
         except UnicodeDecodeError as error:
-            bad = sum(
-                1
-                for character in kept.decode("utf-8", "surrogateescape")
-                if 0xDC80 <= ord(character) <= 0xDCFF
-            )
+            decoded, bad = _ESCAPED.subn("\ufffd", kept.decode("utf-8", "surrogateescape"))
             remarks.append(
                 f"{self.name}: {bad} bytes are not UTF-8, the first at {error.start}; shown as U+FFFD"
-            )
-            decoded = "".join(
-                "\ufffd" if 0xDC80 <= ord(character) <= 0xDCFF else character
-                for character in kept.decode("utf-8", "surrogateescape")
             )
         text, more = clixml.to_text(decoded) if self.name == "stderr" else (decoded, [])
         return text, [*remarks, *more]

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, TypeVar
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable
+from harness.transport.bound import too_late
 from harness.transport.dialect import Dialect
-from harness.transport.link import WireTransport
 from harness.transport.powershell import Windows
 from harness.transport.wire import ByteSink, RawResult
 
@@ -41,17 +41,12 @@ SENTINEL = b"\xff"
 _WORDS = 400
 
 
-def transport(path: Path, *, dialect: Dialect | None = None) -> WireTransport:
-    """Return a transport over the agent's socket ``path``. Nothing is sent yet."""
-    return WireTransport(QgaWire(path, dialect=dialect or Windows()))
-
-
 class QgaWire:
-    """See :class:`harness.transport.wire.Wire`; constructed by :func:`transport`."""
+    """The wire over the agent's socket ``path``. Nothing is sent yet."""
 
-    def __init__(self, path: Path, *, dialect: Dialect) -> None:
+    def __init__(self, path: Path, *, dialect: Dialect | None = None) -> None:
         self.name = f"guest agent at {path}"
-        self.dialect = dialect
+        self.dialect = dialect or Windows()
         self._path = path
         self._stage = ""
         self._sent = False
@@ -165,10 +160,7 @@ class _Agent:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
     def late(self) -> GuestHang:
-        return GuestHang(
-            f"{self._wire.name}: {self.deadline.what}: not done within {self.deadline.seconds:g} s: last stage "
-            f"reached {self._wire._stage!r}"  # noqa: SLF001 (the two are one)
-        )
+        return too_late(self._wire.name, self.deadline, self._wire._stage)  # noqa: SLF001 (the two are one)
 
     def connect(self, path: Path) -> None:
         self._settimeout()

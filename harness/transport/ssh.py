@@ -17,18 +17,15 @@ from typing import Any, BinaryIO, TypeVar
 
 from harness.deadline import Deadline
 from harness.errors import (
-    GuestHang,
     GuestRefused,
     GuestUnreachable,
-    HarnessError,
     InfrastructureError,
     MissingPart,
     UsageError,
 )
 from harness.transport.algorithms import limited_ssh
-from harness.transport.bound import bounded
+from harness.transport.bound import bounded, too_late
 from harness.transport.dialect import Dialect
-from harness.transport.link import WireTransport
 from harness.transport.pin import HostKeyPin, ssh_fingerprint
 from harness.transport.powershell import Windows
 from harness.transport.wire import ByteSink, RawResult
@@ -48,29 +45,21 @@ LINGER = 1.0
 _WORDS = 400
 
 
-def transport(
-    address: str,
-    *,
-    user: str,
-    key: Path,
-    host_key: HostKeyPin,
-    port: int = PORT,
-    dialect: Dialect | None = None,
-) -> WireTransport:
-    """Return a transport to the guest at ``address``; ``key`` is a private key without a passphrase.
+class SshWire:
+    """The wire to the guest at ``address``; ``key`` is a private key without a passphrase.
 
     Nothing is sent yet. Raises MissingPart without paramiko, UsageError if the key cannot be read.
     """
-    return WireTransport(
-        SshWire(address, user=user, key=key, host_key=host_key, port=port, dialect=dialect or Windows())
-    )
-
-
-class SshWire:
-    """See :class:`harness.transport.wire.Wire`; constructed by :func:`transport`."""
 
     def __init__(
-        self, address: str, *, user: str, key: Path, host_key: HostKeyPin, port: int, dialect: Dialect
+        self,
+        address: str,
+        *,
+        user: str,
+        key: Path,
+        host_key: HostKeyPin,
+        port: int = PORT,
+        dialect: Dialect | None = None,
     ) -> None:
         try:
             import paramiko
@@ -81,7 +70,7 @@ class SshWire:
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())
         self.name = f"SSH to {address}:{port}"
-        self.dialect = dialect
+        self.dialect = dialect or Windows()
         self._address = address
         self._port = port
         self._user = user
@@ -126,20 +115,15 @@ class SshWire:
             with self._translated():
                 return work()
 
-        def late() -> HarnessError:
-            return GuestHang(
-                f"{self.name}: {deadline.what}: not done within {deadline.seconds:g} s: last stage reached "
-                f"{self._stage!r}"
-            )
-
-        return bounded(translated, deadline, abort=self.close, late=late)
+        return bounded(
+            translated, deadline, abort=self.close, late=lambda: too_late(self.name, deadline, self._stage)
+        )
 
     def _connected(self) -> Any:
         import paramiko
 
-        client = self._client
-        if client is not None and client.get_transport() is not None and client.get_transport().is_active():
-            return client
+        if self._alive():
+            return self._client
         self.close()
         self._stage = "connecting"
         client = paramiko.SSHClient()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The transport protocol: how the rest of the harness runs commands and copies files in a guest, over any wire.
 
-``winrm.transport(…)``, ``ssh.transport(…)`` and ``qga.transport(…)`` each return one.
+:class:`harness.transport.link.WireTransport` is one, over a ``WinrmWire``, ``SshWire`` or ``QgaWire``.
 """
 
 from __future__ import annotations

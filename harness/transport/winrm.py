@@ -26,9 +26,8 @@ from harness.errors import (
     MissingPart,
 )
 from harness.transport.algorithms import check_ntlm
-from harness.transport.bound import bounded
+from harness.transport.bound import bounded, too_late
 from harness.transport.dialect import IN_USE
-from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin
 from harness.transport.pinned_https import LARGEST_RESPONSE, Sockets, pinned_adapter
 from harness.transport.powershell import Windows
@@ -91,46 +90,22 @@ BUSY = (502, 503, 504)
 _WORDS = 400
 
 
-def transport(
-    address: str,
-    *,
-    user: str,
-    password: Secret,
-    certificate: CertificatePin,
-    port: int = PORT,
-    operation_timeout: int = OPERATION_TIMEOUT,
-    dialect: Windows | None = None,
-) -> WireTransport:
-    """Return a transport to the guest at ``address``. Nothing is sent yet.
+class WinrmWire:
+    """The wire to the guest at ``address``. Nothing is sent yet.
 
     Raises MissingPart without pywinrm, UsageError where the environment allows an NTLM before version 2.
     """
-    return WireTransport(
-        WinrmWire(
-            address,
-            port=port,
-            user=user,
-            password=password,
-            certificate=certificate,
-            operation_timeout=operation_timeout,
-            dialect=dialect or Windows(),
-        )
-    )
-
-
-class WinrmWire:
-    """See :class:`harness.transport.wire.Wire`; constructed by :func:`transport`."""
 
     def __init__(
         self,
         address: str,
         *,
-        port: int,
         user: str,
         password: Secret,
         certificate: CertificatePin,
-        operation_timeout: int,
-        dialect: Windows,
+        port: int = PORT,
+        operation_timeout: int = OPERATION_TIMEOUT,
+        dialect: Windows | None = None,
     ) -> None:
         try:
             import winrm.protocol  # noqa: F401
@@ -138,7 +113,7 @@ class WinrmWire:
             raise MissingPart(f"pywinrm is not installed: {error}", hint="pip install pywinrm") from error
         check_ntlm()
         self.name = f"WinRM to {address}:{port}"
-        self.dialect = dialect
+        self.dialect = dialect or Windows()
         self._endpoint = f"https://{f'[{address}]' if ':' in address else address}:{port}/wsman"
         self._user = user
         self._password = password
@@ -149,13 +124,9 @@ class WinrmWire:
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    def execute(self, line: str, deadline: Deadline, *, limit: int) -> RawResult:
-        """See Wire."""
-        return self._run(line, deadline, limit=limit)
-
     def write(self, target: str, offset: int, source: BinaryIO, deadline: Deadline) -> None:
         """See Wire. One PowerShell reads the file's bytes from its stdin."""
-        answer = self._run(
+        answer = self.execute(
             self.dialect.invoke(self.dialect.write(target, offset)), deadline, limit=_WORDS, source=source
         )
         self._succeeded(answer, f"cannot write {target}")
@@ -164,7 +135,7 @@ class WinrmWire:
         """See Wire. One PowerShell prints the file's bytes. Complete lines are kept if the connection breaks."""
         lines = _Lines(sink, length, self.name)
         script = self.dialect.read(source, offset, length)
-        answer = self._run(self.dialect.invoke(script), deadline, limit=_WORDS, stdout=lines.add)
+        answer = self.execute(self.dialect.invoke(script), deadline, limit=_WORDS, stdout=lines.add)
         self._succeeded(answer, f"cannot read {source}")
 
     def close(self) -> None:
@@ -176,7 +147,7 @@ class WinrmWire:
             refused = FileInUse if answer.exit_code == IN_USE else GuestRefused
             raise refused(f"{self.name}: {what}: exit code {answer.exit_code}: {words}")
 
-    def _run(
+    def execute(
         self,
         line: str,
         deadline: Deadline,
@@ -185,6 +156,7 @@ class WinrmWire:
         source: BinaryIO | None = None,
         stdout: Callable[[bytes], None] | None = None,
     ) -> RawResult:
+        """See Wire. ``source`` is the command's standard input; ``stdout`` takes its output instead of the result."""
         self._end_others(deadline)
         talk = _Conversation(self._protocol, self.name)
         answer = RawResult(limit)
@@ -200,14 +172,10 @@ class WinrmWire:
                 talk.end()
             return answer
 
-        def late() -> HarnessError:
-            return GuestHang(
-                f"{self.name}: {deadline.what}: not done within {deadline.seconds:g} s: last stage reached "
-                f"{talk.stage!r}"
-            )
-
         try:
-            return bounded(work, deadline, abort=talk.abort, late=late)
+            return bounded(
+                work, deadline, abort=talk.abort, late=lambda: too_late(self.name, deadline, talk.stage)
+            )
         except (GuestHang, GuestRefused, GuestUnreachable):
             if talk.shell and not self._farewell(talk.shell, talk.command_id, FAREWELL):
                 self._unended[talk.shell] = talk.command_id

@@ -53,9 +53,7 @@ class RememberingDecoder(DebugPortDecoder):
 class WiredRun:
     """A run whose driver records are lines. ``decoder`` makes a fresh reader of its channel."""
 
-    def __init__(
-        self, name: str, stream: Stream, decoder: Callable[[], DebugPortDecoder | EventLines]
-    ) -> None:
+    def __init__(self, name: str, stream: Stream, decoder: Callable[[], DebugPortDecoder]) -> None:
         self.name = name
         self.stream = stream
         self.decoder = decoder

@@ -54,13 +54,15 @@ def guest(tmp_path: Path) -> Iterator[WireTransport]:
     place = tmp_path / "sshd"
     place.mkdir()
     server = SshServer(place)
-    link = ssh.transport(
-        "127.0.0.1",
-        port=server.port,
-        user=getpass.getuser() if os.geteuid() else "root",
-        key=server.key,
-        host_key=HostKeyPin.parse(server.host_key),
-        dialect=Posix(str(tmp_path / "home")),
+    link = WireTransport(
+        ssh.SshWire(
+            "127.0.0.1",
+            port=server.port,
+            user=getpass.getuser() if os.geteuid() else "root",
+            key=server.key,
+            host_key=HostKeyPin.parse(server.host_key),
+            dialect=Posix(str(tmp_path / "home")),
+        )
     )
     yield link
     link.close()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import calendar
-import inspect
 import json
 import time
 from pathlib import Path
@@ -34,9 +33,8 @@ def spec_of(**fields: Any) -> MachineSpec:
 
 def options(name: str, **fields: Any) -> list[str]:
     """The values of every option ``name`` of QEMU's command."""
-    places = set(inspect.signature(devices.parts).parameters) - {"spec", "name"}
-    found = devices.parts(spec_of(**fields), name="vm", **dict.fromkeys(places, PLACE))
-    words = [word for part in found for word in part.arguments()]
+    files = devices.ChannelFiles(**dict.fromkeys(devices.ChannelFiles.__struct_fields__, PLACE))
+    words = devices.arguments(spec_of(**fields), name="vm", files=files, qmp=PLACE)
     return [words[place + 1] for place, word in enumerate(words) if word == name]
 
 

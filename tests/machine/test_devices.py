@@ -23,17 +23,9 @@ def command(**fields: Any) -> list[str]:
     """The arguments of a whole machine."""
     spec = MachineSpec(**{"accelerator": "tcg", "qemu": Path("qemu"), **fields})
     place = Path("/run/x")
-    found = devices.parts(
-        spec,
-        name="vm",
-        console=place / "console",
-        debugcon=place / "debugcon",
-        control=place / "control",
-        qmp=place / "qmp",
-        human=place / "human",
-        kd=place / "kd",
-    )
-    return [word for part in found for word in part.arguments()]
+    names = devices.ChannelFiles.__struct_fields__
+    files = devices.ChannelFiles(**{name: place / name for name in names})
+    return devices.arguments(spec, name="vm", files=files, qmp=place / "qmp")
 
 
 def option(words: list[str], name: str) -> list[str]:

@@ -161,7 +161,7 @@ class TestDroppedMonitor:
                 kept._client = real
                 super().submit(message, reply, descriptor)
 
-        real, kept._client = kept._client, Gone(99, kept._passed, kept._fault)
+        real, kept._client = kept._client, Gone(99, kept.log.passed, kept._fault)
         machine.resume(deadline)
         assert 1 == adds(writer, "cont")
 

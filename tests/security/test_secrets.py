@@ -22,6 +22,7 @@ from harness.run.request import RunRequest
 from harness.run.run import perform
 from harness.setup.cache import cache_directory
 from harness.transport import winrm
+from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin
 from harness.transport.secret import Secret
 from tests.transport.conftest import PASSWORD, USER, double
@@ -42,12 +43,14 @@ class TwinWithPassword(TwinType):
     ) -> Twin:
         """Use the password before the guest runs."""
         password = Secret.from_file(self.file)
-        link = winrm.transport(
-            "127.0.0.1",
-            port=self.double.port,
-            user=USER,
-            password=password,
-            certificate=CertificatePin.of(self.double.certificate),
+        link = WireTransport(
+            winrm.WinrmWire(
+                "127.0.0.1",
+                port=self.double.port,
+                user=USER,
+                password=password,
+                certificate=CertificatePin.of(self.double.certificate),
+            )
         )
         try:
             link.run("true", Deadline(60, "ask over WinRM"))

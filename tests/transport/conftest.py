@@ -71,14 +71,16 @@ def winrm_to(
     dialect: Windows | None = None,
 ) -> WireTransport:
     """Return a transport to the double, with the right password and certificate unless told otherwise."""
-    return winrm.transport(
-        "127.0.0.1",
-        port=double.port,
-        user=USER,
-        password=Secret(password),
-        certificate=CertificatePin.of(pin or double.certificate),
-        operation_timeout=1,
-        dialect=dialect or (Windows(home) if home else None),
+    return WireTransport(
+        winrm.WinrmWire(
+            "127.0.0.1",
+            port=double.port,
+            user=USER,
+            password=Secret(password),
+            certificate=CertificatePin.of(pin or double.certificate),
+            operation_timeout=1,
+            dialect=dialect or (Windows(home) if home else None),
+        )
     )
 
 
@@ -108,13 +110,15 @@ def ssh_to(
     dialect: Dialect | None = None,
 ) -> WireTransport:
     """Return a transport to the server, with the right keys unless told otherwise."""
-    return ssh.transport(
-        "127.0.0.1",
-        port=sshd.port,
-        user=getpass.getuser() if os.geteuid() else "root",
-        key=key or sshd.key,
-        host_key=HostKeyPin.parse(host_key or sshd.host_key),
-        dialect=dialect or Posix(home),
+    return WireTransport(
+        ssh.SshWire(
+            "127.0.0.1",
+            port=sshd.port,
+            user=getpass.getuser() if os.geteuid() else "root",
+            key=key or sshd.key,
+            host_key=HostKeyPin.parse(host_key or sshd.host_key),
+            dialect=dialect or Posix(home),
+        )
     )
 
 
@@ -150,7 +154,7 @@ def agent(unprivileged: Unprivileged) -> Iterator[Agent]:
 @pytest.fixture
 def over_qga(agent: Agent, unprivileged: Unprivileged) -> WireTransport:
     """A transport to the guest agent."""
-    return qga.transport(agent.path, dialect=Posix(str(unprivileged.directory / "home")))
+    return WireTransport(qga.QgaWire(agent.path, dialect=Posix(str(unprivileged.directory / "home"))))
 
 
 class Endpoint(NamedTuple):

@@ -48,13 +48,13 @@ def test_a_command_the_agent_may_not_run_is_refused_in_its_words(agent: Agent, w
             return ["/no/such/program", line]
 
     with pytest.raises(GuestRefused, match=r"guest-exec: .*No such file or directory"):
-        qga.transport(agent.path, dialect=Nowhere()).run("true", within)
+        WireTransport(qga.QgaWire(agent.path, dialect=Nowhere())).run("true", within)
 
 
 def test_a_socket_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     """Until the deadline."""
     with pytest.raises(GuestHang, match=r"the last one: .*connection lost, last stage reached 'connecting'"):
-        qga.transport(tmp_path / "absent").run("true", Deadline(0.3, "a command"))
+        WireTransport(qga.QgaWire(tmp_path / "absent")).run("true", Deadline(0.3, "a command"))
 
 
 class Liar:
@@ -120,14 +120,14 @@ def test_an_agent_may_answer_anything(liar: Liar, answer: bytes) -> None:
     """It is refused, or the channel is lost, or time runs out, in the harness's own errors."""
     liar.reply = lambda number, line: in_step(line) if number == 0 else answer + b"\n"
     with pytest.raises((GuestRefused, GuestUnreachable, GuestHang)):
-        qga.transport(liar.path, dialect=Posix()).run("true", Deadline(2, "a command"))
+        WireTransport(qga.QgaWire(liar.path, dialect=Posix())).run("true", Deadline(2, "a command"))
 
 
 def test_an_agent_out_of_step_is_refused(liar: Liar, within: Deadline) -> None:
     """An answer to somebody else's question is not taken for ours."""
     liar.reply = lambda _number, _line: b'\xff{"return": -1}\n'
     with pytest.raises(GuestRefused, match="the agent answered -1 where"):
-        qga.transport(liar.path).run("true", within)
+        WireTransport(qga.QgaWire(liar.path)).run("true", within)
 
 
 def test_a_file_longer_than_it_was_is_not_swallowed(liar: Liar, within: Deadline) -> None:

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include "core.h"
 #include "fibers.h"
 #include "host.h"
 #include "machine.h"
@@ -490,4 +491,11 @@ void machine_flush(void)
 void host_wait(void)
 {
     step(is_zero, &alive, 0, 0);
+}
+
+void fibers_end(void)
+{
+    machine_flush();
+    core_finish();
+    host_wait();
 }

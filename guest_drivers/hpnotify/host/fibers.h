@@ -20,6 +20,9 @@ void fibers_begin(void);
 /* Runs function(context) in a new fiber. */
 void fibers_run(void (*function)(void *context), void *context);
 
+/* Ends the run: waits until all that was begun and deferred has ended, and frees what the layer keeps. */
+void fibers_end(void);
+
 /* Waits until *count is 0. */
 void fibers_wait(const unsigned *count);
 

@@ -133,16 +133,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     for (unsigned i = 0; i < MOST_STEPS && input.left != 0; i++)
         step(&input, &added);
     core_service_stop("hpnotify");
-    machine_flush();
-    core_finish();
-    host_wait();
-    if (wrong == NULL && host_allocations() != 0)
-        wrong = "memory of the layer was never freed";
+    fibers_end();
     if (wrong == NULL)
         wrong = judge_end();
-    if (wrong != NULL) {
-        fprintf(stderr, "wrong: %s\n", wrong);
-        abort();
-    }
+    if (wrong != NULL)
+        fibers_stuck(wrong);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host.h"
 #include "judge.h"
 
 #define MOST_OPEN 256
@@ -195,6 +196,8 @@ const char *judge_line(const char *line)
 
 const char *judge_end(void)
 {
+    if (host_allocations() != 0)
+        return "memory of the layer was never freed";
     for (struct driver *each = drivers; each < drivers + MOST_DRIVERS; each++)
         if (each->count != 0)
             return each->open[0].kind == OPEN_OBJECT ? "an object was never freed" : "something was never left";

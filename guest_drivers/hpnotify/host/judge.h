@@ -8,7 +8,7 @@ void judge_begin(void);
 /* One line of a run, without its newline. Returns what is wrong with it, or NULL. */
 const char *judge_line(const char *line);
 
-/* The run is over. Returns what is wrong with it, or NULL. */
+/* The run is over. Returns what is wrong with all of it, or NULL. */
 const char *judge_end(void);
 
 /* Equal for runs with the same events in the same order, whatever the times, threads and addresses. */

@@ -191,11 +191,7 @@ static void run(void)
             host_obey(copy);
         }
     }
-    machine_flush();
-    core_finish();
-    host_wait();
-    if (wrong == NULL && host_allocations() != 0)
-        wrong = "memory of the layer was never freed";
+    fibers_end();
     if (wrong == NULL)
         wrong = judge_end();
     if (wrong != NULL)

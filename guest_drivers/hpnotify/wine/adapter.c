@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The NT core, seen from a driver with the real binary interface. The core's structures have the real layout where
- * they cross the border of a callback (KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, DEVICE_INTERFACE_CHANGE_NOTIFICATION,
- * UNICODE_STRING, and the beginning of WDF_OBJECT_CONTEXT_TYPE_INFO); the others are converted here.
+ * The NT core, seen from a driver with the real binary interface. The framework's structures are those of kmdf/, which
+ * the driver was compiled with; the core's own have the real layout where they cross the border of a callback.
  */
+#include <wdf_handles.h>
+
+/* Each function of the core's framework, and the same with the driver's globals before its arguments, for the table. */
+#define WDF_FUNCTION(Result, Name, Parameters, Names) \
+    Result Name(WDF_REMOVE_PARENTHESES Parameters); \
+    Result Core##Name(PVOID Globals, WDF_REMOVE_PARENTHESES Parameters) \
+    { \
+        UNREFERENCED_PARAMETER(Globals); \
+        return Name(WDF_REMOVE_PARENTHESES Names); \
+    }
+
 #include "object.h"
 
 #include "double.h"
@@ -12,22 +22,11 @@ _Static_assert(sizeof(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT) == 16, "as the driver 
 _Static_assert(sizeof(DEVICE_INTERFACE_CHANGE_NOTIFICATION) == 48, "as the driver has it");
 _Static_assert(sizeof(EX_RUNDOWN_REF) == 8, "as the driver has it");
 _Static_assert(sizeof(UNICODE_STRING) == 16, "as the driver has it");
-_Static_assert(__builtin_offsetof(WDF_OBJECT_CONTEXT_TYPE_INFO, ContextSize) == 16, "as the driver has it");
-
-static const WDF_OBJECT_ATTRIBUTES *
-converted(const struct double_attributes *given, WDF_OBJECT_ATTRIBUTES *attributes)
-{
-    if (given == NULL) {
-        return NULL;
-    }
-    WDF_OBJECT_ATTRIBUTES_INIT(attributes);
-    attributes->ExecutionLevel = given->execution_level;
-    attributes->ParentObject = given->parent;
-    attributes->ContextTypeInfo = given->type;
-    return attributes;
-}
-
-#define CONVERTED(Given) ((PWDF_OBJECT_ATTRIBUTES)converted((Given), &(WDF_OBJECT_ATTRIBUTES){ 0 }))
+_Static_assert(sizeof(WDF_OBJECT_CONTEXT_TYPE_INFO) == 40, "as the driver has it");
+_Static_assert(sizeof(WDF_OBJECT_ATTRIBUTES) == 56, "as the driver has it");
+_Static_assert(sizeof(WDF_DRIVER_CONFIG) == 32, "as the driver has it");
+_Static_assert(sizeof(WDF_PNPPOWER_EVENT_CALLBACKS) == 144, "as the driver has it");
+_Static_assert(sizeof(WDF_IO_QUEUE_CONFIG) == 96, "as the driver has it");
 
 void *
 adapter_driver(const unsigned short *registry_path)
@@ -76,50 +75,10 @@ adapter_irql(void)
     return KeGetCurrentIrql();
 }
 
-int
-adapter_driver_create(
-    void *driver, const struct double_attributes *attributes, unsigned flags, void *add, void *unload,
-    void **framework)
-{
-    PDRIVER_OBJECT object = driver;
-    WDF_DRIVER_CONFIG config;
-    UNICODE_STRING path;
-
-    WDF_DRIVER_CONFIG_INIT(&config, (EVT_WDF_DRIVER_DEVICE_ADD *)(ULONG_PTR)add);
-    config.DriverInitFlags = flags;
-    config.EvtDriverUnload = (EVT_WDF_DRIVER_UNLOAD *)(ULONG_PTR)unload;
-    RtlInitUnicodeString(&path, object->registry_path);
-    return WdfDriverCreate(object, &path, CONVERTED(attributes), &config, (WDFDRIVER *)framework);
-}
-
 void
 adapter_unload(void *framework)
 {
     framework_unload(framework);
-}
-
-const unsigned short *
-adapter_registry_path(void *framework)
-{
-    return WdfDriverGetRegistryPath(framework);
-}
-
-int
-adapter_parameters_key(void *framework, const struct double_attributes *attributes, void **key)
-{
-    return WdfDriverOpenParametersRegistryKey(framework, KEY_READ, CONVERTED(attributes), (WDFKEY *)key);
-}
-
-int
-adapter_memory(const struct double_attributes *attributes, unsigned long long bytes, void **memory, void **buffer)
-{
-    return WdfMemoryCreate(CONVERTED(attributes), NonPagedPoolNx, 0, bytes, (WDFMEMORY *)memory, buffer);
-}
-
-int
-adapter_key(const void *name, unsigned options, const struct double_attributes *attributes, void **key)
-{
-    return WdfRegistryCreateKey(NULL, name, KEY_READ, options, NULL, CONVERTED(attributes), (WDFKEY *)key);
 }
 
 /* A device that Wine found. It has no resources; the double stops it in a rebalance anyway. */
@@ -147,30 +106,6 @@ adapter_node_device(void *node)
     return ((struct WDFDEVICE_INIT *)node)->device;
 }
 
-void
-adapter_node_callbacks(void *node, const struct double_callbacks *given)
-{
-    WDF_PNPPOWER_EVENT_CALLBACKS callbacks;
-
-    WDF_PNPPOWER_EVENT_CALLBACKS_INIT(&callbacks);
-    callbacks.EvtDevicePrepareHardware = (EVT_WDF_DEVICE_PREPARE_HARDWARE *)(ULONG_PTR)given->prepare;
-    callbacks.EvtDeviceReleaseHardware = (EVT_WDF_DEVICE_RELEASE_HARDWARE *)(ULONG_PTR)given->release;
-    callbacks.EvtDeviceD0Entry = (EVT_WDF_DEVICE_D0_ENTRY *)(ULONG_PTR)given->enter_d0;
-    callbacks.EvtDeviceD0Exit = (EVT_WDF_DEVICE_D0_EXIT *)(ULONG_PTR)given->leave_d0;
-    callbacks.EvtDeviceSelfManagedIoInit = (EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT *)(ULONG_PTR)given->begin;
-    callbacks.EvtDeviceSelfManagedIoSuspend = (EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND *)(ULONG_PTR)given->suspend;
-    callbacks.EvtDeviceSelfManagedIoRestart = (EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART *)(ULONG_PTR)given->restart;
-    callbacks.EvtDeviceSelfManagedIoCleanup = (EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP *)(ULONG_PTR)given->end;
-    WdfDeviceInitSetPnpPowerEventCallbacks(node, &callbacks);
-}
-
-int
-adapter_node_preprocess(void *node, void *callback, unsigned char major, unsigned char *minors, unsigned count)
-{
-    return WdfDeviceInitAssignWdmIrpPreprocessCallback(
-        node, (EVT_WDFDEVICE_WDM_IRP_PREPROCESS *)(ULONG_PTR)callback, major, minors, count);
-}
-
 void *
 adapter_node_preprocessed(void *node, unsigned char minor)
 {
@@ -189,31 +124,6 @@ int
 adapter_node_handle(void *node, unsigned char minor)
 {
     return device_handle((WDFDEVICE)((struct WDFDEVICE_INIT *)node)->device, minor);
-}
-
-void *
-adapter_device_init(void *framework)
-{
-    return WdfControlDeviceInitAllocate(framework, NULL);
-}
-
-int
-adapter_device(void **init, const struct double_attributes *attributes, void **device)
-{
-    return WdfDeviceCreate((PWDFDEVICE_INIT *)init, CONVERTED(attributes), (WDFDEVICE *)device);
-}
-
-int
-adapter_queue(
-    void *device, unsigned dispatch, int is_default, void *control, const struct double_attributes *attributes,
-    void **queue)
-{
-    WDF_IO_QUEUE_CONFIG config;
-
-    WDF_IO_QUEUE_CONFIG_INIT_DEFAULT_QUEUE(&config, dispatch);
-    config.DefaultQueue = (BOOLEAN)is_default;
-    config.EvtIoDeviceControl = (EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL *)(ULONG_PTR)control;
-    return WdfIoQueueCreate(device, &config, CONVERTED(attributes), (WDFQUEUE *)queue);
 }
 
 int
@@ -257,28 +167,15 @@ adapter_port_write(unsigned short port, void *bytes, unsigned count)
     WRITE_PORT_BUFFER_UCHAR((PUCHAR)(ULONG_PTR)port, bytes, count);
 }
 
-struct function {
-    const char *name;
-    void *address;
-};
-
 #define FUNCTION(Name) { #Name, (void *)(ULONG_PTR)Name }
-
-static void *
-find(const struct function *functions, const char *name)
-{
-    for (; functions->name != NULL; functions += 1) {
-        if (__builtin_strcmp(functions->name, name) == 0) {
-            return functions->address;
-        }
-    }
-    return NULL;
-}
 
 void *
 adapter_redirect(const char *name)
 {
-    static const struct function functions[] = {
+    static const struct {
+        const char *name;
+        void *address;
+    } functions[] = {
         FUNCTION(DbgPrintEx), FUNCTION(EtwRegister), FUNCTION(EtwUnregister), FUNCTION(EtwWrite),
         FUNCTION(ExAcquireRundownProtection), FUNCTION(ExFreePool), FUNCTION(ExInitializeRundownProtection),
         FUNCTION(ExReleaseRundownProtection), FUNCTION(ExWaitForRundownProtectionRelease),
@@ -288,23 +185,16 @@ adapter_redirect(const char *name)
         FUNCTION(KeQueryActiveGroupCount), FUNCTION(KeQueryActiveProcessorCount),
         FUNCTION(KeQueryActiveProcessorCountEx), FUNCTION(KeQueryGroupAffinity),
         FUNCTION(KeQueryMaximumProcessorCountEx), FUNCTION(KeRegisterProcessorChangeCallback),
-        FUNCTION(KeReleaseSpinLock), FUNCTION(MmGetSystemRoutineAddress), { NULL, NULL }
+        FUNCTION(KeReleaseSpinLock), FUNCTION(MmGetSystemRoutineAddress),
+        /* The WDK's KeAcquireSpinLock is a macro for this function, whose IRQL is the low byte of the result. */
+        { "KeAcquireSpinLockRaiseToDpc", (void *)(ULONG_PTR)machine_spin_acquire }
     };
+    ULONG index;
 
-    return find(functions, name);
-}
-
-void *
-adapter_framework(const char *name)
-{
-    static const struct function functions[] = {
-        FUNCTION(WdfControlFinishInitializing), FUNCTION(WdfDeviceInitAssignName), FUNCTION(WdfDeviceInitFree),
-        FUNCTION(WdfDeviceCreateSymbolicLink), FUNCTION(WdfIoQueueGetDevice), FUNCTION(WdfObjectDelete),
-        FUNCTION(WdfObjectGetTypedContextWorker), FUNCTION(WdfRegistryAssignValue), FUNCTION(WdfRegistryClose),
-        FUNCTION(WdfRegistryQueryULong), FUNCTION(WdfRegistryQueryValue),
-        FUNCTION(WdfRequestCompleteWithInformation), FUNCTION(WdfRequestRetrieveInputBuffer),
-        FUNCTION(WdfRequestRetrieveOutputBuffer), { NULL, NULL }
-    };
-
-    return find(functions, name);
+    for (index = 0; index < RTL_NUMBER_OF(functions); index += 1) {
+        if (__builtin_strcmp(functions[index].name, name) == 0) {
+            return functions[index].address;
+        }
+    }
+    return NULL;
 }

@@ -104,9 +104,8 @@ typedef struct _BOUND_IMPORT {
 
 #define BOUND_IMPORT_OF(Name, Function) { Name, (PVOID)(ULONG_PTR)Function }
 
-/* dpc.c, locks.c and objects.c */
+/* dpc.c and objects.c */
 extern const BOUND_IMPORT DpcImports[];
-extern const BOUND_IMPORT LockImports[];
 extern const BOUND_IMPORT ObjectImports[];
 
 /* The number of these objects that a driver has not released. */

@@ -34,45 +34,21 @@ int double_announce(const void *class);
 
 /* adapter.c: the core's functions for a driver that has the real binary interface. */
 
-struct double_attributes {
-    unsigned execution_level;
-    void *parent;
-    const void *type;
-};
-
 void *adapter_driver(const unsigned short *registry_path);
 void adapter_driver_gone(void *driver);
 /* Pool and trace providers of the core that were not released. */
 unsigned adapter_outstanding(void);
 unsigned adapter_irql(void);
-int adapter_driver_create(
-    void *driver, const struct double_attributes *attributes, unsigned flags, void *add, void *unload,
-    void **framework);
 void adapter_unload(void *framework);
-const unsigned short *adapter_registry_path(void *framework);
-int adapter_parameters_key(void *framework, const struct double_attributes *attributes, void **key);
-int adapter_memory(const struct double_attributes *attributes, unsigned long long bytes, void **memory, void **buffer);
-int adapter_key(const void *name, unsigned options, const struct double_attributes *attributes, void **key);
-/* A node of the device tree, which is the driver's WDFDEVICE_INIT; the callbacks in the order of a device's life. */
-struct double_callbacks {
-    void *prepare, *enter_d0, *begin, *suspend, *restart, *leave_d0, *release, *end;
-};
-
+/* A node of the device tree, which is the driver's WDFDEVICE_INIT. */
 void *adapter_node(void *framework);
 int adapter_node_add(void *node);
 void adapter_node_delete(void *node);
-/* The driver's device, or NULL; what the driver set up for it. */
+/* The driver's device, or NULL. */
 void *adapter_node_device(void *node);
-void adapter_node_callbacks(void *node, const struct double_callbacks *given);
-int adapter_node_preprocess(void *node, void *callback, unsigned char major, unsigned char *minors, unsigned count);
 /* The driver's callback for a request, or NULL; the framework's own handling of it. */
 void *adapter_node_preprocessed(void *node, unsigned char minor);
 int adapter_node_handle(void *node, unsigned char minor);
-void *adapter_device_init(void *framework);
-int adapter_device(void **init, const struct double_attributes *attributes, void **device);
-int adapter_queue(
-    void *device, unsigned dispatch, int is_default, void *control, const struct double_attributes *attributes,
-    void **queue);
 int adapter_control(
     void *framework, unsigned code, const void *input, unsigned long long input_bytes, void *output,
     unsigned long long output_bytes, unsigned long long *information);
@@ -82,7 +58,5 @@ int adapter_processor(const void *number);
 void adapter_port_write(unsigned short port, void *bytes, unsigned count);
 /* The core's own function by the name that a driver imports, or NULL. */
 void *adapter_redirect(const char *name);
-/* The core's function of the framework by its name, which takes the same arguments but the first, or NULL. */
-void *adapter_framework(const char *name);
 
 #endif

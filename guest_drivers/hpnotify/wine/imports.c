@@ -8,7 +8,7 @@ Redirected(
     _In_ PCSTR Name
     )
 {
-    static const BOUND_IMPORT *const lists[] = { DpcImports, LockImports, ObjectImports };
+    static const BOUND_IMPORT *const lists[] = { DpcImports, ObjectImports };
     const BOUND_IMPORT *import;
     ULONG list;
 

@@ -7,6 +7,11 @@
 
 static WDFFUNC Table[WdfFunctionTableNumEntries];
 
+/* The core's functions, which the double's own call as a driver calls the framework's. */
+static WDFFUNC Core[WdfFunctionTableNumEntries];
+const WDFFUNC *WdfFunctions = Core;
+PWDF_DRIVER_GLOBALS WdfDriverGlobals;
+
 static
 VOID
 Keep(
@@ -21,27 +26,6 @@ Keep(
     Name->String.Length = length;
     Name->String.MaximumLength = sizeof(Name->Buffer);
 }
-
-static
-const struct double_attributes *
-Converted(
-    _In_opt_ PWDF_OBJECT_ATTRIBUTES Given,
-    _Out_ struct double_attributes *Attributes
-    )
-{
-    if (Given == NULL) {
-        return NULL;
-    }
-    if (Given->Size != sizeof(*Given)) {
-        double_trouble("a WDF_OBJECT_ATTRIBUTES says that it has %u bytes", (unsigned)Given->Size);
-    }
-    Attributes->execution_level = Given->ExecutionLevel;
-    Attributes->parent = Given->ParentObject;
-    Attributes->type = Given->ContextTypeInfo;
-    return Attributes;
-}
-
-#define CONVERTED(Given) Converted((Given), &(struct double_attributes){ 0 })
 
 /* The framework's own unload routine, which the driver's entry point displaces and calls. */
 static
@@ -73,15 +57,10 @@ DriverCreate(
     BOUND *bound = BoundOf(Globals);
     NTSTATUS status;
 
-    UNREFERENCED_PARAMETER(RegistryPath);
-    if (Config->Size != sizeof(*Config)) {
-        double_trouble("a WDF_DRIVER_CONFIG says that it has %u bytes", (unsigned)Config->Size);
-    }
-    status = adapter_driver_create(
-        bound->Core, CONVERTED(Attributes), Config->DriverInitFlags, (PVOID)(ULONG_PTR)Config->EvtDriverDeviceAdd,
-        (PVOID)(ULONG_PTR)Config->EvtDriverUnload, &bound->Framework);
+    status = WdfDriverCreate(bound->Core, RegistryPath, Attributes, Config, Driver);
     if (NT_SUCCESS(status)) {
-        bound->Globals.Driver = bound->Framework;
+        bound->Framework = *Driver;
+        bound->Globals.Driver = *Driver;
         bound->Globals.DriverFlags |= Config->DriverInitFlags;
         bound->Globals.DisplaceDriverUnload = Config->EvtDriverUnload != NULL;
         DriverObject->DriverUnload = Unload;
@@ -90,7 +69,6 @@ DriverCreate(
             DriverObject->MajorFunction[IRP_MJ_PNP] = DevicePlugAndPlay;
             DriverObject->MajorFunction[IRP_MJ_POWER] = DevicePower;
         }
-        *Driver = bound->Framework;
     }
     return status;
 }
@@ -104,32 +82,6 @@ DriverWdmGetDriverObject(
 {
     UNREFERENCED_PARAMETER(Driver);
     return BoundOf(Globals)->Driver;
-}
-
-static
-PCWSTR
-DriverGetRegistryPath(
-    PWDF_DRIVER_GLOBALS Globals,
-    WDFDRIVER Driver
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    return adapter_registry_path(Driver);
-}
-
-static
-NTSTATUS
-DriverOpenParametersRegistryKey(
-    PWDF_DRIVER_GLOBALS Globals,
-    WDFDRIVER Driver,
-    ACCESS_MASK DesiredAccess,
-    PWDF_OBJECT_ATTRIBUTES Attributes,
-    WDFKEY *Key
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    UNREFERENCED_PARAMETER(DesiredAccess);
-    return adapter_parameters_key(Driver, CONVERTED(Attributes), (PVOID *)Key);
 }
 
 static
@@ -148,27 +100,7 @@ MemoryCreate(
     if ((PoolType != NonPagedPoolNx && PoolType != PagedPool) || PoolTag == 0) {
         double_trouble("memory of pool type %u with tag %u", (unsigned)PoolType, (unsigned)PoolTag);
     }
-    return adapter_memory(CONVERTED(Attributes), BufferSize, (PVOID *)Memory, Buffer);
-}
-
-static
-NTSTATUS
-RegistryCreateKey(
-    PWDF_DRIVER_GLOBALS Globals,
-    WDFKEY ParentKey,
-    PCUNICODE_STRING KeyName,
-    ACCESS_MASK DesiredAccess,
-    ULONG CreateOptions,
-    PULONG CreateDisposition,
-    PWDF_OBJECT_ATTRIBUTES Attributes,
-    WDFKEY *Key
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    UNREFERENCED_PARAMETER(DesiredAccess);
-    UNREFERENCED_PARAMETER(CreateDisposition);
-    return ParentKey != NULL ? STATUS_INVALID_PARAMETER
-                             : adapter_key(KeyName, CreateOptions, CONVERTED(Attributes), (PVOID *)Key);
+    return WdfMemoryCreate(Attributes, PoolType, PoolTag, BufferSize, Memory, Buffer);
 }
 
 static
@@ -183,7 +115,7 @@ ControlDeviceInitAllocate(
     if (SDDLString == NULL || SDDLString->Length == 0) {
         double_trouble("a control device without a security descriptor");
     }
-    return adapter_device_init(Driver);
+    return WdfControlDeviceInitAllocate(Driver, SDDLString);
 }
 
 static
@@ -194,66 +126,8 @@ DeviceInitAssignName(
     PCUNICODE_STRING DeviceName
     )
 {
-    NTSTATUS (*name)(PWDFDEVICE_INIT, PCUNICODE_STRING) =
-        (NTSTATUS (*)(PWDFDEVICE_INIT, PCUNICODE_STRING))(ULONG_PTR)adapter_framework("WdfDeviceInitAssignName");
-
     Keep(&BoundOf(Globals)->DeviceName, DeviceName);
-    return name(DeviceInit, DeviceName);
-}
-
-static
-VOID
-DeviceInitSetPnpPowerEventCallbacks(
-    PWDF_DRIVER_GLOBALS Globals,
-    PWDFDEVICE_INIT DeviceInit,
-    PWDF_PNPPOWER_EVENT_CALLBACKS Callbacks
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    if (Callbacks->Size != sizeof(*Callbacks)) {
-        double_trouble("a WDF_PNPPOWER_EVENT_CALLBACKS says that it has %u bytes", (unsigned)Callbacks->Size);
-    }
-    adapter_node_callbacks(
-        DeviceInit,
-        &(struct double_callbacks){
-            .prepare = (PVOID)(ULONG_PTR)Callbacks->EvtDevicePrepareHardware,
-            .enter_d0 = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceD0Entry,
-            .begin = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoInit,
-            .suspend = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoSuspend,
-            .restart = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoRestart,
-            .leave_d0 = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceD0Exit,
-            .release = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceReleaseHardware,
-            .end = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoCleanup,
-        });
-}
-
-static
-NTSTATUS
-DeviceInitAssignWdmIrpPreprocessCallback(
-    PWDF_DRIVER_GLOBALS Globals,
-    PWDFDEVICE_INIT DeviceInit,
-    EVT_WDFDEVICE_WDM_IRP_PREPROCESS *EvtDeviceWdmIrpPreprocess,
-    UCHAR MajorFunction,
-    PUCHAR MinorFunctions,
-    ULONG NumMinorFunctions
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    return adapter_node_preprocess(
-        DeviceInit, (PVOID)(ULONG_PTR)EvtDeviceWdmIrpPreprocess, MajorFunction, MinorFunctions, NumMinorFunctions);
-}
-
-static
-NTSTATUS
-DeviceCreate(
-    PWDF_DRIVER_GLOBALS Globals,
-    PWDFDEVICE_INIT *DeviceInit,
-    PWDF_OBJECT_ATTRIBUTES Attributes,
-    WDFDEVICE *Device
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    return adapter_device((PVOID *)DeviceInit, CONVERTED(Attributes), (PVOID *)Device);
+    return WdfDeviceInitAssignName(DeviceInit, DeviceName);
 }
 
 static
@@ -264,30 +138,8 @@ DeviceCreateSymbolicLink(
     PCUNICODE_STRING SymbolicLinkName
     )
 {
-    NTSTATUS (*link)(WDFDEVICE, PCUNICODE_STRING) =
-        (NTSTATUS (*)(WDFDEVICE, PCUNICODE_STRING))(ULONG_PTR)adapter_framework("WdfDeviceCreateSymbolicLink");
-
     Keep(&BoundOf(Globals)->LinkName, SymbolicLinkName);
-    return link(Device, SymbolicLinkName);
-}
-
-static
-NTSTATUS
-IoQueueCreate(
-    PWDF_DRIVER_GLOBALS Globals,
-    WDFDEVICE Device,
-    PWDF_IO_QUEUE_CONFIG Config,
-    PWDF_OBJECT_ATTRIBUTES Attributes,
-    WDFQUEUE *Queue
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    if (Config->Size != sizeof(*Config)) {
-        double_trouble("a WDF_IO_QUEUE_CONFIG says that it has %u bytes", (unsigned)Config->Size);
-    }
-    return adapter_queue(
-        Device, Config->DispatchType, Config->DefaultQueue, (PVOID)(ULONG_PTR)Config->EvtIoDeviceControl,
-        CONVERTED(Attributes), (PVOID *)Queue);
+    return WdfDeviceCreateSymbolicLink(Device, SymbolicLinkName);
 }
 
 /* From here on the device can be opened. */
@@ -298,9 +150,7 @@ ControlFinishInitializing(
     WDFDEVICE Device
     )
 {
-    VOID (*finish)(WDFDEVICE) = (VOID (*)(WDFDEVICE))(ULONG_PTR)adapter_framework("WdfControlFinishInitializing");
-
-    finish(Device);
+    WdfControlFinishInitializing(Device);
     ControlBegin(BoundOf(Globals));
 }
 
@@ -314,52 +164,13 @@ Missing(
     return STATUS_NOT_IMPLEMENTED;
 }
 
-/* The core's functions take the same arguments but the globals. */
-#define SHIFTED_2(Name) \
-    static ULONG_PTR Name(PWDF_DRIVER_GLOBALS Globals, ULONG_PTR First, ULONG_PTR Second) \
-    { \
-        UNREFERENCED_PARAMETER(Globals); \
-        return ((ULONG_PTR (*)(ULONG_PTR, ULONG_PTR))(ULONG_PTR)adapter_framework("Wdf" #Name))(First, Second); \
-    }
-#define SHIFTED_5(Name) \
-    static ULONG_PTR Name( \
-        PWDF_DRIVER_GLOBALS Globals, ULONG_PTR First, ULONG_PTR Second, ULONG_PTR Third, ULONG_PTR Fourth, \
-        ULONG_PTR Fifth) \
-    { \
-        UNREFERENCED_PARAMETER(Globals); \
-        return ((ULONG_PTR (*)(ULONG_PTR, ULONG_PTR, ULONG_PTR, ULONG_PTR, ULONG_PTR))(ULONG_PTR)adapter_framework( \
-            "Wdf" #Name))(First, Second, Third, Fourth, Fifth); \
-    }
-
-SHIFTED_2(DeviceInitFree)
-SHIFTED_2(IoQueueGetDevice)
-SHIFTED_2(ObjectDelete)
-SHIFTED_2(ObjectGetTypedContextWorker)
-SHIFTED_2(RegistryClose)
-SHIFTED_5(RegistryAssignValue)
-SHIFTED_5(RegistryQueryULong)
-SHIFTED_5(RequestCompleteWithInformation)
-SHIFTED_5(RequestRetrieveInputBuffer)
-SHIFTED_5(RequestRetrieveOutputBuffer)
-
-static
-NTSTATUS
-RegistryQueryValue(
-    PWDF_DRIVER_GLOBALS Globals,
-    WDFKEY Key,
-    PCUNICODE_STRING ValueName,
-    ULONG ValueLength,
-    PVOID Value,
-    PULONG ValueLengthQueried,
-    PULONG ValueType
-    )
-{
-    UNREFERENCED_PARAMETER(Globals);
-    return ((NTSTATUS (*)(WDFKEY, PCUNICODE_STRING, ULONG, PVOID, PULONG, PULONG))(ULONG_PTR)adapter_framework(
-        "WdfRegistryQueryValue"))(Key, ValueName, ValueLength, Value, ValueLengthQueried, ValueType);
-}
-
-#define ENTRY(Name) Table[Wdf##Name##TableIndex] = (WDFFUNC)(ULONG_PTR)Name
+/* The adapter has each function of the core under this name, with the globals as its first argument. */
+#define CORE(Name) \
+    do { \
+        extern VOID CoreWdf##Name(VOID); \
+        Core[Wdf##Name##TableIndex] = CoreWdf##Name; \
+    } while (0)
+#define OWN(Name) Table[Wdf##Name##TableIndex] = (WDFFUNC)(ULONG_PTR)Name
 
 WDFFUNC *
 TableFill(
@@ -368,35 +179,41 @@ TableFill(
 {
     ULONG index;
 
+    CORE(ControlDeviceInitAllocate);
+    CORE(ControlFinishInitializing);
+    CORE(DeviceCreate);
+    CORE(DeviceCreateSymbolicLink);
+    CORE(DeviceInitAssignName);
+    CORE(DeviceInitAssignWdmIrpPreprocessCallback);
+    CORE(DeviceInitFree);
+    CORE(DeviceInitSetPnpPowerEventCallbacks);
+    CORE(DriverCreate);
+    CORE(DriverGetRegistryPath);
+    CORE(DriverOpenParametersRegistryKey);
+    CORE(IoQueueCreate);
+    CORE(IoQueueGetDevice);
+    CORE(MemoryCreate);
+    CORE(ObjectDelete);
+    CORE(ObjectGetTypedContextWorker);
+    CORE(RegistryAssignValue);
+    CORE(RegistryClose);
+    CORE(RegistryCreateKey);
+    CORE(RegistryQueryULong);
+    CORE(RegistryQueryValue);
+    CORE(RequestCompleteWithInformation);
+    CORE(RequestRetrieveInputBuffer);
+    CORE(RequestRetrieveOutputBuffer);
     for (index = 0; index < WdfFunctionTableNumEntries; index += 1) {
-        Table[index] = (WDFFUNC)(ULONG_PTR)Missing;
+        Table[index] = Core[index] != NULL ? Core[index] : (WDFFUNC)(ULONG_PTR)Missing;
     }
-    ENTRY(ControlDeviceInitAllocate);
-    ENTRY(ControlFinishInitializing);
-    ENTRY(DeviceCreate);
-    ENTRY(DeviceCreateSymbolicLink);
-    ENTRY(DeviceInitAssignName);
-    ENTRY(DeviceInitAssignWdmIrpPreprocessCallback);
-    ENTRY(DeviceInitFree);
-    ENTRY(DeviceInitSetPnpPowerEventCallbacks);
+    OWN(ControlDeviceInitAllocate);
+    OWN(ControlFinishInitializing);
+    OWN(DeviceCreateSymbolicLink);
+    OWN(DeviceInitAssignName);
+    OWN(DriverCreate);
+    OWN(DriverWdmGetDriverObject);
+    OWN(MemoryCreate);
     Table[WdfDeviceWdmDispatchPreprocessedIrpTableIndex] = (WDFFUNC)(ULONG_PTR)DeviceDispatchPreprocessed;
     Table[WdfFdoInitQueryPropertyTableIndex] = (WDFFUNC)(ULONG_PTR)DeviceQueryProperty;
-    ENTRY(DriverCreate);
-    ENTRY(DriverGetRegistryPath);
-    ENTRY(DriverOpenParametersRegistryKey);
-    ENTRY(DriverWdmGetDriverObject);
-    ENTRY(IoQueueCreate);
-    ENTRY(IoQueueGetDevice);
-    ENTRY(MemoryCreate);
-    ENTRY(ObjectDelete);
-    ENTRY(ObjectGetTypedContextWorker);
-    ENTRY(RegistryAssignValue);
-    ENTRY(RegistryClose);
-    ENTRY(RegistryCreateKey);
-    ENTRY(RegistryQueryULong);
-    ENTRY(RegistryQueryValue);
-    ENTRY(RequestCompleteWithInformation);
-    ENTRY(RequestRetrieveInputBuffer);
-    ENTRY(RequestRetrieveOutputBuffer);
     return Table;
 }

@@ -19,7 +19,7 @@ import msgspec
 
 from harness.capture.etl import guid
 from harness.capture.etl.field import Field, InType, OutType
-from harness.capture.etl.layout import DEEPEST
+from harness.capture.etl.layout import DEEPEST, utf16_end
 from harness.capture.etl.manifest import EventDescription
 
 METADATA = guid.parse("bbccf6c1-6cd1-48c4-80ff-839482e37671")
@@ -185,9 +185,7 @@ def _text(raw: bytes, at: int) -> str:
     """Return the string at an offset, without the trailing blanks of message tables; "" for offset 0."""
     if not 0 < at < len(raw):
         return ""
-    stop = raw.find(b"\0\0", at)
-    while stop >= 0 and (stop - at) & 1:
-        stop = raw.find(b"\0\0", stop + 1)
+    stop = utf16_end(raw, at)
     end = stop if stop >= 0 else len(raw) - (len(raw) - at) % 2
     return raw[at:end].decode("utf-16-le", "replace").rstrip()
 
@@ -200,9 +198,7 @@ def _list(raw: bytes, at: int) -> tuple[str, ...]:
         if not name:
             break
         found.append(name)
-        stop = raw.find(b"\0\0", at)
-        while stop >= 0 and (stop - at) & 1:
-            stop = raw.find(b"\0\0", stop + 1)
+        stop = utf16_end(raw, at)
         if stop < 0:
             break
         at = stop + 2

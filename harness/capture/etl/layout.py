@@ -121,16 +121,15 @@ def _null(_reading: _Reading, at: int) -> tuple[None, int]:
     return None, at
 
 
-def _boolean(reading: _Reading, at: int) -> tuple[bool, int]:
-    if at + 4 > reading.end:
-        raise PayloadTooShort
-    return reading.data[at : at + 4] != b"\0\0\0\0", at + 4
+def _of_size(size: int, convert: Callable[[bytes], Any]) -> _Reader:
+    """Return a reader for values of ``size`` bytes."""
 
+    def read(reading: _Reading, at: int) -> tuple[Any, int]:
+        if at + size > reading.end:
+            raise PayloadTooShort
+        return convert(reading.data[at : at + size]), at + size
 
-def _guid(reading: _Reading, at: int) -> tuple[str, int]:
-    if at + 16 > reading.end:
-        raise PayloadTooShort
-    return guid.text(reading.data[at : at + 16]), at + 16
+    return read
 
 
 def _pointer(reading: _Reading, at: int) -> tuple[int, int]:
@@ -138,12 +137,6 @@ def _pointer(reading: _Reading, at: int) -> tuple[int, int]:
     if after > reading.end:
         raise PayloadTooShort
     return int.from_bytes(reading.data[at:after], "little"), after
-
-
-def _systemtime(reading: _Reading, at: int) -> tuple[SystemTime, int]:
-    if at + 16 > reading.end:
-        raise PayloadTooShort
-    return SystemTime._make(_SYSTEMTIME.unpack_from(reading.data, at)), at + 16
 
 
 def _sid(reading: _Reading, at: int) -> tuple[str, int]:
@@ -189,12 +182,17 @@ def _socket_address(raw: bytes) -> str | bytes:
     return raw
 
 
-def _zero_utf16(reading: _Reading, at: int) -> tuple[str, int]:
-    # The terminator is a zero of two bytes at an even distance; the last string of a payload may lack it.
-    data = reading.data
+def utf16_end(data: bytes, at: int) -> int:
+    """Return where the UTF-16 string at an offset ends: at two zero bytes at an even distance; -1 if there are none."""
     stop = data.find(b"\0\0", at)
     while stop >= 0 and (stop - at) & 1:
         stop = data.find(b"\0\0", stop + 1)
+    return stop
+
+
+def _zero_utf16(reading: _Reading, at: int) -> tuple[str, int]:
+    # The last string of a payload may lack its terminator.
+    data, stop = reading.data, utf16_end(reading.data, at)
     if stop < 0:
         return _utf16(data[at : reading.end]), reading.end
     return _utf16(data[at:stop]), stop + 2
@@ -277,10 +275,10 @@ def _text(field: Field) -> _Reader:
 
 _PLAIN: dict[int, _Reader] = {
     InType.NULL: _null,
-    InType.BOOLEAN: _boolean,
-    InType.GUID: _guid,
+    InType.BOOLEAN: _of_size(4, any),
+    InType.GUID: _of_size(16, guid.text),
     InType.POINTER: _pointer,
-    InType.SYSTEMTIME: _systemtime,
+    InType.SYSTEMTIME: _of_size(16, lambda raw: SystemTime._make(_SYSTEMTIME.unpack(raw))),
     InType.SID: _sid,
     InType.WBEM_SID: _wbem_sid,
     InType.REST_UTF16: _rest_utf16,

@@ -38,9 +38,6 @@ MOST_FILES = 100_000
 MOST_NAMES = 65_536
 """Names of the values of one argument."""
 
-FIRST_ARGUMENT = 10
-"""Number of the first argument. Lower ones stand for parts of the header."""
-
 _SECTION = re.compile(
     r"\s*\{?([0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})\}?(?:\s+([^\s/]+))?"
     r"\s*(?://\s*(?:SRC=(.*?))?(?:\s+MJ=.*)?)?\s*"

@@ -15,7 +15,7 @@ import re
 import typing
 import urllib.parse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -139,7 +139,7 @@ class DebugPortDecoder:
         self._past: set[str] = set()
         self._next: dict[tuple[str, str], int] = {}
 
-    def feed(self, data: bytes) -> Iterator[DriverRecord]:
+    def feed(self, data: bytes) -> Iterator[Record]:
         """Yield the records that ``data`` completes."""
         data = self._rest + data
         *lines, rest = data.split(b"\n")
@@ -150,9 +150,7 @@ class DebugPortDecoder:
             self._pass(lines)
             lines = []
         for line in lines:
-            record = self._take(line)
-            if record is not None:
-                yield record
+            yield from self._take(line)
         if self._skipping:
             rest = b""
         elif len(rest) >= self._longest:
@@ -192,17 +190,21 @@ class DebugPortDecoder:
         self.oversized += oversized
         self.foreign += len(sizes) - sizes.count(0) - oversized
 
-    def _take(self, line: bytes) -> DriverRecord | None:
+    def _take(self, line: bytes) -> Iterable[Record]:
+        """Return the records of a line."""
         line = line.removesuffix(b"\r")
         if len(line) >= self._longest:
             self.oversized += 1
-            return None
+            return ()
+        return self._decoded(line)
+
+    def _decoded(self, line: bytes) -> Iterable[Record]:
         start = line.rfind(_MAGIC)
         if start < 0:
             beheaded = _BEHEADED.fullmatch(line) is not None
             self.torn += beheaded
             self.foreign += bool(line) and not beheaded
-            return None
+            return ()
         if start > 0:
             # Two writers' lines ran together, or a torn line was followed by a whole one: the last may be whole.
             self.torn += 1
@@ -211,9 +213,9 @@ class DebugPortDecoder:
         except BadLine:
             if start == 0:
                 self.corrupt += 1
-            return None
+            return ()
         self._count(record)
-        return record
+        return (record,)
 
     def _count(self, record: DriverRecord) -> None:
         """Count a record that is passed on, and the missing numbers of its driver before it."""

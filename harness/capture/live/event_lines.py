@@ -16,6 +16,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
+from harness.capture.live.debugcon import DebugPortDecoder
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.mapper import CHANNEL, Mapper, TraceEvent
 from harness.history.record import Channel, Record
@@ -51,65 +54,39 @@ class _Numbering:
     skipped: int = 0
 
 
-class EventLines:
-    """Bytes in, records of one driver out. Keeps at most one unfinished line.
+class EventLines(DebugPortDecoder):
+    """Bytes in, records of one driver out, with the same account as the debug port's. Keeps at most one unfinished line.
 
     A line whose number is below the next expected one is a repetition, or too late to be put in its place: it is left out
     and counted as ``stale``. A line of a superseded boot is also counted, but passed on. With ``resumed`` the guest was
     restored from a snapshot, and the first boot's numbers continue from where the snapshot was made.
     """
 
+    SIGNS = ()
+
     def __init__(self, described_by: DriverMap, *, resumed: bool = False) -> None:
+        super().__init__(channel=CHANNEL, longest=LONGEST_LINE)
         self._map = described_by
         self._resumed = resumed
         self._boots: dict[str, _Numbering] = {}
-        self._boot = ""
-        self._rest = b""
-        self._skipping = False
-        self.torn = self.corrupt = self.foreign = self.oversized = self.stale = self.lost = 0
-
-    def feed(self, data: bytes) -> Iterator[Record]:
-        """Yield the records that ``data`` completes."""
-        *lines, rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if self._skipping:
-                self._skipping = False
-                continue
-            yield from self._take(line.removesuffix(b"\r"))
-        if self._skipping or len(rest) >= LONGEST_LINE:
-            self.oversized += not self._skipping
-            self._skipping = True
-            rest = b""
-        self._rest = rest
-
-    def finish(self) -> None:
-        """Record that the stream ended: an unfinished line was torn."""
-        self.torn += bool(self._rest and not self._skipping)
-        self._rest = b""
 
     def account(self, *, closed: bool = False) -> Channel:
         """Return the counts so far, as a record."""
         mappers = [one.mapper for one in self._boots.values()]
-        return Channel(
-            name=CHANNEL,
+        corrupt = sum(one.corrupt for one in mappers)
+        return msgspec.structs.replace(
+            super().account(closed=closed),
             records=sum(one.handed_on for one in mappers),
-            torn=self.torn,
-            corrupt=self.corrupt + sum(one.corrupt for one in mappers),
+            corrupt=self.corrupt + corrupt,
             foreign=self.foreign + sum(one.unnamed for one in mappers),
-            oversized=self.oversized,
-            stale=self.stale,
-            lost=self.lost + sum(one.corrupt for one in mappers),
-            closed=closed,
+            lost=self.lost + corrupt,
         )
 
     def reasons(self) -> list[str]:
         """Return why the first events that could not be mapped failed."""
         return [reason for one in self._boots.values() for reason in one.mapper.reasons][:8]
 
-    def _take(self, line: bytes) -> Iterator[Record]:
-        if len(line) >= LONGEST_LINE:
-            self.oversized += 1
-            return
+    def _decoded(self, line: bytes) -> Iterator[Record]:
         if not line.startswith(b"EVT1 "):
             self.foreign += bool(line)
             return

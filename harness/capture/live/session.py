@@ -18,7 +18,6 @@ from harness.history.record import Channel, Clock, Console, Stage
 from harness.history.writer import HistoryWriter
 
 if TYPE_CHECKING:
-    from harness.capture.live.event_lines import EventLines
     from harness.capture.mapping.driver_map import DriverMap
 
 
@@ -48,7 +47,7 @@ class Capture:
         log: Path | None = None,
     ) -> None:
         self.console = ConsoleWatch()
-        self.debug_port: DebugPortDecoder | EventLines = DebugPortDecoder()
+        self.debug_port = DebugPortDecoder()
         if mapped is not None:
             from harness.capture.live.event_lines import EventLines
 
@@ -82,11 +81,8 @@ class Capture:
             self._follower.close()
             self.debug_port.finish()
         finally:
-            account = self.debug_port.account(closed=True)
-            self._writer.write(self._of_port.account(account, driver_records=self._of_port.records))
-            for one in (self._of_console, self.control):
-                if one.cut:
-                    self._writer.write(one.account(Channel(name=one.name, records=0), driver_records=0))
+            for account in self._accounts():
+                self._writer.write(account)
             if self._of_log.cut:
                 self._writer.write(
                     Stage(name="qemu", phase="note", detail=f"qemu.log was cut: {self._of_log.cut}")
@@ -103,14 +99,15 @@ class Capture:
         if self.debugger is not None:
             return []
         self.drain()
-        account = self._of_port.account(
+        return self._accounts()
+
+    def _accounts(self) -> list[Channel]:
+        """Return the accounts of the debug port, and of the console and the control channel if they were cut."""
+        port = self._of_port.account(
             self.debug_port.account(closed=True), driver_records=self._of_port.records
         )
         cut = [one for one in (self._of_console, self.control) if one.cut]
-        return [
-            account,
-            *(one.account(Channel(name=one.name, records=0), driver_records=0) for one in cut),
-        ]
+        return [port, *(one.account(Channel(name=one.name, records=0), driver_records=0) for one in cut)]
 
     def check(self) -> None:
         """Raise the error that stopped the capture, if any: InfrastructureError for a full disk."""

@@ -7,7 +7,7 @@ account. :mod:`harness.capture.offline.alignment` inserts them in a history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -85,8 +85,7 @@ def _lines(channel: str, file: Path) -> RecordedChannel:
     port = Ring() if channel == "ring" else DebugPortDecoder(channel=channel)
     found = _bounded(file, (TimedRecord(record) for data in _pieces(file) for record in port.feed(data)))
     port.finish()
-    account = port.account(closed=True)
-    return RecordedChannel(file=file, arrived=found, account=account, missing=_damage(account))
+    return _channel(file, found, port.account(closed=True))
 
 
 def _dbgprint(file: Path) -> RecordedChannel:
@@ -96,21 +95,18 @@ def _dbgprint(file: Path) -> RecordedChannel:
     )
     log.finish()
     # The reader writes its account last. Without it the reader was killed, and later output is not in the file.
-    account = log.account(closed=log.account_of_reader is not None)
-    missing = _damage(account)
-    if not account.closed:
-        missing.append("the reader of the debugger's port never wrote its account")
-    return RecordedChannel(file=file, arrived=found, account=account, missing=missing)
+    read_through = log.account_of_reader is not None
+    kept = _channel(file, found, log.account(closed=read_through))
+    if not read_through:
+        kept.missing.append("the reader of the debugger's port never wrote its account")
+    return kept
 
 
 def _events(file: Path, provider: Provider) -> RecordedChannel:
     with TraceLog(file) as log:
         events = DriverEvents(provider)
         found = _bounded(file, (TimedRecord(record) for record in events.records(log)))
-        account = events.channel()
-        return RecordedChannel(
-            file=file, arrived=found, account=account, missing=[*events.reasons, *_damage(account)]
-        )
+        return _channel(file, found, events.channel(), events.reasons)
 
 
 def _printed(file: Path) -> RecordedChannel:
@@ -125,9 +121,7 @@ def _printed(file: Path) -> RecordedChannel:
         lost = log.account.events_lost
         account = port.account(closed=not reasons)
         account = msgspec.structs.replace(account, lost=max(account.lost, lost))
-        return RecordedChannel(
-            file=file, arrived=found, account=account, missing=[*reasons, *_damage(account)]
-        )
+        return _channel(file, found, account, reasons)
 
 
 def _mapped(file: Path, described_by: DriverMap) -> RecordedChannel:
@@ -136,20 +130,22 @@ def _mapped(file: Path, described_by: DriverMap) -> RecordedChannel:
         mapper = mapper_of(log, described_by)
         found = _bounded(file, (TimedRecord(record) for record in mapper.read(log)))
         reasons = log.account.reasons()
-        account = mapper.account(closed=not reasons)
-        missing = [*reasons, *mapper.reasons, *_damage(account)]
-        return RecordedChannel(file=file, arrived=found, account=account, missing=missing)
+        return _channel(file, found, mapper.account(closed=not reasons), [*reasons, *mapper.reasons])
 
 
-def _damage(account: Channel) -> list[str]:
-    words: list[tuple[str, Callable[[Channel], int]]] = [
-        ("numbers are missing between its records", lambda one: one.lost),
-        ("lines are torn", lambda one: one.torn),
-        ("records are corrupt", lambda one: one.corrupt),
-        ("lines are too long", lambda one: one.oversized),
-        ("records are of an earlier boot", lambda one: one.stale),
-    ]
-    return [f"{count(account)} {what}" for what, count in words if count(account)]
+def _channel(
+    file: Path, found: list[TimedRecord], account: Channel, reasons: Sequence[str] = ()
+) -> RecordedChannel:
+    """Return a channel that lacks something for the ``reasons``, and for what its account counts."""
+    damage = {
+        "numbers are missing between its records": account.lost,
+        "lines are torn": account.torn,
+        "records are corrupt": account.corrupt,
+        "lines are too long": account.oversized,
+        "records are of an earlier boot": account.stale,
+    }
+    missing = [*reasons, *(f"{count} {what}" for what, count in damage.items() if count)]
+    return RecordedChannel(file=file, arrived=found, account=account, missing=missing)
 
 
 def driver_records(channels: list[RecordedChannel]) -> Iterator[DriverRecord]:

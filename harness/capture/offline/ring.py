@@ -6,10 +6,13 @@ Without ``--json`` the lines are those of the debug port. Both are read, in any 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from harness.capture.live.debugcon import BadLine, DebugPortDecoder, is_named_well
 from harness.history.driver import AnyDriverRecord, DriverRecord
+from harness.history.record import Record
 
 CHANNEL = "ring"
 
@@ -40,13 +43,13 @@ class Ring(DebugPortDecoder):
     def __init__(self) -> None:
         super().__init__(channel=CHANNEL, longest=LONGEST_LINE)
 
-    def _take(self, line: bytes) -> DriverRecord | None:
+    def _take(self, line: bytes) -> Iterable[Record]:
         if not line.startswith(b"{"):
             return super()._take(line)
         try:
             record = decode_object(line)
         except BadLine:
             self.corrupt += 1
-            return None
+            return ()
         self._count(record)
-        return record
+        return (record,)

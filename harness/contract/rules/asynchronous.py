@@ -179,10 +179,10 @@ def unanswered(registration: Registration) -> tuple[int, int]:
 )  # fmt: skip
 def eventually(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
     """No latency is documented, so a missing arrival is unknown, never a violation, even if the driver withdrew since."""
-    return _arrived(subject, model, cls="cpu", what="processor")
+    return arrived(subject, model, cls="cpu", what="processor")
 
 
-def _arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) -> RuleOutcome:
+def arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) -> RuleOutcome:
     """Judge whether the expected arrivals came to a registration that is being removed, or to all when a boot is over."""
     if isinstance(subject, CallSpan):
         registration = subject.registration
@@ -205,11 +205,6 @@ def _arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) ->
             f"no arrival came for {missing} until {until}"
         )
     return outcome
-
-
-def memory_arrived(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
-    """Judge whether the memory that was added came to the registrations for it."""
-    return _arrived(subject, model, cls="memory", what="DIMM")
 
 
 @rule(

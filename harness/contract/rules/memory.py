@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.rules import subject_kind as kind
-from harness.contract.rules.asynchronous import memory_arrived
+from harness.contract.rules.asynchronous import arrived
 from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section
 from harness.contract.state.entities import AddWindow, Arrival, Attempt, Callback, CallSpan, Epoch, HostAdd
 from harness.contract.state.model import Model
@@ -71,7 +71,7 @@ def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def memory_arrives(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
     """No latency is documented. A missing arrival is unknown, even if the driver withdrew since."""
-    return memory_arrived(subject, model)
+    return arrived(subject, model, cls="memory", what="DIMM")
 
 
 @rule(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
 from harness.history.record import Boot, Channel, End, HostRecord, Record
@@ -29,58 +29,58 @@ MOST_STREAMS = 64
 """Driver loads followed at once in one boot; further ones that a guest invents are not believed."""
 
 
-class Gap(Record, frozen=True, kw_only=True, tag="checker.gap"):
-    """No channel brought the records ``first`` to ``last`` of a driver. Made by the checker, never recorded."""
+class _OfDriver(Record, frozen=True, kw_only=True):
+    """Stands in the place of a driver record, or in front of it."""
 
     boot: str
     driver: str
+
+    @classmethod
+    def of(cls, record: DriverRecord, **more: Any) -> Self:
+        """Return what is to be said of ``record``."""
+        return cls(n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver, **more)
+
+
+class Gap(_OfDriver, frozen=True, kw_only=True, tag="checker.gap"):
+    """No channel brought the records ``first`` to ``last`` of a driver. Made by the checker, never recorded."""
+
     first: int
     last: int
 
 
-class Repeat(Record, frozen=True, kw_only=True, tag="checker.repeat"):
+class Repeat(_OfDriver, frozen=True, kw_only=True, tag="checker.repeat"):
     """One channel brought the number ``seq`` of a driver twice, or too late to be put in its place."""
 
-    boot: str
-    driver: str
     seq: int
     channel: str
     late: bool = False
 
 
-class Stale(Record, frozen=True, kw_only=True, tag="checker.stale"):
+class Stale(_OfDriver, frozen=True, kw_only=True, tag="checker.stale"):
     """A driver record without a place: ``why`` says whether it is of an earlier boot or of one driver too many."""
 
-    boot: str
-    driver: str
     seq: int
     why: str
 
 
-class Disorder(Record, frozen=True, kw_only=True, tag="checker.disorder"):
+class Disorder(_OfDriver, frozen=True, kw_only=True, tag="checker.disorder"):
     """One channel brought the number ``seq`` of a driver after a later one, and no other channel had it."""
 
-    boot: str
-    driver: str
     seq: int
     channel: str
 
 
-class Conflict(Record, frozen=True, kw_only=True, tag="checker.conflict"):
+class Conflict(_OfDriver, frozen=True, kw_only=True, tag="checker.conflict"):
     """Two channels brought the number ``seq`` of a driver with different contents: ``fields`` differ."""
 
-    boot: str
-    driver: str
     seq: int
     first: int
     fields: str
 
 
-class UnrecordedBoot(Record, frozen=True, kw_only=True, tag="checker.boot"):
+class UnrecordedBoot(_OfDriver, frozen=True, kw_only=True, tag="checker.boot"):
     """A driver sent hello with another boot nonce, and no boot of the guest was recorded before."""
 
-    boot: str
-    driver: str
     before: str
 
 
@@ -104,6 +104,9 @@ class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
     places: int
     tops: dict[str, int]
 
+
+MergerRecord = Gap | Repeat | Stale | Disorder | Conflict | UnrecordedBoot | Behind | Carried
+"""A record that the merger makes."""
 
 RECENT = 4096
 """Records of a stream that a copy on another channel is compared with."""
@@ -314,9 +317,7 @@ class Merger:
         why = self._stale(record, stream)
         if why:
             self._carried.setdefault(record.channel, [0, 0, 0, 0])[0] += 1
-            yield Stale(
-                n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver, seq=record.seq, why=why
-            )  # fmt: skip
+            yield Stale.of(record, seq=record.seq, why=why)
             return
         if stream is None:
             if isinstance(record, Hello):
@@ -340,10 +341,7 @@ class Merger:
             brought.highest = max(brought.highest, record.seq)
             return
         if again:
-            yield Disorder(
-                n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver,
-                seq=record.seq, channel=record.channel,
-            )  # fmt: skip
+            yield Disorder.of(record, seq=record.seq, channel=record.channel)
         brought.places += 1 if record.seq > brought.highest + 1 else -(brought.places > 0 and again)
         brought.highest = max(brought.highest, record.seq)
         stream.recent[record.seq % stream.kept] = record
@@ -370,19 +368,9 @@ class Merger:
         if first is not None and first.seq == record.seq:
             fields = _differing(first, record)
             if fields:
-                yield Conflict(
-                    n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver,
-                    seq=record.seq, first=first.n, fields=fields,
-                )  # fmt: skip
+                yield Conflict.of(record, seq=record.seq, first=first.n, fields=fields)
         if gone or again:
-            yield self._repeat(record, late=gone)
-
-    @staticmethod
-    def _repeat(record: DriverRecord, *, late: bool = False) -> Repeat:
-        return Repeat(
-            n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver, seq=record.seq,
-            channel=record.channel, late=late,
-        )  # fmt: skip
+            yield Repeat.of(record, seq=record.seq, channel=record.channel, late=gone)
 
     def _unrecorded(self, hello: Hello) -> Iterator[Record]:
         """Record that a driver of this boot sent hello in another one: everything of this boot is over."""
@@ -392,9 +380,7 @@ class Merger:
         yield from self._release()
         self._ended.update(nonce for nonce, _ in self._streams)
         self._forget()
-        yield UnrecordedBoot(
-            n=hello.n, host_ns=hello.host_ns, boot=hello.boot, driver=hello.driver, before=before
-        )
+        yield UnrecordedBoot.of(hello, before=before)
 
     def _flush(self) -> Iterator[Record]:
         """Pass on what is held: each driver record, preceded by those of its driver with a lower number."""
@@ -408,10 +394,7 @@ class Merger:
                 continue
             for seq, held in order[record.boot, record.driver]:
                 if seq > stream.next:
-                    yield Gap(
-                        n=held.n, host_ns=held.host_ns, boot=held.boot, driver=held.driver,
-                        first=stream.next, last=seq - 1,
-                    )  # fmt: skip
+                    yield Gap.of(held, first=stream.next, last=seq - 1)
                     stream.missing.append((stream.next, seq - 1))
                     del stream.missing[:-64]
                 stream.next = seq + 1

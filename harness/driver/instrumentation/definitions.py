@@ -106,7 +106,7 @@ class Definitions:
             once.check(element, "value", value)
             guid = attributes.guid(element, "eventGUID")
             once.check(element, "eventGUID", guid)
-            task = m.TaskDefinition(name.shown, value, guid, self._strings.find(element))
+            task = m.TaskDefinition(name.shown, value, self._strings.find(element), guid)
             for holder in element.children("opcodes"):
                 task.opcodes |= self.opcodes(holder, task=value)
             found[name.key] = task

@@ -37,7 +37,7 @@ _EVENT = frozenset(
 )  # fmt: skip
 _PAIR = re.compile(r'([^"=;]+=(?:"(?:""|[^";])+"|[^";]+))(?:;|$)')
 
-Named = TypeVar("Named", m.LevelDefinition, m.TaskDefinition, m.OpcodeDefinition, m.KeywordDefinition)
+Named = TypeVar("Named", bound=m.NamedDefinition)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class EventReader:
         found = self.tasks.get(name.key)
         if found is None:
             standard, message = self._standard(element, "task", name, TASKS, self.tasks)
-            found = self.tasks[name.key] = m.TaskDefinition(name.shown, standard.value, b"", message)
+            found = self.tasks[name.key] = m.TaskDefinition(name.shown, standard.value, message)
             self.provider.tasks.append(found)
         return found
 

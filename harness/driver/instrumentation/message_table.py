@@ -86,7 +86,7 @@ def _uses(provider: ProviderDefinition) -> Iterator[tuple[LocalizedMessage | Non
     for opcode in provider.all_opcodes():
         yield opcode.message, OPCODE, (opcode.task & 0xFF) << 16 | opcode.value
     for keyword in provider.keywords:
-        yield keyword.message, KEYWORD, keyword.mask.bit_length()
+        yield keyword.message, KEYWORD, keyword.value.bit_length()
     for event in provider.events:
         classic = event.channel is not None and event.channel.classic
         yield event.message, CLASSIC_EVENT if classic else EVENT, event.version << 16 | event.value

@@ -40,8 +40,8 @@ class ChannelDefinition:
 
 
 @dataclass(eq=False, slots=True)
-class LevelDefinition:
-    """A level."""
+class NamedDefinition:
+    """A definition to which events refer by its name."""
 
     name: str
     value: int
@@ -49,33 +49,28 @@ class LevelDefinition:
 
 
 @dataclass(eq=False, slots=True)
-class OpcodeDefinition:
+class LevelDefinition(NamedDefinition):
+    """A level."""
+
+
+@dataclass(eq=False, slots=True)
+class OpcodeDefinition(NamedDefinition):
     """An opcode, of one task (its value) or of the whole provider (0)."""
 
-    name: str
-    value: int
-    message: LocalizedMessage | None
     task: int = 0
 
 
 @dataclass(eq=False, slots=True)
-class TaskDefinition:
+class TaskDefinition(NamedDefinition):
     """A task, with its own opcodes by (namespace, name). ``guid`` is b"" or 16 bytes."""
 
-    name: str
-    value: int
-    guid: bytes
-    message: LocalizedMessage | None
+    guid: bytes = b""
     opcodes: dict[tuple[str, str], OpcodeDefinition] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)
-class KeywordDefinition:
-    """A keyword: a mask with one bit, or Windows' own AnyKeyword without one."""
-
-    name: str
-    mask: int
-    message: LocalizedMessage | None
+class KeywordDefinition(NamedDefinition):
+    """A keyword. Its value is a mask with one bit, or that of Windows' own AnyKeyword without one."""
 
 
 @dataclass(eq=False, slots=True)

@@ -25,7 +25,7 @@ def write_events(image: WevtImage, provider: ProviderDefinition) -> None:
     start = image.reserve(_EVENTS.size)
     entries = image.reserve(_EVENT.size * len(events))
     for index, event in enumerate(events):
-        keywords = sorted(event.keywords, key=lambda each: each.mask)
+        keywords = sorted(event.keywords, key=lambda each: each.value)
         place = image.end if keywords else 0
         image.made += b"".join(_OFFSET.pack(image.place(each)) for each in keywords)
         _EVENT.pack_into(image.made, entries + index * _EVENT.size, *_event(image, event), len(keywords), place,
@@ -90,7 +90,7 @@ def _event(image: WevtImage, event: EventDefinition) -> tuple[int, ...]:
     """Return the descriptor of an event and the offsets of its references, up to its task."""
     mask = event.channel.bit if event.channel else 0
     for keyword in event.keywords:
-        mask |= keyword.mask
+        mask |= keyword.value
     return (
         event.value,
         event.version,

@@ -69,9 +69,9 @@ def write_keywords(image: WevtImage, provider: m.ProviderDefinition) -> None:
     """Append the keywords by mask."""
 
     def entry(each: m.KeywordDefinition, name: int) -> bytes:
-        return _KEYWORD.pack(each.mask, number_of(each.message), name)
+        return _KEYWORD.pack(each.value, number_of(each.message), name)
 
-    _write(image, b"KEYW", sorted(provider.keywords, key=lambda each: each.mask), _KEYWORD.size, entry)
+    _write(image, b"KEYW", sorted(provider.keywords, key=lambda each: each.value), _KEYWORD.size, entry)
 
 
 def write_maps(image: WevtImage, provider: m.ProviderDefinition) -> None:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import abc
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
-from harness.guest.guest import EMULATED_DEVICES, CollectedFile, GuestCounts, opted_out
+from harness.guest.guest import EMULATED_DEVICES, CollectedFile, Guest, GuestCounts, opted_out
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.history.record import GuestEvent
 from harness.history.writer import HistoryWriter
@@ -23,33 +23,10 @@ END = 10.0
 """Seconds in which a process with no driver loaded must end by itself."""
 
 
-class DriverControl(Protocol):
-    """The driver in the process. Each method raises GuestRefused with the process's answer."""
-
-    def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
-        """Start the driver with these values of its Parameters key."""
-
-    def unload(self, driver: str, deadline: Deadline) -> None:
-        """Make the driver end its registrations, and stop it."""
-
-    def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
-        """Make the driver refuse the ``nth`` processor from now on."""
-
-    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
-        """Make each Start of the driver take ``milliseconds``."""
-
-    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
-        """Make the driver register."""
-
-    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
-        """Make the driver end a registration."""
-
-    def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
-        """Make the driver echo the nonce."""
-
-
-class ProcessGuest:
+class ProcessGuest(Guest):
     """The guest in a :class:`ProcessMachine`; ``label`` is that of its guest type.
+
+    A subclass knows how the driver in the process is loaded and asked, and raises GuestRefused with the process's answer.
 
     Its memory is all used as soon as it is added, and its processors run as soon as they are started.
     """
@@ -60,7 +37,6 @@ class ProcessGuest:
         self,
         machine: ProcessMachine,
         writer: HistoryWriter,
-        service: DriverControl,
         *,
         fault: str = "",
         group_size: int = 0,
@@ -69,7 +45,6 @@ class ProcessGuest:
         self.ready_count = 0
         self._machine = machine
         self._writer = writer
-        self._service = service
         self._fault = fault
         self._group_size = group_size
         self._loaded: set[str] = set()
@@ -116,35 +91,23 @@ class ProcessGuest:
             "RebalanceOptOut": int(opt_out),
             "Veto": veto,
         }
-        self._service.load(driver, values, deadline)
+        self._load(driver, values, deadline)
         self._loaded.add(driver)
         for hardware in EMULATED_DEVICES if opt_out else ():
             self._writer.write(opted_out(hardware))
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Stop the driver."""
-        self._service.unload(driver, deadline)
+        self._unload(driver, deadline)
         self._loaded.discard(driver)
 
-    def veto_next(
-        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
-    ) -> None:
-        """Make the driver refuse the ``nth`` processor from now on in Start with ``status``."""
-        self._service.veto(driver, status, nth, deadline)
+    @abc.abstractmethod
+    def _load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
+        """Start the driver with these values of its Parameters key."""
 
-    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Make each Start of the driver take ``milliseconds``."""
-        self._service.delay(driver, milliseconds, deadline)
-
-    def register(
-        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
-    ) -> None:
-        """Make the driver register."""
-        self._service.register(driver, which, existing, deadline)
-
-    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Make the driver end a registration."""
-        self._service.deregister(driver, which, deadline)
+    @abc.abstractmethod
+    def _unload(self, driver: str, deadline: Deadline) -> None:
+        """Make the driver end its registrations, and stop it."""
 
     def strain(self, _seconds: int, _deadline: Deadline) -> None:
         """Raise GuestRefused: its processors are the host's, which must not be kept busy."""
@@ -166,10 +129,6 @@ class ProcessGuest:
     def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
         """Raise GuestRefused: Driver Verifier is Windows'."""
         raise self._machine.unshown(f"Driver Verifier watching {', '.join(drivers) or 'nothing'}")
-
-    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Make the driver echo ``nonce`` on its channels."""
-        self._service.mark(driver, nonce, deadline)
 
     def hand_on(self, _deadline: Deadline) -> None:
         """Do nothing: the driver's records arrive without a request."""
@@ -210,8 +169,7 @@ class ProcessType:
     """The common part of guest types whose machine is a process: no QEMU, and so none of its options."""
 
     label = ""
-    control: ClassVar[Callable[..., DriverControl]]
-    """Makes the control of the driver in the process."""
+    guest: ClassVar[type[ProcessGuest]]
 
     def attach(
         self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
@@ -219,8 +177,7 @@ class ProcessType:
         """Connect to the process. Raises TypeError for another kind of machine, an error of the caller."""
         if not isinstance(machine, ProcessMachine):
             raise TypeError(f"a guest that is a process was attached to {type(machine).__name__}")
-        control = type(self).control(machine)
-        return ProcessGuest(machine, writer, control, fault=options.fault, group_size=options.group_size)
+        return self.guest(machine, writer, fault=options.fault, group_size=options.group_size)
 
     def bootable(
         self,

@@ -15,8 +15,7 @@ from harness.driver.source import digest_of_folders, driver_folder, makefile, so
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError, told_shortage
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
-from harness.guest.process.guest import ProcessType
-from harness.guest.process.machine import ProcessMachine
+from harness.guest.process.guest import ProcessGuest, ProcessType
 from harness.history.nt_status import status_name
 from harness.program import run_program
 from harness.setup.cache import Cache
@@ -39,39 +38,40 @@ def _words(*values: int) -> bytes:
     return b"".join(int(value).to_bytes(4, "little") for value in values)
 
 
-class HostService:
-    """The driver, by its service name, in the process."""
+class HostGuest(ProcessGuest):
+    """The guest ``host``: the driver, by its service name, gets requests like those of a control device."""
 
-    def __init__(self, machine: ProcessMachine) -> None:
-        self._machine = machine
-
-    def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
+    def _load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
         """Call DriverEntry, with the values as the registry would hold them."""
         words = " ".join(f"{name}={value}" for name, value in values.items())
         self._ask(f"start {driver} {words}", deadline)
 
-    def unload(self, driver: str, deadline: Deadline) -> None:
+    def _unload(self, driver: str, deadline: Deadline) -> None:
         """Send the request that ends the Plug and Play registrations, then call EvtDriverUnload."""
         self._ask(f"control {driver} {request('DETACH'):#x} 0", deadline)
         self._ask(f"stop {driver}", deadline)
 
-    def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
+    def veto_next(
+        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
+    ) -> None:
         """Send HPNOTIFY_VETO: a status, and the number of the processor, counted from now on."""
         self._control(driver, "VETO", _words(status, nth), deadline)
 
-    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Send HPNOTIFY_DELAY: milliseconds."""
         self._control(driver, "DELAY", _words(milliseconds), deadline)
 
-    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
         """Send HPNOTIFY_REGISTRATION: which, and whether existing processors are reported."""
         self._control(driver, "REGISTER", _words(REGISTRATIONS.index(which), existing), deadline)
 
-    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Send HPNOTIFY_REGISTRATION: which."""
         self._control(driver, "DEREGISTER", _words(REGISTRATIONS.index(which), False), deadline)
 
-    def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Send HPNOTIFY_MARK: 32 bytes of text."""
         self._control(driver, "MARK", nonce.encode("ascii")[:32].ljust(32, b"\0"), deadline)
 
@@ -101,7 +101,7 @@ class HostType(ProcessType):
     """The guest type ``host``: a process on this host."""
 
     label = "host"
-    control = HostService
+    guest = HostGuest
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Compile the program, or take it from the cache. Raises MissingPart if gcc or make is missing."""

@@ -49,14 +49,14 @@ from harness.errors import (
 )
 from harness.history.record import Boot, Stage
 from harness.history.writer import HistoryWriter
-from harness.host.registry import MachineEntry, ProcessName, Registry
-from harness.host.runtime import RuntimeDirectory
+from harness.host.registry import ProcessName, Registry
 from harness.interrupts import uninterrupted
 from harness.machine import shutdown
 from harness.machine.file_limit import SLACK
-from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import PERIPHERAL, CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.process import Process
+from harness.machine.registered import RegisteredMachine
 from harness.program import describe
 
 FIRST_DIMM = 4 << 30
@@ -75,7 +75,7 @@ TakeTurn = Callable[[Deadline], AbstractContextManager[None]]
 """A context that surrounds the process: entered before it is spawned, left after it ended."""
 
 
-class ProcessMachine:
+class ProcessMachine(RegisteredMachine):
     """A process as a machine; implements :class:`harness.machine.machine.Machine` as far as a process can.
 
     ``command`` is the program. Its output goes to ``NAME.log`` in the run directory. ``transcript`` is another file that it
@@ -102,18 +102,11 @@ class ProcessMachine:
         registry: Registry | None = None,
         limits: ChannelLimits | None = None,
     ) -> None:
-        self.spec = spec
-        self.name = name
+        super().__init__(spec, directory, writer, name=name, registry=registry)
         self.label = label
-        self.directory = directory.absolute()
-        self.console = self.directory / "console.log"
-        self.debugcon = self.directory / "debugcon.log"
         self.log = self.directory / f"{label}.log"
-        self.argv: list[str] = []
-        self.versions: dict[str, str] = {}
         self.human: Path | None = None
         self.kd: Path | None = None
-        self._writer = writer
         self._command = command
         self._transcript = transcript
         first = f"processors {spec.processors} {spec.max_processors} {group_size} {spec.memory:#x}"
@@ -121,10 +114,6 @@ class ProcessMachine:
         self._closing = closing
         self._fine = fine
         self._place = place
-        self._registry = registry or Registry()
-        self._runtime = RuntimeDirectory()
-        self.control = self._runtime.path / "control"
-        self._entry: MachineEntry | None = None
         self._process: Process | None = None
         self._orders = -1
         self._follower = Follower()
@@ -168,7 +157,7 @@ class ProcessMachine:
             )
         self._follower.start()
         self.argv = list(self._command)
-        self._register(None)
+        self._register(self.argv)
         stdin, self._orders = os.pipe2(os.O_CLOEXEC)
         try:
             self._process = Process(
@@ -177,38 +166,17 @@ class ProcessMachine:
             self._process.spawn()
         finally:
             os.close(stdin)
-        self._register(ProcessName.of(self._process.pid))
+        self._note_process(ProcessName.of(self._process.pid))
         for line in self._opening:
             self.ask(line, deadline, fine=self._fine)
 
     def _make_files(self) -> None:
-        with system_errors(
-            f"cannot write in the run directory {self.directory}",
-            hint="Give another place with --runs DIR.",
-            shortage=True,
-        ):
+        with self._writing():
             self.directory.mkdir(parents=True, exist_ok=True)
             for path in (self.console, self.debugcon, self.log):
                 path.touch(0o600)
             self._port = self._files.enter_context(self.debugcon.open("ab", buffering=0))
             self._screen = self._files.enter_context(self.console.open("ab", buffering=0))
-
-    def _register(self, process: ProcessName | None) -> None:
-        harness = ProcessName.of(os.getpid())
-        if harness is None:
-            raise InfrastructureError(
-                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
-            )
-        entry = MachineEntry(
-            name=self.name,
-            harness=harness,
-            qemu=process,
-            directory=str(self.directory),
-            runtime=str(self._runtime.path),
-            command=self.argv,
-        )
-        self._entry = self._registry.placed(entry)
-        self._registry.write(self._entry)
 
     def finish(self, deadline: Deadline) -> None:
         """Let the process end by itself, so that it counts what was left behind. No driver may be loaded."""
@@ -457,7 +425,7 @@ class ProcessMachine:
         if slot.index in self._processors:
             raise _refused("add", f"slot {slot.index} is taken")
         self._check_name(device)
-        self._processors[slot.index] = f"/machine/peripheral/{device}"
+        self._processors[slot.index] = PERIPHERAL + device
         self._command_line(f"add {slot.index}", deadline)
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:

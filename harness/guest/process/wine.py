@@ -13,14 +13,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from harness.deadline import Deadline
 from harness.driver.source import digest_of_folders, driver_folder, makefile
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions
-from harness.guest.process.guest import ProcessType
+from harness.guest.process.guest import ProcessGuest, ProcessType
 from harness.guest.process.machine import ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
+from harness.history.writer import HistoryWriter
 from harness.program import run_program
 from harness.setup.cache import Cache
 from harness.setup.parts import part
@@ -41,14 +43,14 @@ SYSTEM = "C:\\windows\\system32"
 PLACE = "C:\\hpn"
 
 
-class WineService:
-    """The driver, by its service name, in Wine: the client starts services, hpnctl sends requests."""
+class WineGuest(ProcessGuest):
+    """The guest ``wine``: the client in Wine starts the driver's service, hpnctl sends the driver requests."""
 
-    def __init__(self, machine: ProcessMachine) -> None:
-        self._machine = machine
+    def __init__(self, machine: ProcessMachine, writer: HistoryWriter, **options: Any) -> None:
+        super().__init__(machine, writer, **options)
         self._devices: set[str] = set()
 
-    def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
+    def _load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
         """Call StartService, with the values in the registry; install a Plug and Play driver by its INF file, on a root device.
 
         Raises GuestRefused with ``opt_out``: the devices are Wine's.
@@ -75,7 +77,7 @@ class WineService:
         else:
             self._ask(f"load {driver}", deadline)
 
-    def unload(self, driver: str, deadline: Deadline) -> None:
+    def _unload(self, driver: str, deadline: Deadline) -> None:
         """Run ``hpnctl detach``, remove the device if there is one, and stop the service."""
         self._control(driver, "detach", deadline)
         if driver in self._devices:
@@ -86,23 +88,27 @@ class WineService:
     def _service(self, driver: str) -> str:
         return PNP if driver in self._devices else driver
 
-    def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
+    def veto_next(
+        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
+    ) -> None:
         """Run ``hpnctl veto``."""
         self._control(driver, f"veto --nth {nth} --status {status:#x}", deadline)
 
-    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Run ``hpnctl delay``."""
         self._control(driver, f"delay {milliseconds}", deadline)
 
-    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
         """Run ``hpnctl register``."""
         self._control(driver, f"register {which}{' --existing' if existing else ''}", deadline)
 
-    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Run ``hpnctl deregister``."""
         self._control(driver, f"deregister {which}", deadline)
 
-    def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Run ``hpnctl mark``."""
         self._control(driver, f"mark {nonce}", deadline)
 
@@ -123,7 +129,7 @@ class WineType(ProcessType):
     """The guest type ``wine``: the driver's file in Wine."""
 
     label = "wine"
-    control = WineService
+    guest = WineGuest
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Build driver, double and prefix, or take them from the cache. Raises MissingPart, which names the package."""

@@ -27,6 +27,7 @@ from harness.template.serial_markers import DoneMarker, FactMarker, SerialMarker
 from harness.template.template import SSH_PORT, WINRM_PORT, Template
 from harness.transport import ssh, winrm
 from harness.transport.first_contact import certificate_at, host_key_at
+from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin, HostKeyPin
 from harness.transport.secret import Secret
 from harness.transport.transport import CommandResult, Transport
@@ -76,17 +77,19 @@ def enter(machine: Machine, login: Login, deadline: Deadline) -> Entered:
     certificate, host_key = None, None
     if login.key is None:
         certificate = certificate_at(LOOPBACK, ports[WINRM_PORT], deadline)
-        link: Transport = winrm.transport(
-            LOOPBACK,
-            port=ports[WINRM_PORT],
-            user=login.user,
-            password=login.password,
-            certificate=certificate,
+        link: Transport = WireTransport(
+            winrm.WinrmWire(
+                LOOPBACK,
+                port=ports[WINRM_PORT],
+                user=login.user,
+                password=login.password,
+                certificate=certificate,
+            )
         )
     else:
         host_key = host_key_at(LOOPBACK, ports[SSH_PORT], deadline)
-        link = ssh.transport(
-            LOOPBACK, port=ports[SSH_PORT], user=login.user, key=login.key, host_key=host_key
+        link = WireTransport(
+            ssh.SshWire(LOOPBACK, port=ports[SSH_PORT], user=login.user, key=login.key, host_key=host_key)
         )
     try:
         said = link.run(WHO, deadline)

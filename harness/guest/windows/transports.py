@@ -11,6 +11,7 @@ from harness.machine.forwards import forwarded_ports
 from harness.machine.machine import Machine
 from harness.template.template import SSH_PORT, WINRM_PORT
 from harness.transport import ssh, winrm
+from harness.transport.link import WireTransport
 from harness.transport.transport import Transport
 
 LOOPBACK = "127.0.0.1"
@@ -40,16 +41,18 @@ def transports_into(machine: Machine, image: WindowsImage, deadline: Deadline) -
     Raises InfrastructureError if a port is not forwarded, MissingPart without pywinrm or paramiko.
     """
     ports = forwarded_ports(machine, deadline)
-    commands = winrm.transport(
-        LOOPBACK,
-        port=ports[WINRM_PORT],
-        user=image.user,
-        password=image.password,
-        certificate=image.certificate,
+    commands = WireTransport(
+        winrm.WinrmWire(
+            LOOPBACK,
+            port=ports[WINRM_PORT],
+            user=image.user,
+            password=image.password,
+            certificate=image.certificate,
+        )
     )
     if image.host_key is None or image.key is None:
         return GuestTransports(commands=commands)
-    files = ssh.transport(
-        LOOPBACK, port=ports[SSH_PORT], user=image.user, key=image.key, host_key=image.host_key
+    files = WireTransport(
+        ssh.SshWire(LOOPBACK, port=ports[SSH_PORT], user=image.user, key=image.key, host_key=image.host_key)
     )
     return GuestTransports(commands=commands, ssh=files)

@@ -15,10 +15,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import CommandRefused
-from harness.machine.machine import CpuSlot, MemoryDevice
-
-PERIPHERAL = "/machine/peripheral/"
-"""The path where QEMU keeps the devices that have an id."""
+from harness.machine.machine import PERIPHERAL, CpuSlot, MemoryDevice
 
 
 def refused(call: str, why: str) -> CommandRefused:

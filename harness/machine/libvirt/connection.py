@@ -12,10 +12,12 @@ connection. The greeting with the next ``monitor`` number shows the gap.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from harness import locks
@@ -72,39 +74,13 @@ def _run_loop(libvirt: Any) -> None:
             libvirt.virEventRunDefaultImpl()
 
 
-class _Call(Generic[T]):
-    """One call, made on a worker's thread and awaited on another."""
-
-    def __init__(self, act: Callable[[], T]) -> None:
-        self._act = act
-        self._done = threading.Event()
-        self._value: T
-        self._error: BaseException | None = None
-
-    def make(self) -> None:
-        try:
-            self._value = self._act()
-        except BaseException as error:  # noqa: BLE001  raised where the caller is
-            self._error = error
-
-    def end(self) -> None:
-        self._done.set()
-
-    def value(self, deadline: Deadline) -> T:
-        if not self._done.wait(deadline.remaining()):
-            raise TimeoutError
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-
 class _Worker:
     """A thread that makes one call after another. Between two it waits among the ``idle``. A stuck one is abandoned."""
 
     idle: ClassVar[list[_Worker]] = []
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         threading.Thread(target=self._work, name="libvirt call", daemon=True).start()
 
     @classmethod
@@ -114,17 +90,22 @@ class _Worker:
         except IndexError:
             return cls()
 
-    def give(self, call: _Call[Any]) -> None:
-        self._calls.put(call)
+    def give(self, act: Callable[[], T]) -> Future[T]:
+        result: Future[T] = Future()
+        self._calls.put((act, result))
+        return result
 
     def _work(self) -> None:
         while True:
-            call = self._calls.get()
-            call.make()
+            act, result = self._calls.get()
+            try:
+                done = functools.partial(result.set_result, act())
+            except BaseException as error:  # noqa: BLE001  raised where the caller is
+                done = functools.partial(result.set_exception, error)
             self.idle.append(self)
-            call.end()
+            done()
             # Nothing may keep the call's objects alive until the next one comes.
-            del call
+            del act, result, done
 
 
 def bounded(act: Callable[[], T], deadline: Deadline) -> T:
@@ -134,9 +115,8 @@ def bounded(act: Callable[[], T], deadline: Deadline) -> T:
 
 def begun(act: Callable[[], T]) -> Callable[[Deadline], T]:
     """Begin a call and return a function that waits for it: it returns, or raises, as :func:`bounded` does."""
-    call = _Call(act)
-    _Worker.take().give(call)
-    return call.value
+    result = _Worker.take().give(act)
+    return lambda deadline: result.result(deadline.remaining())
 
 
 def is_remote(uri: str) -> bool:

@@ -58,14 +58,9 @@ class QemuUser(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
 
 
-class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """The places of a machine's channels, on the host that runs QEMU."""
+class Files(devices.ChannelFiles, frozen=True, kw_only=True):
+    """The places of a machine's channels, and of the file with QEMU's process number."""
 
-    console: Path
-    debugcon: Path
-    control: Path
-    human: Path
-    kd: Path
     pid: Path
 
 
@@ -97,7 +92,7 @@ def domain_xml(
     features = SubElement(domain, "features")
     SubElement(features, "acpi")
     SubElement(features, "apic")
-    if devices.needs_x2apic(spec) and spec.accelerator == "kvm":
+    if devices.splits_irqchip(spec):
         SubElement(features, "ioapic", driver="qemu")
     model, changes, hyperv = _model(processors.model)
     if hyperv:
@@ -115,23 +110,22 @@ def domain_xml(
             _text(label, "label", f"+{owner.uid}:+{owner.gid}")
         elif model != "none":
             SubElement(domain, "seclabel", type="none", model=model)
-    direct: list[devices.Device] = [
-        devices.UserArguments(
-            ["-machine", f"smm=off{',nvdimm=on' if spec.nvdimm else ''}{',' if options else ''}{options}"]
-        ),
-        devices.SerialToFile(files.console),
-        devices.DebugPort(spec.debug_port, files.debugcon),
-        devices.UserArguments(["-pidfile", str(files.pid)]),
-    ]
-    direct += [disk for disk in spec.disks if disk.bus == "nvme"]
+    direct = [
+        "-machine", f"smm=off{',nvdimm=on' if spec.nvdimm else ''}{',' if options else ''}{options}",
+        *devices.serial_to_file(files.console),
+        *devices.debug_port(spec.debug_port, files.debugcon),
+        "-pidfile", str(files.pid),
+    ]  # fmt: skip
+    for disk in spec.disks:
+        if disk.bus == "nvme":
+            direct += disk.arguments()
     if spec.network is not None:
-        direct.append(spec.network)
+        direct += spec.network.arguments()
     if spec.monitor:
-        direct.append(devices.HumanMonitor(files.human))
+        direct += devices.human_monitor(files.human)
     if spec.kd:
-        direct.append(devices.DebuggerPort(files.kd))
-    direct.append(devices.UserArguments(spec.extra))
-    domain.append(_direct([word for device in direct for word in device.arguments()]))
+        direct += devices.debugger_port(files.kd)
+    domain.append(_direct([*direct, *spec.extra]))
     ElementTree.indent(domain)
     return _document(domain)
 
@@ -325,8 +319,7 @@ def _devices(spec: MachineSpec, files: Files) -> Element:
         slot = f"{SCREEN_SLOT:#04x}"
         SubElement(video, "address", type="pci", domain="0x0000", bus="0x00", slot=slot, function="0x0")
     panic = SubElement(found, "panic", model="isa")
-    port = devices.PANIC_PORT if spec.debug_port != devices.PANIC_PORT else devices.PANIC_PORT + 1
-    SubElement(panic, "address", type="isa", iobase=f"{port:#x}")
+    SubElement(panic, "address", type="isa", iobase=f"{devices.panic_port(spec):#x}")
     return found
 
 

@@ -33,7 +33,7 @@ from harness.host.registry import ProcessName, Registry
 from harness.machine.base import MachineBase, one_refused
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, LibvirtInspector
-from harness.machine.libvirt.aliases import PERIPHERAL, Aliases, dimm, processor, refused
+from harness.machine.libvirt.aliases import Aliases, dimm, processor, refused
 from harness.machine.libvirt.calls import LibvirtCalls
 from harness.machine.libvirt.connection import (
     Connection,
@@ -334,11 +334,6 @@ class LibvirtMachine(MachineBase):
         if known is None or known.type != slot.type:
             raise refused(call, f"the machine has no slot for a {slot.type} at {slot.props}")
 
-        def there() -> bool:
-            return any(
-                row.qom == PERIPHERAL + device and row.props == slot.props for row in self.cpu_slots(deadline)
-            )
-
         def act(link: LibvirtLink) -> object:
             return link.domain.setVcpu(str(known.index), 1, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
@@ -347,7 +342,7 @@ class LibvirtMachine(MachineBase):
             self._once(
                 f"{call} {device}",
                 deadline,
-                there,
+                lambda: self._has_cpu(device, slot, deadline),
                 lambda: self._exchange.call(call, arguments, act, deadline),
             )
 
@@ -391,12 +386,8 @@ class LibvirtMachine(MachineBase):
         """
         alias = dimm(device, "virDomainAttachDeviceFlags")
         xml = dimm_xml(alias, size, node or 0, backend)
-
-        def there() -> bool:
-            return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
-
         with exhaustion(device, size, backend, None):
-            self._attach(device, alias, xml, there, deadline)
+            self._attach(device, alias, xml, lambda: self._has_dimm(device, size, deadline), deadline)
 
     def _attach(
         self, device: str, alias: str, xml: str, there: Callable[[], bool], deadline: Deadline
@@ -437,16 +428,12 @@ class LibvirtMachine(MachineBase):
                 return link.domain.detachDeviceFlags(xml, flags)
             return link.domain.setVcpu(number, 0, flags)
 
-        def gone() -> bool:
-            listed = any(row.qom == PERIPHERAL + device for row in self.cpu_slots(deadline))
-            return not listed and all(row.id != device for row in self.memory_devices(deadline))
-
         within = Deadline(max(deadline.remaining(), UNPLUG_ANSWER), f"{call} {device}")
         try:
             self._once(
                 f"{call} {device}",
                 within,
-                gone,
+                lambda: self._is_gone(device, deadline),
                 lambda: self._exchange.call(call, arguments, act, within),
             )
         except CommandRefused as error:
@@ -467,16 +454,13 @@ class LibvirtMachine(MachineBase):
                 hint="Run this plan without --connect, or with a libvirt of this host.",
             )
         alias = dimm(device, "virDomainAttachDeviceFlags")
-
-        def there() -> bool:
-            return alias in nvdimms(self, deadline)
-
         backend = MemoryBackend(kind="file", share=True)
         with (
             exhaustion(device, size, backend, self.directory),
             backend.made_file(self.directory, size) as file,
         ):
-            self._attach(device, alias, nvdimm_xml(alias, size, node, file or Path()), there, deadline)
+            xml = nvdimm_xml(alias, size, node, file or Path())
+            self._attach(device, alias, xml, lambda: alias in nvdimms(self, deadline), deadline)
 
     def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
         """Call ``virDomainUpdateDeviceFlags`` with the requested size of the device."""

@@ -32,7 +32,7 @@ from harness.machine import devices, shutdown
 from harness.machine.base import MachineBase, one_refused
 from harness.machine.event_log import EventLog
 from harness.machine.file_limit import largest_file
-from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec
+from harness.machine.machine import PERIPHERAL, CpuSlot, Drop, Machine, MachineSpec
 from harness.machine.memory_backend import RAM, MemoryBackend, exhaustion
 from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
@@ -131,17 +131,15 @@ class QemuMachine(MachineBase):
 
     def _start(self, deadline: Deadline) -> None:
         found = qemu_build.find_qemu(self.spec.qemu, deadline)
-        parts = devices.parts(
-            self.spec,
-            name=self.name,
+        files = devices.ChannelFiles(
             console=self.console,
             debugcon=self.debugcon,
             control=self.control,
-            qmp=self._monitor.path,
             human=self._runtime.path / "human",
             kd=self._runtime.path / "kd",
         )
-        self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
+        words = devices.arguments(self.spec, name=self.name, files=files, qmp=self._monitor.path)
+        self.argv = [str(found.path), *words]
         self._register(self.argv)
         with self._state() as state:
             self._process = Process(
@@ -248,11 +246,10 @@ class QemuMachine(MachineBase):
 
     def added(self, deadline: Deadline) -> list[Added]:
         """Return the processors and DIMMs that were plugged in, in an order in which they can be plugged again."""
-        path = "/machine/peripheral/"
         found: list[Added] = [
-            AddedCpu(id=slot.qom.removeprefix(path), driver=slot.type, props=slot.props)
+            AddedCpu(id=slot.qom.removeprefix(PERIPHERAL), driver=slot.type, props=slot.props)
             for slot in self.cpu_slots(deadline)
-            if slot.qom.startswith(path)
+            if slot.qom.startswith(PERIPHERAL)
         ]
         found += [
             AddedDimm(id=dimm.id, size=dimm.size, node=dimm.node, slot=dimm.slot, address=dimm.address)
@@ -290,12 +287,13 @@ class QemuMachine(MachineBase):
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
         """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when the result is unknown."""
-
-        def there() -> bool:
-            path = f"/machine/peripheral/{device}"
-            return any(row.qom == path and row.props == slot.props for row in self.cpu_slots(deadline))
-
-        self._change(device, deadline, there, "device_add", {"driver": slot.type, "id": device, **slot.props})
+        self._change(
+            device,
+            deadline,
+            lambda: self._has_cpu(device, slot, deadline),
+            "device_add",
+            {"driver": slot.type, "id": device, **slot.props},
+        )
 
     def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
         """Make this client and a second one plug the same processor at once; see :class:`harness.machine.machine.Machine`."""
@@ -321,23 +319,18 @@ class QemuMachine(MachineBase):
         backend: MemoryBackend = RAM,
     ) -> None:
         """Plug a DIMM; its memory is called ``DEVICE-memory``. Raises as :meth:`add_cpu`, and HostExhausted."""
-
-        def there() -> bool:
-            return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
-
         plug: dict[str, Any] = {"driver": "pc-dimm"}
         if node is not None:
             plug["node"] = node
-        self._add_memory(device, size, plug, backend, there, deadline)
+        self._add_memory(
+            device, size, plug, backend, lambda: self._has_dimm(device, size, deadline), deadline
+        )
 
     def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
         """Plug an NVDIMM; its memory is a sparse file called ``DEVICE-memory``. Raises as :meth:`add_dimm`."""
-
-        def there() -> bool:
-            return device in nvdimms(self, deadline)
-
         plug = {"driver": "nvdimm", "node": node}
-        self._add_memory(device, size, plug, MemoryBackend(kind="file", share=True), there, deadline)
+        backend = MemoryBackend(kind="file", share=True)
+        self._add_memory(device, size, plug, backend, lambda: device in nvdimms(self, deadline), deadline)
 
     def _add_memory(
         self,
@@ -373,14 +366,11 @@ class QemuMachine(MachineBase):
 
     def unplug(self, device: str, deadline: Deadline) -> None:
         """Send ``device_del``, which QEMU passes on to the guest (QEMU: qapi/qdev.json). A guest may be asked twice."""
-
-        def gone() -> bool:
-            path = f"/machine/peripheral/{device}"
-            listed = any(row.qom == path for row in self.cpu_slots(deadline))
-            return not listed and all(row.id != device for row in self.memory_devices(deadline))
-
         self._once(
-            f"device_del {device}", deadline, gone, lambda: self.execute("device_del", deadline, id=device)
+            f"device_del {device}",
+            deadline,
+            lambda: self._is_gone(device, deadline),
+            lambda: self.execute("device_del", deadline, id=device),
         )
 
     def release(self, device: str, deadline: Deadline) -> None:

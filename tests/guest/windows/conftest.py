@@ -76,13 +76,15 @@ class ScriptedWindows:
         self, *, pin: bytes = b"", password: str = PASSWORD, ssh: WireTransport | None = None
     ) -> GuestTransports:
         """The transports, as they are for a guest whose certificate is this server's."""
-        link = winrm.transport(
-            "127.0.0.1",
-            port=self.double.port,
-            user=USER,
-            password=Secret(password),
-            certificate=CertificatePin.of(pin or self.double.certificate),
-            operation_timeout=1,
+        link = WireTransport(
+            winrm.WinrmWire(
+                "127.0.0.1",
+                port=self.double.port,
+                user=USER,
+                password=Secret(password),
+                certificate=CertificatePin.of(pin or self.double.certificate),
+                operation_timeout=1,
+            )
         )
         return GuestTransports(commands=link, ssh=ssh)
 

@@ -22,9 +22,8 @@ static volatile LONG nodes;
 VOID
 WdfDeviceInitSetPnpPowerEventCallbacks(PWDFDEVICE_INIT DeviceInit, PWDF_PNPPOWER_EVENT_CALLBACKS PnpPowerEventCallbacks)
 {
-    if (PnpPowerEventCallbacks->Size != sizeof(*PnpPowerEventCallbacks)) {
-        layer_trouble("a WDF_PNPPOWER_EVENT_CALLBACKS that was not initialized");
-    }
+    (void)object_is_initialized(
+        "WDF_PNPPOWER_EVENT_CALLBACKS", PnpPowerEventCallbacks->Size, sizeof(*PnpPowerEventCallbacks));
     DeviceInit->callbacks = *PnpPowerEventCallbacks;
 }
 

@@ -8,6 +8,15 @@
 /* Children are also created and deleted by callbacks of a hot addition while other threads control the driver. */
 static KSPIN_LOCK tree;
 
+BOOLEAN
+object_is_initialized(const char *type, ULONG bytes, size_t expected)
+{
+    if (bytes != expected) {
+        layer_trouble("a %s says that it has %u bytes", type, bytes);
+    }
+    return bytes == expected;
+}
+
 struct object *
 object_create(
     enum object_kind kind, struct object *default_parent, const WDF_OBJECT_ATTRIBUTES *attributes, size_t payload_bytes)
@@ -22,12 +31,15 @@ object_create(
     }
     object->kind = kind;
 
-    if (attributes != NULL && attributes->ParentObject != NULL) {
-        parent = attributes->ParentObject;
-    }
-    if (attributes != NULL && attributes->ContextTypeInfo != NULL) {
-        object->type = attributes->ContextTypeInfo;
-        object->context = machine_allocate(object->type->ContextSize);
+    if (attributes != NULL) {
+        (void)object_is_initialized("WDF_OBJECT_ATTRIBUTES", attributes->Size, sizeof(*attributes));
+        if (attributes->ParentObject != NULL) {
+            parent = attributes->ParentObject;
+        }
+        if (attributes->ContextTypeInfo != NULL) {
+            object->type = attributes->ContextTypeInfo;
+            object->context = machine_allocate(object->type->ContextSize);
+        }
     }
     if (payload_bytes != 0) {
         object->payload = machine_allocate(payload_bytes);
@@ -113,7 +125,7 @@ WdfDriverCreate(
 
     /* A driver that declares itself non-PnP must not have EvtDriverDeviceAdd, any other must. */
     UNREFERENCED_PARAMETER(RegistryPath);
-    if (DriverConfig->Size != sizeof(*DriverConfig) ||
+    if (!object_is_initialized("WDF_DRIVER_CONFIG", DriverConfig->Size, sizeof(*DriverConfig)) ||
         devices == ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) != 0) ||
         DriverObject->framework != NULL) {
         return STATUS_INVALID_PARAMETER;
@@ -479,7 +491,8 @@ WdfIoQueueCreate(
     struct object *queue;
 
     /* Only what the driver does: one queue, for all requests. */
-    if (Config->Size != sizeof(*Config) || Config->DispatchType == WdfIoQueueDispatchInvalid || !Config->DefaultQueue) {
+    if (!object_is_initialized("WDF_IO_QUEUE_CONFIG", Config->Size, sizeof(*Config)) ||
+        Config->DispatchType == WdfIoQueueDispatchInvalid || !Config->DefaultQueue) {
         return STATUS_INVALID_PARAMETER;
     }
     queue = object_create(OBJECT_QUEUE, device, QueueAttributes, 0);
@@ -526,7 +539,6 @@ framework_control(
     if (request == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    request->request.buffer = request->payload;
     request->request.input_bytes = input_bytes;
     request->request.output_bytes = output_bytes;
     if (bytes != 0) {
@@ -562,7 +574,7 @@ retrieve(struct object *request, size_t have, size_t minimum, PVOID *buffer, siz
     if (have == 0 || have < minimum || machine_fails()) {
         return STATUS_BUFFER_TOO_SMALL;
     }
-    *buffer = request->request.buffer;
+    *buffer = request->payload;
     if (length != NULL) {
         *length = have;
     }

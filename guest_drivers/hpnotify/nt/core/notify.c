@@ -73,15 +73,12 @@ create(enum interface_class class, ULONG64 identity)
 
     interface->class = class;
     interface->identity = identity;
-    if (class == INTERFACE_PROCESSOR) {
-        wide_append_ascii(interface->link, LAYER_NAME_CHARACTERS, "\\??\\ACPI#ACPI0007#");
-        append_hexadecimal(interface->link, identity);
-        wide_append_ascii(interface->link, LAYER_NAME_CHARACTERS, "#{97fadb10-4e33-40ae-359c-8bef029dbdd0}");
-    } else {
-        wide_append_ascii(interface->link, LAYER_NAME_CHARACTERS, "\\??\\ACPI#PNP0C80#");
-        append_hexadecimal(interface->link, identity);
-        wide_append_ascii(interface->link, LAYER_NAME_CHARACTERS, "#{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}");
-    }
+    wide_append_ascii(interface->link, LAYER_NAME_CHARACTERS, "\\??\\ACPI#");
+    wide_append_ascii(interface->link, LAYER_NAME_CHARACTERS, class == INTERFACE_PROCESSOR ? "ACPI0007#" : "PNP0C80#");
+    append_hexadecimal(interface->link, identity);
+    wide_append_ascii(
+        interface->link, LAYER_NAME_CHARACTERS,
+        class == INTERFACE_PROCESSOR ? "#{97fadb10-4e33-40ae-359c-8bef029dbdd0}" : "#{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}");
 
     for (end = &interfaces; *end != NULL; end = &(*end)->next) {
     }

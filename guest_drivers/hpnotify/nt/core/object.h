@@ -39,7 +39,6 @@ struct object {
             WDF_IO_QUEUE_CONFIG config;
         } queue;
         struct {
-            PVOID buffer;
             size_t input_bytes;
             size_t output_bytes;
             NTSTATUS status;
@@ -77,5 +76,8 @@ struct WDFDEVICE_INIT {
 struct object *object_create(
     enum object_kind kind, struct object *default_parent, const WDF_OBJECT_ATTRIBUTES *attributes,
     size_t payload_bytes);
+
+/* Whether a structure was initialized for this version of the framework; one that was not is shown. */
+BOOLEAN object_is_initialized(const char *type, ULONG bytes, size_t expected);
 
 #endif

@@ -11,13 +11,19 @@
 #include <wdmguid.h>
 
 static void
-deliver_all(KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n)
+deliver_all_with(KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n, NTSTATUS status)
 {
     struct sync_registration *each;
 
     for (each = processor_registrations(); each != NULL; each = each->next) {
-        processor_deliver(each, state, n, STATUS_SUCCESS, NULL);
+        processor_deliver(each, state, n, status, NULL);
     }
+}
+
+static void
+deliver_all(KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n)
+{
+    deliver_all_with(state, n, STATUS_SUCCESS);
 }
 
 static void
@@ -30,14 +36,15 @@ forget_starts(ULONG n)
     }
 }
 
-/* complete-before-start: Complete is delivered first, then Start. */
-
+/* Nothing is delivered yet. */
 static NTSTATUS
-complete_before_start_start(ULONG n)
+no_start(ULONG n)
 {
     UNREFERENCED_PARAMETER(n);
     return STATUS_SUCCESS;
 }
+
+/* complete-before-start: Complete is delivered first, then Start. */
 
 static void
 complete_before_start_complete(ULONG n)
@@ -247,13 +254,6 @@ told_apart_complete(ULONG n)
 
 /* no-barrier: each callback gets its Start and its Complete before the next one gets its Start. */
 
-static NTSTATUS
-no_barrier_start(ULONG n)
-{
-    UNREFERENCED_PARAMETER(n);
-    return STATUS_SUCCESS;
-}
-
 static void
 no_barrier_complete(ULONG n)
 {
@@ -319,11 +319,7 @@ runs_early_processor(ULONG real)
 static NTSTATUS
 failure_before_start_start(ULONG n)
 {
-    struct sync_registration *each;
-
-    for (each = processor_registrations(); each != NULL; each = each->next) {
-        processor_deliver(each, KeProcessorAddFailureNotify, n, STATUS_UNSUCCESSFUL, NULL);
-    }
+    deliver_all_with(KeProcessorAddFailureNotify, n, STATUS_UNSUCCESSFUL);
     return documented.add_start(n);
 }
 
@@ -744,7 +740,7 @@ swapped_after_refusal_start(ULONG n)
     NTSTATUS status;
 
     if (has_reached(2)) {
-        return complete_before_start_start(n);
+        return no_start(n);
     }
     status = documented.add_start(n);
     if (!NT_SUCCESS(status)) {
@@ -919,7 +915,7 @@ static struct behaviour planted;
 static const struct behaviour plants[] = {
     { .name = "none" },
     { .name = "complete-before-start",
-      .add_start = complete_before_start_start,
+      .add_start = no_start,
       .add_complete = complete_before_start_complete },
     { .name = "duplicate-start", .add_start = duplicate_start_start },
     { .name = "missing-complete", .add_complete = missing_complete_complete },
@@ -936,7 +932,7 @@ static const struct behaviour plants[] = {
     { .name = "failed-and-completed", .add_complete = failed_and_completed_complete },
     { .name = "forgotten-driver", .add_start = forgotten_driver_start },
     { .name = "told-apart", .add_complete = told_apart_complete },
-    { .name = "no-barrier", .add_start = no_barrier_start, .add_complete = no_barrier_complete },
+    { .name = "no-barrier", .add_start = no_start, .add_complete = no_barrier_complete },
     { .name = "another-number", .add_complete = another_number_complete, .call = another_number_call },
     { .name = "runs-early", .add_start = runs_early_start, .processor = runs_early_processor },
     { .name = "failure-before-start", .add_start = failure_before_start_start },
@@ -1000,13 +996,22 @@ core_plant_name(void)
     return behaviour()->name;
 }
 
-/* Uses a point of the selected plant, if it has one there. */
-#define TAKE(Point)                       \
-    do {                                  \
-        if (plant->Point != NULL) {       \
-            planted.Point = plant->Point; \
-        }                                 \
-    } while (0)
+/* A plant: the documented behaviour, with the plant's own at the points where it has one. */
+static void
+take_points(const struct behaviour *plant)
+{
+    static const UCHAR none[sizeof(void *)];
+    ULONG at;
+
+    _Static_assert(sizeof(planted) % sizeof(none) == 0, "every point is a pointer");
+
+    planted = documented;
+    for (at = 0; at < sizeof(planted); at += sizeof(none)) {
+        if (__builtin_memcmp((const UCHAR *)plant + at, none, sizeof(none)) != 0) {
+            RtlCopyMemory((PUCHAR)&planted + at, (const UCHAR *)plant + at, sizeof(none));
+        }
+    }
+}
 
 /* Select a plant only while no driver is loaded: running code keeps its initial behaviour. */
 int
@@ -1025,30 +1030,7 @@ core_plant(const char *name)
         reached = 0;
         vetoed = FALSE;
         if (index != 0) {
-            planted = documented;
-            planted.name = plant->name;
-            TAKE(add_start);
-            TAKE(add_complete);
-            TAKE(call);
-            TAKE(reports_existing);
-            TAKE(replay);
-            TAKE(refused);
-            TAKE(work_begins);
-            TAKE(work_ends);
-            TAKE(irql);
-            TAKE(processor);
-            TAKE(count);
-            TAKE(arrival);
-            TAKE(memory);
-            TAKE(unregistered);
-            TAKE(tracing_ends);
-            TAKE(takes_request);
-            TAKE(takes_part);
-            TAKE(query_stop);
-            TAKE(answer);
-            TAKE(power_off);
-            TAKE(unload);
-            TAKE(drops_line);
+            take_points(plant);
             behaviour_select(&planted);
         }
         return 0;

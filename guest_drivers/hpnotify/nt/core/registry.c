@@ -16,16 +16,6 @@ struct value {
 static struct value *values;
 
 static BOOLEAN
-same(PCWSTR left, PCWSTR right)
-{
-    while (*left != 0 && *left == *right) {
-        left += 1;
-        right += 1;
-    }
-    return *left == *right;
-}
-
-static BOOLEAN
 same_name(PCWSTR text, PCUNICODE_STRING name)
 {
     ULONG length = name->Length / sizeof(WCHAR);
@@ -39,7 +29,7 @@ find(PCWSTR path, PCUNICODE_STRING name)
     struct value *each;
 
     for (each = values; each != NULL; each = each->next) {
-        if (same(each->path, path) && same_name(each->name, name)) {
+        if (wide_equal(each->path, path) && same_name(each->name, name)) {
             return each;
         }
     }
@@ -105,7 +95,7 @@ registry_has(PCWSTR path)
 
     machine_lock(MACHINE_MUTEX_REGISTRY);
     for (each = values; each != NULL && !found; each = each->next) {
-        found = same(each->path, path);
+        found = wide_equal(each->path, path);
     }
     machine_unlock(MACHINE_MUTEX_REGISTRY);
     return found;
@@ -120,7 +110,7 @@ registry_remove(PCWSTR path)
     machine_lock(MACHINE_MUTEX_REGISTRY);
     while (*link != NULL) {
         value = *link;
-        if (same(value->path, path)) {
+        if (wide_equal(value->path, path)) {
             *link = value->next;
             machine_free(value);
         } else {

@@ -111,11 +111,8 @@ load(PDRIVER_OBJECT service, const struct core_value *values, unsigned count)
     return status;
 }
 
-/* What a call does with the service that it names, or with NULL if there is none. */
-struct call {
-    const char *name;
-    const struct core_value *values;
-    unsigned count;
+/* A request to a driver's device, and how much it answered. */
+struct request {
     unsigned code;
     const void *input;
     unsigned long input_bytes;
@@ -124,33 +121,36 @@ struct call {
     ULONG_PTR information;
 };
 
-typedef NTSTATUS service_act(PDRIVER_OBJECT service, struct call *call);
+typedef NTSTATUS service_act(PDRIVER_OBJECT service, struct request *request);
 
 /* Finds the service and acts on it, while no other call can change or end it. */
 static int
-with_service(service_act *act, struct call *call)
+with_service(const char *name, service_act *act, struct request *request)
 {
+    PDRIVER_OBJECT service;
     NTSTATUS status;
 
     machine_lock(MACHINE_MUTEX_SERVICE);
-    status = act(find(call->name), call);
+    service = find(name);
+    status = service != NULL ? act(service, request) : STATUS_OBJECT_NAME_NOT_FOUND;
     machine_unlock(MACHINE_MUTEX_SERVICE);
     return status;
 }
 
 static NTSTATUS
-start(PDRIVER_OBJECT service, struct call *call)
+start(const char *name, const struct core_value *values, unsigned count)
 {
+    PDRIVER_OBJECT service;
     NTSTATUS status;
 
-    if (service != NULL) {
+    if (find(name) != NULL) {
         return STATUS_IMAGE_ALREADY_LOADED;
     }
-    service = create_service(call->name);
+    service = create_service(name);
     if (service == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    status = load(service, call->values, call->count);
+    status = load(service, values, count);
     if (NT_SUCCESS(status)) {
         service->next = services;
         services = service;
@@ -161,12 +161,9 @@ start(PDRIVER_OBJECT service, struct call *call)
 }
 
 static NTSTATUS
-stop(PDRIVER_OBJECT service, struct call *call)
+stop(PDRIVER_OBJECT service, struct request *request)
 {
-    UNREFERENCED_PARAMETER(call);
-    if (service == NULL) {
-        return STATUS_OBJECT_NAME_NOT_FOUND;
-    }
+    UNREFERENCED_PARAMETER(request);
     devices_remove(service->framework);
     framework_unload(service->framework);
     end_service(service);
@@ -174,61 +171,58 @@ stop(PDRIVER_OBJECT service, struct call *call)
 }
 
 static NTSTATUS
-rebalance(PDRIVER_OBJECT service, struct call *call)
+rebalance(PDRIVER_OBJECT service, struct request *request)
 {
-    UNREFERENCED_PARAMETER(call);
-    if (service == NULL) {
-        return STATUS_OBJECT_NAME_NOT_FOUND;
-    }
+    UNREFERENCED_PARAMETER(request);
     devices_rebalance(service->framework);
     return STATUS_SUCCESS;
 }
 
 static NTSTATUS
-reenable(PDRIVER_OBJECT service, struct call *call)
+reenable(PDRIVER_OBJECT service, struct request *request)
 {
-    UNREFERENCED_PARAMETER(call);
-    return service != NULL ? devices_reenable(service->framework) : STATUS_OBJECT_NAME_NOT_FOUND;
+    UNREFERENCED_PARAMETER(request);
+    return devices_reenable(service->framework);
 }
 
 static NTSTATUS
-control(PDRIVER_OBJECT service, struct call *call)
+control(PDRIVER_OBJECT service, struct request *request)
 {
-    if (service == NULL) {
-        return STATUS_OBJECT_NAME_NOT_FOUND;
-    }
     return framework_control(
-        service->framework, call->code, call->input, call->input_bytes, call->output, call->output_bytes,
-        &call->information);
+        service->framework, request->code, request->input, request->input_bytes, request->output, request->output_bytes,
+        &request->information);
 }
 
 int
 core_service_start(const char *name, const struct core_value *values, unsigned count)
 {
-    struct call call = { .name = name, .values = values, .count = count };
+    NTSTATUS status;
 
     if (!valid_name(name) || count > CORE_VALUES) {
         return STATUS_INVALID_PARAMETER;
     }
-    return with_service(start, &call);
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    status = start(name, values, count);
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    return status;
 }
 
 int
 core_service_stop(const char *name)
 {
-    return with_service(stop, &(struct call){ .name = name });
+    return with_service(name, stop, NULL);
 }
 
 int
 core_service_rebalance(const char *name)
 {
-    return with_service(rebalance, &(struct call){ .name = name });
+    return with_service(name, rebalance, NULL);
 }
 
 int
 core_service_reenable(const char *name)
 {
-    return with_service(reenable, &(struct call){ .name = name });
+    return with_service(name, reenable, NULL);
 }
 
 int
@@ -236,13 +230,10 @@ core_service_control(
     const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
     unsigned long output_bytes, unsigned long *information)
 {
-    struct call call = {
-        .name = name, .code = code, .input = input, .input_bytes = input_bytes, .output = output,
-        .output_bytes = output_bytes,
-    };
-    int status = with_service(control, &call);
+    struct request request = { code, input, input_bytes, output, output_bytes, 0 };
+    int status = with_service(name, control, &request);
 
-    *information = call.information;
+    *information = request.information;
     return status;
 }
 

@@ -15,31 +15,20 @@
 #define _In_reads_(Count)
 #define _In_reads_opt_(Count)
 #define _In_reads_bytes_(Count)
-#define _In_reads_bytes_opt_(Count)
 #define _Out_
 #define _Out_opt_
 #define _Out_writes_(Count)
 #define _Out_writes_bytes_(Count)
 #define _Out_writes_bytes_opt_(Count)
 #define _Outptr_
-#define _Outptr_result_maybenull_
 #define _Inout_
 #define _Inout_opt_
-#define _Field_size_(Count)
 #define _Must_inspect_result_ __attribute__((warn_unused_result))
 #define _Use_decl_annotations_
 #define _IRQL_requires_(Level)
 #define _IRQL_requires_max_(Level)
-#define _IRQL_requires_same_
-#define _IRQL_raises_(Level)
-#define _IRQL_saves_
-#define _IRQL_restores_
-#define _Acquires_lock_(Lock)
-#define _Releases_lock_(Lock)
 #define _Requires_lock_held_(Lock)
 #define _Guarded_by_(Lock)
-#define _Function_class_(Class)
-#define _When_(Condition, Annotation)
 
 #define NTAPI
 #define FORCEINLINE static inline __attribute__((unused))
@@ -70,7 +59,6 @@ typedef char *PCHAR;
 typedef unsigned char UCHAR;
 typedef unsigned char *PUCHAR;
 typedef unsigned char BOOLEAN;
-typedef short SHORT;
 typedef unsigned short USHORT;
 typedef unsigned short WCHAR;
 typedef WCHAR *PWSTR;
@@ -84,7 +72,6 @@ typedef unsigned long long ULONG64;
 typedef unsigned long long ULONGLONG;
 typedef ULONG64 *PULONG64;
 typedef __UINTPTR_TYPE__ ULONG_PTR;
-typedef ULONG_PTR *PULONG_PTR;
 typedef __SIZE_TYPE__ SIZE_T;
 typedef __SIZE_TYPE__ size_t;
 typedef void *HANDLE;
@@ -138,7 +125,6 @@ typedef NTSTATUS *PNTSTATUS;
 #define STATUS_DEVICE_NOT_READY ((NTSTATUS)0xC00000A3)
 #define STATUS_INVALID_DEVICE_STATE ((NTSTATUS)0xC0000184)
 #define STATUS_INVALID_BUFFER_SIZE ((NTSTATUS)0xC0000206)
-#define STATUS_NOT_FOUND ((NTSTATUS)0xC0000225)
 
 /* Strings and memory. */
 
@@ -190,7 +176,6 @@ MmGetSystemRoutineAddress(
 #define ReadNoFence(Source) __atomic_load_n((Source), __ATOMIC_RELAXED)
 #define ReadNoFence64(Source) __atomic_load_n((Source), __ATOMIC_RELAXED)
 #define ReadAcquire(Source) __atomic_load_n((Source), __ATOMIC_ACQUIRE)
-#define ReadPointerAcquire(Source) __atomic_load_n((Source), __ATOMIC_ACQUIRE)
 #define InterlockedIncrement(Target) __atomic_add_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedDecrement(Target) __atomic_sub_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedExchange(Target, Value) __atomic_exchange_n((Target), (Value), __ATOMIC_SEQ_CST)
@@ -198,30 +183,6 @@ MmGetSystemRoutineAddress(
 #define InterlockedAdd64(Target, Value) __atomic_add_fetch((Target), (Value), __ATOMIC_SEQ_CST)
 #define InterlockedIncrement64(Target) __atomic_add_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedExchangePointer(Target, Value) __atomic_exchange_n((Target), (Value), __ATOMIC_SEQ_CST)
-
-FORCEINLINE
-LONG
-InterlockedCompareExchange(
-    _Inout_ LONG volatile *Target,
-    _In_ LONG Exchange,
-    _In_ LONG Comparand
-    )
-{
-    __atomic_compare_exchange_n(Target, &Comparand, Exchange, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    return Comparand;
-}
-
-FORCEINLINE
-PVOID
-InterlockedCompareExchangePointer(
-    _Inout_ PVOID volatile *Target,
-    _In_opt_ PVOID Exchange,
-    _In_opt_ PVOID Comparand
-    )
-{
-    __atomic_compare_exchange_n(Target, &Comparand, Exchange, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    return Comparand;
-}
 
 /* IRQL, locks, time, threads. */
 

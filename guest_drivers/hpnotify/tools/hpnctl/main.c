@@ -33,6 +33,7 @@ static const char help[] =
     "Exit codes: 0 done, 1 refused by the driver, 64 wrong usage, 69 no driver to talk to.\n";
 
 struct options {
+    DWORD code;
     unsigned flags;
     ULONG64 nth;
     ULONG64 status;
@@ -54,7 +55,7 @@ row(const char *name, ULONG64 value)
 }
 
 static int
-statistics(HANDLE device, const struct options *options, int of_processors)
+statistics(HANDLE device, int of_processors)
 {
     static union {
         HPNOTIFY_STATISTICS all;
@@ -64,7 +65,6 @@ statistics(HANDLE device, const struct options *options, int of_processors)
     DWORD got;
     int code = device_ask(device, IOCTL_HPNOTIFY_STATISTICS, NULL, 0, &buffer, sizeof(buffer), &got);
 
-    (void)options;
     if (code != DONE)
         return code;
     if (got < sizeof(buffer.all))
@@ -161,7 +161,7 @@ mark(HANDLE device, const struct options *options)
 }
 
 static int
-registration(HANDLE device, const struct options *options, DWORD code)
+registration(HANDLE device, const struct options *options)
 {
     static const WCHAR *const names[] = { L"sync", L"sync2", L"processors", L"memory" };
     HPNOTIFY_REGISTRATION request = { 0, (options->flags & FLAG('e')) != 0 };
@@ -170,19 +170,21 @@ registration(HANDLE device, const struct options *options, DWORD code)
         request.Which++;
     if (request.Which == 4)
         return complain(USAGE, "a registration is sync, sync2, processors or memory", "", 0);
-    return device_ask(device, code, &request, sizeof(request), NULL, 0, NULL);
+    return device_ask(device, options->code, &request, sizeof(request), NULL, 0, NULL);
 }
 
 static int
 do_status(HANDLE device, const struct options *options)
 {
-    return statistics(device, options, 0);
+    (void)options;
+    return statistics(device, 0);
 }
 
 static int
 do_stat(HANDLE device, const struct options *options)
 {
-    return statistics(device, options, 1);
+    (void)options;
+    return statistics(device, 1);
 }
 
 static int
@@ -215,70 +217,47 @@ do_trace(HANDLE device, const struct options *options)
     return trace(options->word, (options->flags & FLAG('l')) != 0, (options->flags & FLAG('o')) != 0);
 }
 
-static int
-do_delay(HANDLE device, const struct options *options)
-{
-    HPNOTIFY_DELAY request = { (ULONG)options->value };
+/* A request whose only field is a number, or that has none. */
 
-    return device_ask(device, IOCTL_HPNOTIFY_DELAY, &request, sizeof(request), NULL, 0, NULL);
+static int
+send_value(HANDLE device, const struct options *options)
+{
+    ULONG request = (ULONG)options->value;
+
+    C_ASSERT(sizeof(HPNOTIFY_DELAY) == sizeof(request) && sizeof(HPNOTIFY_WORK) == sizeof(request));
+    return device_ask(device, options->code, &request, sizeof(request), NULL, 0, NULL);
 }
 
 static int
-do_work(HANDLE device, const struct options *options)
+send_nothing(HANDLE device, const struct options *options)
 {
-    HPNOTIFY_WORK request = { (ULONG)options->value };
-
-    return device_ask(device, IOCTL_HPNOTIFY_WORK, &request, sizeof(request), NULL, 0, NULL);
-}
-
-static int
-do_register(HANDLE device, const struct options *options)
-{
-    return registration(device, options, IOCTL_HPNOTIFY_REGISTER);
-}
-
-static int
-do_deregister(HANDLE device, const struct options *options)
-{
-    return registration(device, options, IOCTL_HPNOTIFY_DEREGISTER);
-}
-
-static int
-do_flush(HANDLE device, const struct options *options)
-{
-    (void)options;
-    return device_ask(device, IOCTL_HPNOTIFY_FLUSH, NULL, 0, NULL, 0, NULL);
-}
-
-static int
-do_detach(HANDLE device, const struct options *options)
-{
-    (void)options;
-    return device_ask(device, IOCTL_HPNOTIFY_DETACH, NULL, 0, NULL, 0, NULL);
+    return device_ask(device, options->code, NULL, 0, NULL, 0, NULL);
 }
 
 static const struct command {
     const WCHAR *name;
     int (*run)(HANDLE device, const struct options *options);
+    /* The request that `run` sends, where it can send several. */
+    DWORD code;
     /* Its options, and the largest number for its argument: 0 for a word, ~0 for no argument. */
     unsigned flags;
     ULONG64 argument;
     int no_driver;
 } commands[] = {
-    { L"status", do_status, 0, ~0ULL, 0 },
-    { L"stat", do_stat, 0, ~0ULL, 0 },
-    { L"events", events, FLAG('f') | FLAG('j') | FLAG('t'), ~0ULL, 0 },
-    { L"veto", do_veto, FLAG('n') | FLAG('s'), ~0ULL, 0 },
-    { L"mark", mark, 0, 0, 0 },
-    { L"watch", do_watch, FLAG('j') | FLAG('t'), ~0ULL, NO_DRIVER },
-    { L"machine", do_machine, 0, ~0ULL, NO_DRIVER },
-    { L"trace", do_trace, FLAG('l') | FLAG('o'), 0, NO_DRIVER },
-    { L"delay", do_delay, 0, HPNOTIFY_MOST_DELAY, 0 },
-    { L"work", do_work, 0, HPNOTIFY_MOST_WORK, 0 },
-    { L"register", do_register, FLAG('e'), 0, 0 },
-    { L"deregister", do_deregister, 0, 0, 0 },
-    { L"flush", do_flush, 0, ~0ULL, 0 },
-    { L"detach", do_detach, 0, ~0ULL, 0 },
+    { L"status", do_status, 0, 0, ~0ULL, 0 },
+    { L"stat", do_stat, 0, 0, ~0ULL, 0 },
+    { L"events", events, 0, FLAG('f') | FLAG('j') | FLAG('t'), ~0ULL, 0 },
+    { L"veto", do_veto, 0, FLAG('n') | FLAG('s'), ~0ULL, 0 },
+    { L"mark", mark, 0, 0, 0, 0 },
+    { L"watch", do_watch, 0, FLAG('j') | FLAG('t'), ~0ULL, NO_DRIVER },
+    { L"machine", do_machine, 0, 0, ~0ULL, NO_DRIVER },
+    { L"trace", do_trace, 0, FLAG('l') | FLAG('o'), 0, NO_DRIVER },
+    { L"delay", send_value, IOCTL_HPNOTIFY_DELAY, 0, HPNOTIFY_MOST_DELAY, 0 },
+    { L"work", send_value, IOCTL_HPNOTIFY_WORK, 0, HPNOTIFY_MOST_WORK, 0 },
+    { L"register", registration, IOCTL_HPNOTIFY_REGISTER, FLAG('e'), 0, 0 },
+    { L"deregister", registration, IOCTL_HPNOTIFY_DEREGISTER, 0, 0, 0 },
+    { L"flush", send_nothing, IOCTL_HPNOTIFY_FLUSH, 0, ~0ULL, 0 },
+    { L"detach", send_nothing, IOCTL_HPNOTIFY_DETACH, 0, ~0ULL, 0 },
 };
 
 static const struct option {
@@ -368,6 +347,7 @@ run(WCHAR **words, int count)
 
         if (lstrcmpW(words[at], command->name) != 0)
             continue;
+        options.code = command->code;
         code = parse(command, words + at + 1, count - at - 1, &options);
         if (code == DONE && !command->no_driver)
             code = device_open(name, &device);
