@@ -103,14 +103,30 @@ static DWORD take_away(const char *identity)
     return error;
 }
 
-static DWORD run(char *words)
+/*
+ * Seen on busy hosts: Wine's child ended before it was a process, which is ERROR_INTERNAL_ERROR. Nothing was executed,
+ * so it is started again.
+ */
+static BOOL start(char *words, PROCESS_INFORMATION *process)
 {
     STARTUPINFOA startup = { .cb = sizeof(startup) };
+
+    for (int attempt = 1; attempt <= 3; attempt++) {
+        if (CreateProcessA(NULL, words, NULL, NULL, TRUE, 0, NULL, NULL, &startup, process))
+            return TRUE;
+        if (GetLastError() != ERROR_INTERNAL_ERROR)
+            return FALSE;
+    }
+    return FALSE;
+}
+
+static DWORD run(char *words)
+{
     PROCESS_INFORMATION process;
     DWORD code;
 
     fflush(stdout);
-    if (!CreateProcessA(NULL, words, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process))
+    if (!start(words, &process))
         return 0x10000 | GetLastError();
     WaitForSingleObject(process.hProcess, INFINITE);
     GetExitCodeProcess(process.hProcess, &code);
