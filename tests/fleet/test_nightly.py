@@ -120,7 +120,7 @@ import fcntl, harness.fleet.worker as module
 check = module.FleetWorker._check_name
 def checked(self):
     check(self)
-    self._say("has checked its name")
+    self.say("has checked its name")
     with open("gate") as gate:
         fcntl.flock(gate, fcntl.LOCK_SH)
 module.FleetWorker._check_name = checked
