@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from fleet.started import StartedProcess, loaded_engine, start
 
 from harness.deadline import Deadline
 from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles
 from harness.forking.fork_server import ForkServer
+from tests.fleet.started import StartedProcess, loaded_engine, start
 from tests.processes_of import processes_of, words_of
 
 T = TypeVar("T")
