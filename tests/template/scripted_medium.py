@@ -2,7 +2,8 @@
 """Makes the scripted installer's medium: an ISO that UEFI firmware or SeaBIOS boots, and the one with the script.
 
 ``setup.c`` is compiled for no system at all; the file around its code, the FAT file system around that file and the
-El Torito entry around that are as small as the specifications allow. ``bios.c`` is the same installer for SeaBIOS.
+El Torito entry around that are as small as the specifications allow. ``bios.c`` is the same installer for SeaBIOS, and
+``script.h`` has what both do alike.
 """
 
 from __future__ import annotations

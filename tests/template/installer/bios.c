@@ -3,19 +3,13 @@
  * The installer of setup.c for a machine that starts in a fraction of a second: SeaBIOS loads it, and it uses interrupts
  * 10h, 13h, 15h and 16h (Phoenix: Enhanced Disk Drive Specification 3.0, for the extensions of 13h).
  *
- * Its lines are those of setup.c except `trip` and `read`. There are no firmware variables to keep: how far it is stands on
+ * Its lines are those of script.h except `trip` and `read`. There are no firmware variables to keep: how far it is stands on
  * the disk alone. The first sector is both its El Torito image's and a disk's boot sector: firmware loads the whole image of
  * a medium, and of a disk that sector alone, which loads the others (PROGRAM_SECTORS, as in scripted_medium.py).
  */
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "script.h"
 
-#define MARK_PREFIX "HPN-MARK "
-#define PVPANIC 0x505
-#define COM1 0x3f8
 #define RESET_CONTROL 0xcf9
 #define PM1_CONTROL 0x604 /* where SeaBIOS puts it on q35 */
 #define SLEEP_ENABLE 0x2000
@@ -25,8 +19,6 @@ typedef unsigned long long u64;
 #define PROGRAM_SECTORS 32
 #define STATE_SECTOR 1024
 #define PAYLOAD_SECTOR 65536
-#define PIECE_SECTORS 64
-#define SCRIPT_SIZE 8192
 #define BLOCK 2048
 
 __asm__(
@@ -70,30 +62,6 @@ typedef struct { char magic[8]; u32 line, payload; } progress;
 #define own_drive (*(u8 *)0xeb00)
 #define disk_drive 0x80
 
-static inline void
-out_byte(u16 port, u8 value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline u8
-in_byte(u16 port)
-{
-    u8 value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-
-static void
-serial(const char *text)
-{
-    for (; *text != 0; text++) {
-        while ((in_byte(COM1 + 5) & 0x20) == 0) {
-        }
-        out_byte(COM1, (u8)*text);
-    }
-}
-
 static void
 screen(const char *text)
 {
@@ -102,14 +70,6 @@ screen(const char *text)
 
         __asm__ volatile("int $0x10" : "+a"(shown) : "b"(7) : "ecx", "edx", "cc", "memory");
     }
-}
-
-static void
-mark(const char *words)
-{
-    serial("\r\n" MARK_PREFIX);
-    serial(words);
-    serial("\r\n");
 }
 
 static void
@@ -128,11 +88,14 @@ stall(u32 microseconds)
     __asm__ volatile("int $0x15" : "+a"(function) : "c"(microseconds >> 16), "d"(microseconds & 0xffff) : "ebx", "cc", "memory");
 }
 
-static void
-fail(const char *why)
+static int
+key_pressed(void)
 {
-    mark(why);
-    sleep_for_ever();
+    u32 key = 0x0100;
+    u8 none;
+
+    __asm__ volatile("int $0x16; setz %1" : "+a"(key), "=q"(none) : : "ebx", "ecx", "cc", "memory");
+    return !none;
 }
 
 /* Reads (0x42) or writes (0x43) through the extensions of interrupt 13h; returns 0 for success. */
@@ -147,35 +110,6 @@ transfer(u32 function, u8 drive, u32 first, u16 sectors, const void *place)
     return failed;
 }
 
-static u32
-number(const char *text)
-{
-    u32 value = 0;
-
-    while (*text >= '0' && *text <= '9') {
-        value = value * 10 + (u32)(*text++ - '0');
-    }
-    return value;
-}
-
-/* Returns what follows `word` and a space at the start of `line`, or NULL. */
-static const char *
-after(const char *line, const char *word)
-{
-    while (*word != 0) {
-        if (*line++ != *word++) {
-            return 0;
-        }
-    }
-    return *line == ' ' ? line + 1 : *line == 0 ? line : 0;
-}
-
-static u32
-little(const u8 *bytes)
-{
-    return bytes[0] | (u32)bytes[1] << 8 | (u32)bytes[2] << 16 | (u32)bytes[3] << 24;
-}
-
 /* Looks for SCRIPT.TXT in the root directory of an ISO 9660 medium (ECMA-119, sections 8.4 and 9.1). */
 static int
 read_script(u8 drive)
@@ -184,27 +118,18 @@ read_script(u8 drive)
         transfer(0x42, drive, little(buffer + 158), 1, buffer) != 0) {
         return 0;
     }
-    for (u32 place = 0; place < BLOCK && buffer[place] != 0; place += buffer[place]) {
-        const u8 *entry = buffer + place;
-        const char *wanted = "SCRIPT.TXT";
-        u32 same = 0, size = little(entry + 10);
+    const u8 *entry = script_entry(buffer);
+    u32 size = entry != 0 ? little(entry + 10) : SCRIPT_SIZE;
 
-        while (wanted[same] != 0 && same < entry[32] && entry[33 + same] == (u8)wanted[same]) {
-            same++;
-        }
-        if (wanted[same] == 0) {
-            if (size >= SCRIPT_SIZE || transfer(0x42, drive, little(entry + 2), (u16)((size + BLOCK - 1) / BLOCK), script) != 0) {
-                return 0;
-            }
-            for (u32 i = 0; i < size; i++) {
-                script[i] = script[i] == '\n' ? 0 : script[i];
-            }
-            script[size] = 0;
-            script[size + 1] = 0;
-            return 1;
-        }
+    if (size >= SCRIPT_SIZE || transfer(0x42, drive, little(entry + 2), (u16)((size + BLOCK - 1) / BLOCK), script) != 0) {
+        return 0;
     }
-    return 0;
+    for (u32 i = 0; i < size; i++) {
+        script[i] = script[i] == '\n' ? 0 : script[i];
+    }
+    script[size] = 0;
+    script[size + 1] = 0;
+    return 1;
 }
 
 static void
@@ -261,62 +186,25 @@ write_disk(u32 mib)
     }
 }
 
-static int
-ask_for_key(u32 seconds)
+static void
+restart(void)
 {
-    screen("Press any key to boot from CD or DVD.....");
-    for (u32 tenths = 0; tenths < seconds * 10; tenths++) {
-        u32 key = 0x0100;
-        u8 none;
-
-        __asm__ volatile("int $0x16; setz %1" : "+a"(key), "=q"(none) : : "ebx", "ecx", "cc", "memory");
-        if (!none) {
-            screen("\r\n");
-            return 1;
-        }
-        stall(100000);
-    }
-    return 0;
+    out_byte(RESET_CONTROL, 6);
+    sleep_for_ever();
 }
 
 static void
-act(const char *line, u32 next)
+turn_off(void)
 {
-    const char *rest;
+    __asm__ volatile("outw %0, %1" : : "a"((u16)SLEEP_ENABLE), "d"((u16)PM1_CONTROL));
+    sleep_for_ever();
+}
 
-    if ((rest = after(line, "mark")) != 0) {
-        mark(rest);
-    } else if ((rest = after(line, "raw")) != 0) {
-        serial(rest);
-    } else if ((rest = after(line, "say")) != 0) {
-        screen(rest);
-        screen("\r\n");
-    } else if ((rest = after(line, "write")) != 0) {
-        write_disk(number(rest));
-    } else if (after(line, "install") != 0) {
-        install();
-    } else if ((rest = after(line, "wait")) != 0) {
-        stall(number(rest) * 1000);
-    } else if (after(line, "blink") != 0) {
-        for (;;) {
-            screen("*");
-            stall(100000);
-        }
-    } else if (after(line, "hang") != 0) {
-        sleep_for_ever();
-    } else if (after(line, "reset") != 0) {
-        save(next);
-        out_byte(RESET_CONTROL, 6);
-        sleep_for_ever();
-    } else if (after(line, "panic") != 0) {
-        out_byte(PVPANIC, 1);
-    } else if (after(line, "shutdown") != 0) {
-        save(next);
-        __asm__ volatile("outw %0, %1" : : "a"((u16)SLEEP_ENABLE), "d"((u16)PM1_CONTROL));
-        sleep_for_ever();
-    } else if (after(line, "key") == 0 && after(line, "nokey") == 0 && *line != 0) {
-        fail("fail 1 1 script has a line that means nothing");
-    }
+static int
+act_here(const char *line)
+{
+    (void)line;
+    return 0;
 }
 
 __attribute__((used)) void

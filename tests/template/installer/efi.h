@@ -3,14 +3,12 @@
 
 #pragma once
 
+#include "script.h"
+
 #define EFIAPI __attribute__((ms_abi))
 #define EFI_ERROR_BIT (1ULL << 63)
 #define EFI_ABORTED (EFI_ERROR_BIT | 21)
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
 typedef u64 status;
 typedef void *handle;
 

@@ -1,40 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An installer that behaves like Windows Setup as far as the host can see, and does what its script says.
+ * An installer that behaves like Windows Setup as far as the host can see, and does what its script (script.h) says.
  *
  * Started from its medium it asks for a key and gives up without one. With one it does the lines of SCRIPT.TXT, which
  * lies on whichever read-only medium has it, from the first. `install` copies itself to the disk, so that the firmware
  * starts it from there after a reset; it then goes on behind the line that reset the machine. How far it is stands on the
  * disk and in a firmware variable, and it fails if the two differ: disk and variables must be kept and restored together.
- *
- *   key SECONDS   how long it asks for a key; only as the first line
- *   nokey         it asks for none; only as the first line
- *   mark WORDS    write a mark on COM1
- *   raw TEXT      write TEXT on COM1
- *   say TEXT      write TEXT on the screen
- *   trip K N NAME TEXT   if TEXT stands on a read-only medium that it was not started from, say that step K of N failed with it,
- *                 and do nothing for ever: what a mistake in a script of the answer medium does
- *   read MIB      read that much from the medium it was started from
- *   write MIB     write that much to the disk, behind what was written before
- *   install       make the disk bootable
- *   wait MS       do nothing
- *   blink         change the screen for ever
- *   hang          do nothing for ever
- *   reset         restart the machine
- *   panic         tell pvpanic
- *   shutdown      turn the machine off; started again, it goes on behind this line
  */
 
 #include "efi.h"
 
-#define MARK_PREFIX "HPN-MARK "
-#define PVPANIC 0x505
-#define COM1 0x3f8
 #define PIECE (1u << 20)
 #define STATE_BLOCK 1
 #define PARTITION_BLOCK 2048
 #define PAYLOAD_BLOCK 65536
-#define SCRIPT_SIZE 8192
 
 static const guid LOADED_IMAGE = { 0x5b1b31a1, 0x9562, 0x11d2, { 0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b } };
 static const guid BLOCK_IO = { 0x964e5b21, 0x6459, 0x11d2, { 0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b } };
@@ -49,30 +28,6 @@ static char script[SCRIPT_SIZE + 1];
 
 typedef struct { char magic[8]; u64 line; u64 payload; } progress;
 
-static inline void
-out_byte(u16 port, u8 value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline u8
-in_byte(u16 port)
-{
-    u8 value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-
-static void
-serial(const char *text)
-{
-    for (; *text != 0; text++) {
-        while ((in_byte(COM1 + 5) & 0x20) == 0) {
-        }
-        out_byte(COM1, (u8)*text);
-    }
-}
-
 static void
 screen(const char *text)
 {
@@ -85,20 +40,25 @@ screen(const char *text)
 }
 
 static void
-mark(const char *words)
+stall(u32 microseconds)
 {
-    serial("\r\n" MARK_PREFIX);
-    serial(words);
-    serial("\r\n");
+    firmware->boot->stall(microseconds);
 }
 
 static void
-fail(const char *why)
+sleep_for_ever(void)
 {
-    mark(why);
     for (;;) {
-        firmware->boot->stall(1000000);
+        stall(1000000);
     }
+}
+
+static int
+key_pressed(void)
+{
+    input_key key;
+
+    return firmware->input->read_key(firmware->input, &key) == 0;
 }
 
 static void
@@ -107,35 +67,6 @@ check(status result, const char *why)
     if ((result & EFI_ERROR_BIT) != 0) {
         fail(why);
     }
-}
-
-static u64
-number(const char *text)
-{
-    u64 value = 0;
-
-    while (*text >= '0' && *text <= '9') {
-        value = value * 10 + (u64)(*text++ - '0');
-    }
-    return value;
-}
-
-/* Returns what follows `word` and a space at the start of `line`, or NULL. */
-static const char *
-after(const char *line, const char *word)
-{
-    while (*word != 0) {
-        if (*line++ != *word++) {
-            return 0;
-        }
-    }
-    return *line == ' ' ? line + 1 : *line == 0 ? line : 0;
-}
-
-static u32
-little(const u8 *bytes)
-{
-    return bytes[0] | (u32)bytes[1] << 8 | (u32)bytes[2] << 16 | (u32)bytes[3] << 24;
 }
 
 /* Looks for SCRIPT.TXT in the root directory of an ISO 9660 medium (ECMA-119, sections 8.4 and 9.1). */
@@ -151,28 +82,21 @@ read_script(block_io *medium)
     if (medium->read(medium, media->id, little(buffer + 158), 2048, buffer) != 0) {
         return 0;
     }
-    for (u32 place = 0; place < 2048 && buffer[place] != 0; place += buffer[place]) {
-        const u8 *entry = buffer + place;
-        const char *wanted = "SCRIPT.TXT";
-        u32 same = 0;
+    const u8 *entry = script_entry(buffer);
 
-        while (wanted[same] != 0 && same < entry[32] && entry[33 + same] == (u8)wanted[same]) {
-            same++;
-        }
-        if (wanted[same] == 0) {
-            u32 size = little(entry + 10) < SCRIPT_SIZE ? little(entry + 10) : SCRIPT_SIZE;
-
-            if (medium->read(medium, media->id, little(entry + 2), (size + 2047) / 2048 * 2048, buffer) != 0) {
-                return 0;
-            }
-            for (u32 i = 0; i < size; i++) {
-                script[i] = buffer[i] == '\n' ? 0 : (char)buffer[i];
-            }
-            script[size] = 0;
-            return 1;
-        }
+    if (entry == 0) {
+        return 0;
     }
-    return 0;
+    u32 size = little(entry + 10) < SCRIPT_SIZE ? little(entry + 10) : SCRIPT_SIZE;
+
+    if (medium->read(medium, media->id, little(entry + 2), (size + 2047) / 2048 * 2048, buffer) != 0) {
+        return 0;
+    }
+    for (u32 i = 0; i < size; i++) {
+        script[i] = buffer[i] == '\n' ? 0 : (char)buffer[i];
+    }
+    script[size] = 0;
+    return 1;
 }
 
 static void
@@ -209,9 +133,10 @@ find_media(void)
 }
 
 static void
-save(u64 line)
+save(u32 line)
 {
     progress *state = (progress *)buffer;
+    u64 kept = line;
 
     for (u32 i = 0; i < 512; i++) {
         buffer[i] = 0;
@@ -223,7 +148,7 @@ save(u64 line)
     state->payload = payload;
     check(disk->write(disk, disk->media->id, STATE_BLOCK, 512, buffer), "fail 1 1 disk cannot save the progress");
     check(disk->flush(disk), "fail 1 1 disk cannot flush");
-    check(firmware->runtime->set_variable(PROGRESS, &OURS, 7, sizeof line, &line), "fail 1 1 nvram cannot save");
+    check(firmware->runtime->set_variable(PROGRESS, &OURS, 7, sizeof kept, &kept), "fail 1 1 nvram cannot save");
 }
 
 static u64
@@ -240,7 +165,6 @@ load(void)
     return kept;
 }
 
-/* The size that the file system itself states: firmware counts the partition's end in blocks of another size. */
 /* Says whether `text` stands anywhere on `medium`. */
 static int
 holds(block_io *medium, const char *text)
@@ -288,11 +212,10 @@ trip(const char *words)
     serial(words);
     serial("\r\n");
     mark("logs");
-    for (;;) {
-        firmware->boot->stall(1000000);
-    }
+    sleep_for_ever();
 }
 
+/* The size that the file system itself states: firmware counts the partition's end in blocks of another size. */
 static u64
 partition_size(void)
 {
@@ -336,75 +259,40 @@ read_medium(u64 mib)
 }
 
 static void
-write_disk(u64 mib)
+write_disk(u32 mib)
 {
     for (u32 i = 0; i < PIECE; i++) {
         buffer[i] = (u8)(i * 7 + 1);
     }
-    for (u64 i = 0; i < mib; i++) {
+    for (u32 i = 0; i < mib; i++) {
         check(disk->write(disk, disk->media->id, PAYLOAD_BLOCK + payload / 512, PIECE, buffer), "fail 1 1 disk cannot write");
         payload += PIECE;
     }
 }
 
-static int
-ask_for_key(u64 seconds)
+static void
+restart(void)
 {
-    input_key key;
-
-    screen("Press any key to boot from CD or DVD.....");
-    for (u64 tenths = 0; tenths < seconds * 10; tenths++) {
-        if (firmware->input->read_key(firmware->input, &key) == 0) {
-            screen("\r\n");
-            return 1;
-        }
-        firmware->boot->stall(100000);
-    }
-    return 0;
+    firmware->runtime->reset(0, 0, 0, 0);
 }
 
 static void
-act(const char *line, u64 next)
+turn_off(void)
+{
+    firmware->runtime->reset(2, 0, 0, 0);
+}
+
+static int
+act_here(const char *line)
 {
     const char *rest;
 
-    if ((rest = after(line, "mark")) != 0) {
-        mark(rest);
-    } else if ((rest = after(line, "raw")) != 0) {
-        serial(rest);
-    } else if ((rest = after(line, "say")) != 0) {
-        screen(rest);
-        screen("\r\n");
-    } else if ((rest = after(line, "trip")) != 0) {
+    if ((rest = after(line, "trip")) != 0) {
         trip(rest);
     } else if ((rest = after(line, "read")) != 0) {
         read_medium(number(rest));
-    } else if ((rest = after(line, "write")) != 0) {
-        write_disk(number(rest));
-    } else if (after(line, "install") != 0) {
-        install();
-    } else if ((rest = after(line, "wait")) != 0) {
-        firmware->boot->stall(number(rest) * 1000);
-    } else if (after(line, "blink") != 0) {
-        for (;;) {
-            screen("*");
-            firmware->boot->stall(100000);
-        }
-    } else if (after(line, "hang") != 0) {
-        for (;;) {
-            firmware->boot->stall(1000000);
-        }
-    } else if (after(line, "reset") != 0) {
-        save(next);
-        firmware->runtime->reset(0, 0, 0, 0);
-    } else if (after(line, "panic") != 0) {
-        out_byte(PVPANIC, 1);
-    } else if (after(line, "shutdown") != 0) {
-        save(next);
-        firmware->runtime->reset(2, 0, 0, 0);
-    } else if (after(line, "key") == 0 && after(line, "nokey") == 0 && *line != 0) {
-        fail("fail 1 1 script has a line that means nothing");
     }
+    return rest != 0;
 }
 
 status EFIAPI
@@ -431,7 +319,7 @@ efi_main(handle image, system_table *table)
     }
     for (u64 at = 0; place < script + SCRIPT_SIZE && (*place != 0 || place == script || at < line); at++) {
         if (at >= line) {
-            act(place, at + 1);
+            act(place, (u32)at + 1);
         }
         while (*place != 0) {
             place++;
