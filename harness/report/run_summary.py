@@ -73,8 +73,10 @@ def summary_lines(
     end = [row for note in notes for row in wrapped(printable(note, 1000), rows=3)]
     end += [coverage_line(verdict), *placed("History" if path.is_file() else "Run directory", quoted(path))]
     last = verdict_line(verdict, failure=failure, interrupted=seen.outcome == "interrupted", style=style)
-    go_on = _go_on(verdict, history, path, failure, interrupted=seen.outcome == "interrupted")
-    if detailed and go_on == show and not history.growing:
+    live = history.growing
+    stopped = not live and (failure is not None or seen.outcome == "interrupted")
+    go_on = _go_on(verdict, history, path, failure, stopped=stopped)
+    if detailed and go_on == show and not live:
         go_on = reproduction(lasting(history.path.parent)) or show
     forward = placed("Go on", go_on) if go_on != show else []
     deciding = _deciding(verdict, seen.records, failure, told=told)
@@ -271,15 +273,15 @@ def _broken(verdict: RunVerdict, width: int) -> str:
 
 
 def _go_on(
-    verdict: RunVerdict, history: History, path: Path, failure: Failure | None, *, interrupted: bool
+    verdict: RunVerdict, history: History, path: Path, failure: Failure | None, *, stopped: bool
 ) -> str:
-    """Return the one command that leads on from here."""
+    """Return the one command that leads on from here. ``stopped`` says whether something ended the run early."""
     directory = lasting(history.path.parent)
     if verdict.verdict is Verdict.VIOLATED:
         broken = causes(verdict.findings)
         step = last_step(history, broken[0]) if broken else 0
         return reproduction(directory, step=step) or invocation("show", path)
-    if verdict.verdict is Verdict.UNKNOWN and not history.growing and (failure is not None or interrupted):
+    if verdict.verdict is Verdict.UNKNOWN and stopped:
         if failure is not None and (directory / INDEX).is_file():
             return invocation("evidence", "show", directory)
         return reproduction(directory) or invocation("show", path)

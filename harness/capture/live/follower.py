@@ -80,8 +80,8 @@ def _instance() -> INotify:
 class Follower:
     """Passes the bytes appended to each file to its sink, in order, on one thread.
 
-    Raises InfrastructureError if the user has no inotify instance left. Files must exist when added. An exception of a sink stops the following and is kept in ``error``, as is the
-    InfrastructureError for a full disk.
+    Raises InfrastructureError if the user has no inotify instance left. Files must exist when added. An exception
+    of a sink stops the following and is kept in ``error``, as is the InfrastructureError for a full disk.
     """
 
     def __init__(self) -> None:
