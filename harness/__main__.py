@@ -10,14 +10,19 @@ import threading
 
 
 def main() -> int:
-    """Load the command line, run it, and return its exit code. While it is loaded Ctrl-C ends it at once, without a word."""
+    """Load the command line, run it, and return its exit code. While it is loaded Ctrl-C ends it at once, without a word.
+
+    A thread that goes on holds the process up: signals have their effect again meanwhile.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from harness.cli.main import main as run
+    from harness.interrupts import unsettle
 
-    code = run()
+    code = run(last=True)
     if all(one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
         _leave(code)
+    unsettle()
     return code
 
 

@@ -32,11 +32,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[list[int]]:
+def interruptible(*, last: bool = False) -> Iterator[list[int]]:
     """Let each of :data:`ENDING` raise :class:`Interrupted` within the block, and yield the list of received ones.
 
     An ignored signal stays ignored: ``nohup`` ignores SIGHUP, a shell's background job ignores Ctrl-C. On another thread than
-    the main one nothing changes, because only the main thread receives signals (Python: signal).
+    the main one nothing changes, because only the main thread receives signals (Python: signal). With ``last`` the process
+    ends after the block, and no signal ends it before what it does then is done.
     """
     _came.clear()
     if threading.current_thread() is not threading.main_thread():
@@ -51,7 +52,7 @@ def interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             # None means that Python did not set the handler.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, _note if last else signal.SIG_DFL if handler is None else handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -106,6 +107,13 @@ def settle() -> None:
     for number in ENDING:
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, _note)
+
+
+def unsettle() -> None:
+    """Let the signals that :func:`settle` only records end the process again."""
+    for number in ENDING:
+        if signal.getsignal(number) is _note:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _note(number: int, _frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ from harness.interrupts import (
     settle,
     uninterrupted,
     unreplaced_interruptions,
+    unsettle,
 )
 
 HASTY = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -128,6 +129,16 @@ def test_a_signal_after_the_end_is_noted_and_raises_nothing() -> None:
         settle()
         signal.raise_signal(signal.SIGTERM)
         assert [signal.SIGTERM] == came
+
+
+def test_a_signal_after_the_last_block_is_noted() -> None:
+    """The process does what remains to be done; where it goes on, signals end it again."""
+    with interruptible(last=True) as came:
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    assert [signal.SIGTERM] == came
+    unsettle()
+    assert {signal.getsignal(number) for number in HASTY} == {signal.SIG_DFL}
 
 
 def test_ctrl_c_may_be_the_answer_to_a_prompt() -> None:

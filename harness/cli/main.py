@@ -31,13 +31,14 @@ FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--nigh
 """Former names of options. They work for one release and are not documented."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
     """Run the command line (``sys.argv`` if None) and return its exit code; never raises for anything that a user can cause.
 
-    A signal decides the code whatever the command's result, even if the command handled the signal.
+    A signal decides the code whatever the command's result, even if the command handled the signal. With ``last`` the process
+    ends afterwards, and signals have no effect any more.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with guarded() as files, interruptible() as signals:
+    with guarded() as files, interruptible(last=last) as signals:
         begin()
         try:
             code = _run(words)
