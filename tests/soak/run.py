@@ -50,6 +50,9 @@ SLOWEST = 600.0
 STARVED = "the guest is starved"
 """What the harness says of a guest that the host kept waiting (:mod:`harness.run.silence`): nobody's fault here."""
 
+STARTING = (b"Fatal Python error: init_import_site", b"Could not import runpy module")
+"""What Python says when SIGINT interrupts its start, before it has come to the harness; it exits with 1 then."""
+
 _ALLOWED: dict[str, set[int]] = {
     "none": {ExitCode.HOLDS},
     "KILL": {-signal.SIGKILL},
@@ -262,6 +265,10 @@ class Runner:
         if choice.backend == "libvirt":
             # Another run of the same soak may have taken libvirtd away.
             allowed |= {ExitCode.UNKNOWN, ExitCode.INFRASTRUCTURE}
+        if code == 1 and choice.hit.startswith("INT") and log.read_bytes().startswith(STARTING):
+            if any(runs.iterdir()):
+                outcome.wrong.append(f"runs before the start: {_last_words(log)}")
+            return
         records = [path.read_text("utf-8", "replace") for path in runs.glob("2*/history.jsonl")]
         outcome.starved = any(STARVED in text for text in records)
         if outcome.starved:
