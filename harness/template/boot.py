@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +38,9 @@ SAMPLES = 5
 
 LONGEST_SAMPLE = 5.0
 """The most seconds between two samples."""
+
+SCREENS = 8
+"""Screens that are remembered. One of them again is no progress: a cursor blinks on the screen of a guest that hangs."""
 
 READ_AT_ONCE = 1 << 20
 """Bytes of COM1 that are read at once. A guest may write without end."""
@@ -80,7 +84,8 @@ class SetupBoot:
         self._markers = SerialMarkerReader()
         console = self.machine.console
         self._place = console.stat().st_size if console.exists() else 0
-        self._seen: object = None
+        self._counted: dict[str, tuple[int, int]] = {}
+        self._screens: deque[str] = deque(maxlen=SCREENS)
         self._short = Deadline(30, "ask QEMU")
         self._key = Deadline(0, "press a key")
         self._sample = Deadline(0, "take a sample")
@@ -168,6 +173,10 @@ class SetupBoot:
         limit = self.pace.limit(self.progress.reached.stage)
         self._whole = Deadline(limit.whole, "this stage")
         self._still = Deadline(limit.still, "anything to happen")
+        self._sample_later()
+
+    def _sample_later(self) -> None:
+        self._sample = Deadline(min(LONGEST_SAMPLE, self._still.seconds / SAMPLES), "the next sample")
 
     def _count(self) -> dict[str, tuple[int, int]]:
         """Return the bytes read and written of every disk and medium since the machine's start."""
@@ -178,13 +187,14 @@ class SetupBoot:
         }
 
     def _take_sample(self) -> None:
-        self._sample = Deadline(min(LONGEST_SAMPLE, self._still.seconds / SAMPLES), "the next sample")
+        self._sample_later()
         counts = self._count()
         if self.progress.counted(read=counts.get(MEDIUM, (0, 0))[0], written=counts.get(DISK, (0, 0))[1]):
             self._moved()
-        seen = (counts, self._screen())
-        if seen != self._seen:
-            self._seen = seen
+        screen = self._screen()
+        if counts != self._counted or screen not in self._screens:
+            self._counted = counts
+            self._screens.append(screen)
             self._still = Deadline(self._still.seconds, self._still.what)
 
     def _screen(self) -> str:
