@@ -15,7 +15,8 @@ from twin.running import Perform, beginning, flip, plan_of, records_of, run_harn
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, GuestHang, InfrastructureError, MachineFailed, UsageError
-from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns, TwinType
+from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.guest.twin.guest import Twin
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
