@@ -165,7 +165,9 @@ class WorkerService:
         for folder in sorted(self.work.glob(f"*/{ORDER}")):
             try:
                 with self._held(folder.parent, None):
-                    order = decode((folder.parent / ORDER).read_text(), CellOrder, whose=str(folder))
+                    order = decode(
+                        (folder.parent / ORDER).read_text("utf-8", "replace"), CellOrder, whose=str(folder)
+                    )
                     report = self._report_of(folder.parent, order)
                     place = places.get(order.results) or places.setdefault(
                         order.results, _reached(order.results)
