@@ -24,6 +24,7 @@ from harness.interrupts import ENDING
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
+from harness.program import printed_last
 from harness.run.failure import BOOT_STAGES, BootFailure
 
 LARGEST_OUTPUT = 64 << 20
@@ -172,7 +173,7 @@ class RunProcess:
 
     def _last_words(self) -> str:
         try:
-            text = self.log.read_bytes()[-4096:].decode("utf-8", "replace")
+            text = printed_last(self.log, 4096)
         except OSError:
             return ""
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
