@@ -115,7 +115,7 @@ def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
         def attach(
             self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
         ) -> Twin:
-            return Reluctant(machine, writer, crash=signs.crash, console_bytes=signs.console_bytes)
+            return Reluctant(machine, writer, signs)
 
     monkeypatch.setitem(GUEST_TYPES, "reluctant-twin", ReluctantType())
     request = request_run(ONE_CPU, restore=True, guest="reluctant-twin")
