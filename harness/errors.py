@@ -126,18 +126,8 @@ class HostExhausted(InfrastructureError):
 class MachineFailed(InfrastructureError):
     """QEMU did not start or died. The error has the full command, the exit status and QEMU's last output."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        command: list[str] | None = None,
-        status: int | None = None,
-        output: str = "",
-        hint: str = "",
-    ) -> None:
+    def __init__(self, message: str, *, output: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.command = command or []
-        self.status = status
         self.output = output
 
 

@@ -77,6 +77,11 @@ class ProgramResult(NamedTuple):
         lines = [line.rstrip() for line in FRAMES.sub("", output).splitlines() if line.strip()]
         return "".join(f"\n    {line[:300]}" for line in lines[-count:])
 
+    @property
+    def first_line(self) -> str:
+        """The first line of the output, "" for none: what a program says of its version."""
+        return self.output.partition("\n")[0].strip()
+
     def failure(self) -> str:
         """Return how it failed, for an error message: exit status and last output."""
         return f"{describe(self.status)}{self.last_words()}"
@@ -84,6 +89,13 @@ class ProgramResult(NamedTuple):
     def says(self, *words: str) -> bool:
         """Return whether any of ``words`` is in the output."""
         return any(word in self.output for word in words)
+
+
+def printed_last(log: Path, most: int, *, start: int = 0) -> str:
+    """Return the end of what was printed to a file since byte ``start``: at most ``most`` bytes. Raises OSError."""
+    with log.open("rb") as file:
+        file.seek(max(start, file.seek(0, os.SEEK_END) - most))
+        return file.read(most).decode("utf-8", "replace")
 
 
 def run_program(

@@ -16,6 +16,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from harness import delicate, locks
 
 TURNS = ("fork server", "machine", "follower", "events", "history")
@@ -55,8 +57,8 @@ CALLBACKS = [
     ("harness.capture.live.follower", "Follower.add", "sink"),
     ("harness.guest.twin.control", "ControlChannel.__init__", "on_event"),
     ("harness.guest.twin.control", "ControlChannel.request", "alive"),
-    ("harness.guest.twin.guest", "Twin.__init__", "crash"),
-    ("harness.guest.twin.guest", "Twin.__init__", "console_bytes"),
+    ("harness.guest.twin.guest", "Twin.__init__", "signs.crash"),
+    ("harness.guest.twin.guest", "Twin.__init__", "signs.console_bytes"),
 ]
 """What the harness is given to call back: a module, a method of a class in it, and the argument."""
 
@@ -210,18 +212,25 @@ class NotedLocks:
 
 
 def _wrap(ledger: LockLedger, module: str, method: str, argument: str) -> None:
-    """Put the method in the place of itself, with ``argument`` noting its calls."""
+    """Put the method in the place of itself, with ``argument``, or the field of it behind a dot, noting its calls."""
     owner_name, name = method.split(".")
     owner = getattr(importlib.import_module(module), owner_name)
     original = getattr(owner, name)
     signature = inspect.signature(original)
-    assert argument in signature.parameters, (module, method, argument)
+    parameter, _, field = argument.partition(".")
+    assert parameter in signature.parameters, (module, method, argument)
+    called = f"{method}({argument})"
 
     @functools.wraps(original)
     def wrapped(*arguments: Any, **options: Any) -> Any:
         bound = signature.bind(*arguments, **options)
-        if bound.arguments.get(argument) is not None:
-            bound.arguments[argument] = ledger.callback(bound.arguments[argument], f"{method}({argument})")
+        given = bound.arguments.get(parameter)
+        if given is not None:
+            noted = {field: ledger.callback(getattr(given, field), called)} if field else None
+            changed = (
+                ledger.callback(given, called) if noted is None else msgspec.structs.replace(given, **noted)
+            )
+            bound.arguments[parameter] = changed
         return original(*bound.args, **bound.kwargs)
 
     setattr(owner, name, wrapped)

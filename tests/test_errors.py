@@ -51,6 +51,6 @@ def test_an_error_has_its_code_and_its_class(error: HarnessError, code: int, bla
 
 def test_what_a_plan_asked_for_is_the_plan_s() -> None:
     """One error is blamed on the plan, and no other of its class."""
-    died = MachineFailed("died", command=[], status=1, output="")
+    died = MachineFailed("died")
     assert (64, FailureClass.PLAN) == (died.of_plan().exit_code, died.failure_class)
-    assert ExitCode.INFRASTRUCTURE == MachineFailed("died", command=[], status=1, output="").exit_code
+    assert ExitCode.INFRASTRUCTURE == MachineFailed("died").exit_code

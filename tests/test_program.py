@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from harness import program
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.program import LAST_LINES, ProgramResult, describe, end_program, run_program, start_program
+from harness.program import (
+    LAST_LINES,
+    ProgramResult,
+    describe,
+    end_program,
+    printed_last,
+    run_program,
+    start_program,
+)
 
 FAMILY = "echo $$ > leader; trap '' TERM; (trap '' TERM; echo > ready; read line < never) & wait"
 """A program and its child, which both ignore SIGTERM, once ``ready`` is read."""
@@ -197,6 +205,21 @@ def test_failure_is_the_status_and_the_last_words() -> None:
         'one\nTraceback (most recent call last):\n  File "x", line 1\n    f()\nOSError: No space left\n\n'
     )
     assert "exit status 1\n    one\n    OSError: No space left" == ProgramResult(1, output).failure()
+
+
+@pytest.mark.parametrize(("output", "line"), [("gcc 14.2 \nCopyright", "gcc 14.2"), ("", ""), ("\n\n", "")])
+def test_first_line(output: str, line: str) -> None:
+    """A program may print nothing, too."""
+    assert line == ProgramResult(0, output).first_line
+
+
+def test_only_the_end_of_a_file_is_read(tmp_path: Path) -> None:
+    """However large it is; and nothing that lies before the start."""
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.seek(1 << 40)
+        file.write(b"the end")
+    assert ["end", "nd"] == [printed_last(log, 3), printed_last(log, 3, start=(1 << 40) + 5)]
 
 
 @given(st.text())

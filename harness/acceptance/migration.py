@@ -15,7 +15,8 @@ from harness.acceptance.result import EXIT_CODES, CaseOutcome, CaseResult, resul
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import GuestHang
-from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns
+from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES
 from harness.history import driver as d
 from harness.history.reader import History
 from harness.history.record import GuestEvent, Record

@@ -156,14 +156,11 @@ def _proof(wanted: RunOptions, *, prove: bool, quiet: bool) -> _Proof:
 
 
 def _write(directory: Path, found: Acceptance) -> None:
-    import msgspec
-
     from harness.acceptance.report import markdown
+    from harness.history.json_file import indented
     from harness.history.private import write_private
 
     with system_errors(f"cannot write the report in {directory}", hint="Give another place with --runs DIR."):
         directory.mkdir(parents=True, exist_ok=True)
         write_private(directory / "report.md", markdown(found))
-        write_private(
-            directory / "accept.json", msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
-        )
+        write_private(directory / "accept.json", indented(found))

@@ -16,7 +16,7 @@ from harness.cli.parameters import Json, JUnitAll, RunPaths
 from harness.errors import ExitCode, UsageError, system_errors, worst
 from harness.invocation import quoted
 from harness.report.escape import printable
-from harness.report.style import Style, style_for
+from harness.report.style import style_for
 
 if TYPE_CHECKING:
     from harness.contract.coverage import RuleCoverage
@@ -168,7 +168,7 @@ class _Table(_View):
         from harness.report.run_table import RunTable
 
         self._after_verdicts = after_verdicts
-        self._table = RunTable(_style())
+        self._table = RunTable(style_for(sys.stdout))
 
     def add(self, run: Judged) -> None:
         self._table.add(run)
@@ -194,7 +194,3 @@ class _JUnit(_View):
 
         with system_errors(f"cannot write {self._path}"):
             write(self._path, self._junit.document())
-
-
-def _style() -> Style:
-    return style_for(sys.stdout)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.cli.output import complain, say
 from harness.contract.explanation import explainer
-from harness.contract.verdict import RunVerdict
+from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import HarnessError
 from harness.history.reader import History
 from harness.invocation import program
@@ -87,8 +87,6 @@ def say_summary(
 
 def fault_note(verdict: RunVerdict, directory: Path) -> list[str]:
     """Return a sentence about the injected fault of the run in ``directory``, if it had one and no rule was broken."""
-    from harness.contract.verdict import Verdict
-    from harness.errors import HarnessError
     from harness.guest.fault_injection import ALL_FAULTS
     from harness.history.run_directory import RunDirectory
 

@@ -19,6 +19,7 @@ from harness.capture.etl.session import TraceSession
 from harness.capture.offline.comparison import ChannelAccount, ChannelDifference, SequenceRange
 from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import Finding, RuleVerdict, RunVerdict
+from harness.driver.image import ImageCheck
 from harness.driver.manifest import DriverManifest
 from harness.explore.exploration import ExplorationReport
 from harness.fleet.order import NightlyNote
@@ -518,21 +519,13 @@ class EtlStatDocument(TypedDict):
     events: list[CountedEvent]
 
 
-class CheckResult(TypedDict):
-    """One check of a driver's image."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
 class WdkBuild(TypedDict):
     """A build with the WDK: ``--wdk``."""
 
     ok: bool
     manifest: DriverManifest
     missing: list[str]
-    checks: list[CheckResult]
+    checks: list[ImageCheck]
 
 
 class CompiledManifestDocument(TypedDict):
@@ -549,7 +542,7 @@ class DriverCheckDocument(TypedDict):
 
     path: str
     ok: bool
-    checks: list[CheckResult]
+    checks: list[ImageCheck]
 
 
 class ListedTemplate(TypedDict):

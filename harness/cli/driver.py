@@ -23,7 +23,7 @@ from harness.report.escape import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.cli.documents import CheckResult, DriverCheckDocument, WdkBuild
+    from harness.cli.documents import DriverCheckDocument, WdkBuild
     from harness.driver.image import ImageCheck
 
 BUILD_SECONDS = 300.0
@@ -87,19 +87,10 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
     from harness.setup.cache import cache_directory
 
     if not guest or ewdk is None:
+        example = ("--wdk", "--guest", "windows-server-2022", "--ewdk", "EWDK.iso")
         raise UsageError(
             "--wdk needs a Windows guest and the medium of the Enterprise WDK",
-            hint=invocation(
-                "driver",
-                "build",
-                "--wdk",
-                "--guest",
-                "windows-server-2022",
-                "--ewdk",
-                "EWDK.iso",
-                "--out",
-                "DIR",
-            ),
+            hint=invocation("driver", "build", *example, "--out", "DIR"),
         )
     check_medium(ewdk)
     check_choice("guest", guest, GUEST_TYPES)
@@ -119,7 +110,7 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
         "ok": ok,
         "manifest": built.manifest,
         "missing": built.missing,
-        "checks": _told(built.checks),
+        "checks": built.checks,
     }
     lines = [
         *(f"{digest}  {out / name}" for name, digest in built.manifest.sha256.items()),
@@ -133,10 +124,6 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
 
 def _shown(checks: Iterable[ImageCheck]) -> list[str]:
     return [f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks]
-
-
-def _told(checks: Iterable[ImageCheck]) -> list[CheckResult]:
-    return [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in checks]
 
 
 def sign(
@@ -198,13 +185,10 @@ def check(
         checks.append(
             ImageCheck("manifest", same, record.label if same else "the file is not the one that was built")
         )
-    document: DriverCheckDocument = {
-        "path": str(path),
-        "ok": all(one.ok for one in checks),
-        "checks": _told(checks),
-    }
+    ok = all(one.ok for one in checks)
+    document: DriverCheckDocument = {"path": str(path), "ok": ok, "checks": checks}
     say_result(document, _shown(checks), json=json)
-    return ExitCode.HOLDS if all(one.ok for one in checks) else ExitCode.VIOLATED
+    return ExitCode.HOLDS if ok else ExitCode.VIOLATED
 
 
 group = command_group(

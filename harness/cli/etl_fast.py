@@ -53,17 +53,8 @@ def built(environment: os._Environ[str]) -> Path:
     """Return the folder with the library. Raises HarnessError when it cannot be compiled."""
 
     def build(place: Path, _lock: int) -> None:
-        command: list[str | Path] = [
-            "gcc",
-            "-std=gnu11",
-            "-O2",
-            "-shared",
-            "-fPIC",
-            "-o",
-            place / NAME,
-            *SOURCES,
-        ]
-        done = run_program(command, deadline)
+        options = ("-std=gnu11", "-O2", "-shared", "-fPIC", "-o")
+        done = run_program(["gcc", *options, place / NAME, *SOURCES], deadline)
         if done.status:
             raise InfrastructureError(f"the reader of event trace logs does not compile: {done.failure()}")
 

@@ -123,9 +123,7 @@ def rule(
 
 
 @_query("flaky")
-def flaky(
-    days: Days = 30,
-) -> StoreQuery:
+def flaky(days: Days = 30) -> StoreQuery:
     """List matrix points with different results on one build, with their rates and confidence intervals."""
     from harness.store.questions.flaky import flaky as ask
 
@@ -133,9 +131,7 @@ def flaky(
 
 
 @_query("incidents")
-def incidents(
-    days: Days = 30,
-) -> StoreQuery:
+def incidents(days: Days = 30) -> StoreQuery:
     """List failures by signature: one line for all runs with the same failure."""
     from harness.store.questions.incidents import incidents as ask
 
@@ -143,10 +139,7 @@ def incidents(
 
 
 @_query("known")
-def known(
-    days: Days = 30,
-    lab: Lab = None,
-) -> StoreQuery:
+def known(days: Days = 30, lab: Lab = None) -> StoreQuery:
     """List which known issues of the lab still occur, and which have expired."""
     from harness.cli.lab_store import lab_of
     from harness.store.questions.known import known_issues
@@ -159,9 +152,7 @@ def known(
 
 
 @_query("slow")
-def slow(
-    days: Days = 30,
-) -> StoreQuery:
+def slow(days: Days = 30) -> StoreQuery:
     """List the slowest runs, and percentiles and drift of boot, restore and adds of each guest on each host."""
     from harness.store.questions.slow import slow as ask
 
@@ -169,9 +160,7 @@ def slow(
 
 
 @_query("hosts")
-def hosts(
-    days: Days = 30,
-) -> StoreQuery:
+def hosts(days: Days = 30) -> StoreQuery:
     """List the results of each host, and name the hosts that differ from the others in results or times."""
     from harness.store.questions.host_comparison import host_comparison
 
@@ -179,9 +168,7 @@ def hosts(
 
 
 @_query("never")
-def never(
-    days: Days = 30,
-) -> StoreQuery:
+def never(days: Days = 30) -> StoreQuery:
     """List the rules that no run exercised, and the points of the matrix that were not run."""
     from harness.store.questions.never import never as ask
 

@@ -131,7 +131,7 @@ def repro(
             }
         )
         return result.exit_code
-    notes = [f"Different from the recorded run: {note}" for note in differences.notes]
+    notes = differences.lines()
     if step is None:
         notes.append(f"Same as before: {now}" if before == now else f"Different: before {before}, now {now}")
     show_result(result, json=False, verbose=verbose, notes=notes)

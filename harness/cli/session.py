@@ -67,11 +67,7 @@ def perform_session(
     result = done.results[-1]
     if isinstance(result.error, UsageError):
         raise result.error
-    notes = (
-        []
-        if differences is None
-        else [f"Different from the recorded run: {note}" for note in differences.notes]
-    )
+    notes = [] if differences is None else differences.lines()
     notes += [f"An earlier run of the session: {one.directory}" for one in done.results[:-1]]
     if json:
         document = result_document(result)

@@ -113,9 +113,8 @@ def show(name: TemplateName, json: Json = False) -> int:
     find_template(name)
     store = store_of_user()
     built = store.find(name)
-    document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
     rows = _shown(store, built, time.time())
-    say_result(document, (f"{what:14} {printable(text, 400)}" for what, text in rows), json=json)
+    say_result(_document(built), (f"{what:14} {printable(text, 400)}" for what, text in rows), json=json)
     return ExitCode.HOLDS
 
 
@@ -250,8 +249,7 @@ def build(
         except KeyboardInterrupt:
             view.say("what was done is kept; the same command continues it")
             raise
-    document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
-    say_result(document, told_of(built, f"{name} is built"), json=json)
+    say_built(built, f"{name} is built", json=json)
     return ExitCode.HOLDS
 
 
@@ -267,13 +265,18 @@ def built_already(store: Store, name: str, *, force: bool) -> None:
     store.check_unused(name)
 
 
-def told_of(built: BuiltTemplate, done: str) -> list[str]:
-    """Return the text for a finished template, with its warnings."""
-    return [
+def say_built(built: BuiltTemplate, done: str, *, json: bool) -> None:
+    """Say that a template was made: ``done`` is how."""
+    lines = [
         f"{done}: {built.folder}",
         *(f"warning: {printable(f'{each.step}: {each.message}', 400)}" for each in built.manifest.warnings),
         f"Prove what it promises: {invocation('template', 'verify', built.manifest.template)}",
     ]
+    say_result(_document(built), lines, json=json)
+
+
+def _document(built: BuiltTemplate) -> TemplateDocument:
+    return {"directory": str(built.folder), "manifest": built.manifest}
 
 
 def _start(wanted: str, from_scratch: bool) -> Start:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.cli.template import (
     BUILD_SECONDS,
@@ -19,14 +18,13 @@ from harness.cli.template import (
     accelerator_for,
     built_already,
     read_certificate,
+    say_built,
     store_of_user,
-    told_of,
 )
 from harness.deadline import Deadline
 from harness.errors import ExitCode, UsageError, system_errors
 
 if TYPE_CHECKING:
-    from harness.cli.documents import TemplateDocument
     from harness.guest.windows.adoption import AdoptionVisit
     from harness.template.adoption import AdoptOptions
     from harness.template.store import BuiltTemplate, Store
@@ -114,8 +112,7 @@ def adopt(
         typer.echo(error.message, err=True)
         typer.confirm("Set that up in the template?", abort=True, err=True)
         built = attempt(True)
-    document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
-    say_result(document, told_of(built, f"{name} is adopted from {disk}"), json=json)
+    say_built(built, f"{name} is adopted from {disk}", json=json)
     return ExitCode.HOLDS
 
 

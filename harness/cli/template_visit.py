@@ -12,8 +12,10 @@ from typing import Literal
 
 from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
-from harness.errors import GuestRefused, HarnessError
+from harness.errors import HarnessError
+from harness.guest.windows.adoption import ask_promises
 from harness.guest.windows.guest import WindowsGuest
+from harness.guest.windows.guest_type import own_drives
 from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.transports import GuestTransports, transports_into
 from harness.history.record import Stage
@@ -21,14 +23,11 @@ from harness.history.writer import HistoryWriter, Listener
 from harness.host.firmware import find_ovmf
 from harness.host.lease import take_lease
 from harness.host.qemu_build import QemuBuild
-from harness.machine.disk_image import make_overlay
 from harness.machine.qemu.machine import QemuMachine
 from harness.template import promise
 from harness.template.clock import clock_start
 from harness.template.promise import PromiseFinding
-from harness.template.store import BuiltTemplate
-
-DISK, VARIABLES = "disk.qcow2", "variables.fd"
+from harness.template.store import DISK, VARIABLES, BuiltTemplate
 
 START = 60.0
 ASK = 300.0
@@ -72,10 +71,7 @@ def _visit(
 ) -> list[PromiseFinding]:
     template = built.template()
     image = image_of(built, template)
-    disk, variables = folder / DISK, folder / VARIABLES
-    make_overlay(disk, image.base, deadline)
-    shutil.copyfile(image.variables, variables)
-    variables.chmod(0o600)
+    disk, variables = own_drives(image, folder, deadline)
     start = clock_start(built.manifest)
     spec = template.machine_spec(
         accelerator=accelerator,
@@ -146,12 +142,4 @@ def on_time(guest: WindowsGuest) -> list[PromiseFinding]:
 
 def ask(built: BuiltTemplate, transports: GuestTransports) -> list[PromiseFinding]:
     """Return findings on the inside of the guest."""
-    outcome = transports.commands.script(
-        promise.script(), Deadline(ASK, "ask for what the template promises"), idempotent=True
-    )
-    if outcome.exit_code != 0:
-        raise GuestRefused(
-            f"the script that asks for the promises ended with {outcome.exit_code}: {outcome.stderr.strip()[:400]}",
-            hint="vm_templates/windows-common/verify/promises.ps1 is the script.",
-        )
-    return promise.judge(promise.decode(outcome.stdout), built.manifest, built.template())
+    return promise.judge(ask_promises(transports.commands), built.manifest, built.template())

@@ -10,7 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from harness.driver.source import allowed_imports
 from harness.errors import UsageError, system_errors
@@ -41,7 +43,7 @@ MOST_NAMES = 5
 """The most offending names in a message."""
 
 
-class ImageCheck(NamedTuple):
+class ImageCheck(msgspec.Struct, frozen=True):
     """The result of one check: ``detail`` says what was found, or what is wrong."""
 
     name: str

@@ -24,6 +24,7 @@ from harness.explore.shrinking import Shrinking, tries_for
 from harness.explore.trial import Trial, broken_rule
 from harness.explore.trial_pool import TrialPool
 from harness.explore.trial_process import TrialSetting
+from harness.history.json_file import indented
 from harness.history.private import write_private
 from harness.host.file_lock import locked_or_refused
 from harness.host.qemu_build import find_qemu
@@ -417,9 +418,7 @@ class Exploration:
         report.rules, report.orders = len(self.corpus.rules), len(self.corpus.orders)
         report.corpus = len(self.corpus.plans)
         with contextlib.suppress(OSError):
-            write_private(
-                self.into / SUMMARY, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
-            )
+            write_private(self.into / SUMMARY, indented(report))
 
     def _append(self, name: str, data: bytes) -> None:
         with writing(self.into / name), (self.into / name).open("ab") as file:

@@ -20,7 +20,7 @@ from harness.errors import InfrastructureError
 from harness.explore.corpus import writing
 from harness.explore.legality import OperationSequence
 from harness.explore.trial import Trial
-from harness.history.json_file import read_json
+from harness.history.json_file import indented, read_json
 from harness.interrupts import uninterrupted
 from harness.interval import Rate
 from harness.repro.saved_session import save_plan, save_test
@@ -84,7 +84,7 @@ class FindingFolder:
 
     def write(self) -> None:
         """Write ``finding.json``."""
-        self._write(FILE, msgspec.json.format(msgspec.json.encode(self.finding), indent=2) + b"\n")
+        self._write(FILE, indented(self.finding))
 
     def keep(self, trial: Trial, operations: OperationSequence, plan: Plan, request: RunRequest) -> None:
         """Keep a trial as the smallest so far. Its run directory, plan and test replace the earlier ones.

@@ -52,7 +52,7 @@ from harness.host.lease_directory import lease_directory
 from harness.host.qemu_build import find_qemu
 from harness.host.reservations import why_reserved
 from harness.interrupts import ENDING
-from harness.lab.run_process import RunProcess
+from harness.lab.run_process import RunProcess, command
 from harness.machine.accelerator import kvm_works
 from harness.machine.libvirt.connection import is_remote
 from harness.program import readable
@@ -165,7 +165,9 @@ class WorkerService:
         for folder in sorted(self.work.glob(f"*/{ORDER}")):
             try:
                 with self._held(folder.parent, None):
-                    order = decode((folder.parent / ORDER).read_text(), CellOrder, whose=str(folder))
+                    order = decode(
+                        (folder.parent / ORDER).read_text("utf-8", "replace"), CellOrder, whose=str(folder)
+                    )
                     report = self._report_of(folder.parent, order)
                     place = places.get(order.results) or places.setdefault(
                         order.results, _reached(order.results)
@@ -202,13 +204,8 @@ class WorkerService:
     def _executed(
         self, order: CellOrder, folder: Path, report: AttemptReport, wanted: StillWanted
     ) -> AttemptReport:
-        plan = folder / "plans" / f"{order.cell.point}.toml"
-        write_private(plan, order.plan)
-        words = [
-            "run", str(plan), *order.options, "--runs", str(folder / "runs"), "--seed", str(order.cell.seed), "--json",
-        ]  # fmt: skip
-        if order.retry_of:
-            words += ["--retry-of", order.retry_of]
+        write_private(folder / "plans" / f"{order.cell.point}.toml", order.plan)
+        words = command(order.cell, order.options, folder, order.retry_of)
         try:
             child = RunProcess(
                 self._server, order.cell, words, folder, number=order.number, seconds=order.seconds

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import MissingPart, UsageError
-from harness.guest.bootable import Bootable, GuestOptions, GuestType, MakeMachine, OutsideSigns
+from harness.guest.bootable import Bootable, GuestOptions, GuestType, OutsideSigns
 from harness.guest.guest import Guest
 from harness.guest.process.host import HostType
 from harness.guest.process.wine import WineType
@@ -28,17 +28,6 @@ from harness.machine.machine import Machine
 from harness.package import data_folder
 from harness.setup.parts import HOST, TWIN, all_missing
 from harness.transport.transport import Transport
-
-__all__ = [
-    "GUEST_TYPES",
-    "Bootable",
-    "GuestOptions",
-    "GuestType",
-    "MakeMachine",
-    "OutsideSigns",
-    "TwinType",
-    "all_missing_named",
-]
 
 
 def _cpuinfo() -> str:
@@ -88,12 +77,7 @@ class TwinType:
         self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Twin:
         """Connect to the agent's control port."""
-        return Twin(
-            machine, writer,
-            fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes, expect_reset=signs.expect_reset,
-            silent=signs.silent,
-            admit=signs.admit,
-        )  # fmt: skip
+        return Twin(machine, writer, signs, fault=options.fault)
 
 
 class TemplateGuestType:

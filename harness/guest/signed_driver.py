@@ -25,10 +25,8 @@ def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], No
     """
     folder = driver_folder()
     tools = cross.TOOLCHAINS[cross.DEFAULT]
-    versions = [
-        run_program([program, "--version"], deadline).output.partition("\n")[0]
-        for program in (tools.compiler, tools.linker)
-    ]
+    programs = (tools.compiler, tools.linker)
+    versions = [run_program([program, "--version"], deadline).first_line for program in programs]
     own = digest_of_folders(Path(certificate.__file__).parents[1], ("driver",))
     digest = digest_of_folders(folder, ("src", "kmdf", "cross", "tools", "wdk"), *versions, __version__, own)
 

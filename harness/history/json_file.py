@@ -24,6 +24,11 @@ def decoded(data: bytes | str, kind: type[T]) -> T | None:
         return None
 
 
+def indented(value: object) -> bytes:
+    """Return ``value`` as JSON for people: indented, with a line break at the end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
 def read_json(
     name: str | Path, kind: type[T], *, largest: int = LARGEST, folder: int | None = None
 ) -> T | None:

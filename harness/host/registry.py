@@ -169,14 +169,3 @@ class Registry:
     def running(self) -> list[MachineEntry]:
         """Return the machines whose harness and QEMU both run."""
         return [entry for entry in self.entries() if entry.alive()]
-
-    def stale(self) -> list[MachineEntry]:
-        """Return the machines whose harness or QEMU is gone: leftovers, for ``gc``.
-
-        A machine that is just being spawned has no QEMU yet. It is stale only when its harness is gone.
-        """
-        return [
-            entry
-            for entry in self.entries()
-            if not entry.harness.alive() or (entry.qemu is not None and not entry.qemu.alive())
-        ]

@@ -35,7 +35,7 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     text: str
-    remove: Callable[[], None]
+    remove: Callable[[], object]
 
 
 def leftovers(registry: Registry, leases: Leases | None, cache: Path) -> list[Leftover]:
@@ -57,7 +57,7 @@ def leftovers(registry: Registry, leases: Leases | None, cache: Path) -> list[Le
     if leases is not None and (count := leases.sweep(dry=True).removed):
         # Their holders have died; for root, all files that are not live leases. They no longer count.
         text = f"remove {count} files of dead leases in {leases.directory}"
-        found.append(Leftover(text=text, remove=lambda: _sweep(leases)))
+        found.append(Leftover(text=text, remove=leases.sweep))
     # An image, or a snapshot with a guest's whole memory, whose maker was killed.
     for path in (cache / "twin" / "image.new", cache / "states" / "new"):
         with _makers_lock(path.parent) as free:
@@ -79,10 +79,6 @@ def _dead_machine(registry: Registry, entry: MachineEntry) -> Leftover:
         text=f"{what} machine {entry.name}, {where}{number}, of {entry.directory}",
         remove=partial(end_orphan, registry, entry),
     )
-
-
-def _sweep(leases: Leases) -> None:
-    leases.sweep()
 
 
 def _remove_made(path: Path) -> None:

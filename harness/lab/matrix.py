@@ -15,7 +15,7 @@ import functools
 import hashlib
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -76,17 +76,26 @@ class PlanRow(_Table, frozen=True, kw_only=True):
     repeat: Times | None = None
 
 
-class SkipRow(_Table, frozen=True, kw_only=True):
-    """``[[skip]]``: cells to leave out, by the fields given, and ``why``: the URL of a bug, if there is one."""
+class _CellRow(_Table, frozen=True, kw_only=True):
+    """A row that belongs to cells, by the fields given."""
 
-    why: Annotated[str, msgspec.Meta(min_length=1)]
     guest: str = ""
     qemu: str = ""
     topology: str = ""
     plan: str = ""
 
+    def matches(self, **said: str) -> bool:
+        """Return whether what has these fields belongs to the row."""
+        return all(getattr(self, name) in ("", value) for name, value in said.items())
 
-class KnownRow(_Table, frozen=True, kw_only=True):
+
+class SkipRow(_CellRow, frozen=True, kw_only=True):
+    """``[[skip]]``: cells to leave out, by the fields given, and ``why``: the URL of a bug, if there is one."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class KnownRow(_CellRow, frozen=True, kw_only=True):
     """``[[known]]``: a known issue: its ``url``, the last day ``until`` which it is expected, and the failures that
     belong to it.
 
@@ -99,15 +108,6 @@ class KnownRow(_Table, frozen=True, kw_only=True):
     rule: str = ""
     failure_class: str = ""
     signature: str = ""
-    guest: str = ""
-    qemu: str = ""
-    topology: str = ""
-    plan: str = ""
-
-    def matches(self, **said: str) -> bool:
-        """Return whether a failure with these fields belongs to the issue."""
-        wanted = {name: getattr(self, name) for name in said}
-        return all(value in ("", said[name]) for name, value in wanted.items())
 
 
 class StoreRow(_Table, frozen=True, kw_only=True):
@@ -346,9 +346,9 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
                 for row, plan in zip(document.plan, plans, strict=True):
                     slug = _slug(plan.name)
                     point = f"{guest.name}.{qemu}.{topology.name}.{slug}"
-                    why = _skips(document.skip, guest.name, qemu, topology.name, plan.name)
-                    if why:
-                        skipped.append(Skipped(point=point, why=why))
+                    of = {"guest": guest.name, "qemu": qemu, "topology": topology.name, "plan": plan.name}
+                    if skip := next((one for one in document.skip if one.matches(**of)), None):
+                        skipped.append(Skipped(point=point, why=skip.why))
                         continue
                     machine = f"{guest.name}.{qemu}.{topology.name}"
                     if machine not in options:
@@ -399,14 +399,6 @@ def _slug(name: str) -> str:
         "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "-" for sign in name)[:60]
         or "plan"
     )
-
-
-def _skips(rows: Iterable[SkipRow], guest: str, qemu: str, topology: str, plan: str) -> str:
-    for row in rows:
-        pairs = ((row.guest, guest), (row.qemu, qemu), (row.topology, topology), (row.plan, plan))
-        if all(wanted in ("", value) for wanted, value in pairs):
-            return row.why
-    return ""
 
 
 class _Check:

@@ -100,13 +100,12 @@ class Nightly(NightlyPass):
             if (skipped := self._skipped(queued)) is not None:
                 self._settle(skipped)
                 continue
-            words = command(self._matrix, queued.cell, self._state.directory)
-            if queued.runs:
-                words += ["--retry-of", Path(queued.runs[-1]).name]
+            cell, first = queued.cell, Path(queued.runs[-1]).name if queued.runs else ""
+            words = command(cell, self._matrix.options[cell.machine], self._state.directory, first)
             with uninterrupted():
                 # The run is noted as soon as it exists, so an interrupt at any moment ends it.
                 child = RunProcess(
-                    self._server, queued.cell, words, self._state.directory,
+                    self._server, cell, words, self._state.directory,
                     number=queued.number, seconds=self._matrix.document.timeout,
                 )  # fmt: skip
                 self.running.append(child)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +23,9 @@ from harness.history.private import open_private
 from harness.history.run_directory import FACTS, RunDirectory
 from harness.interrupts import ENDING
 from harness.invocation import invocation
-from harness.lab.matrix import Cell, Matrix
+from harness.lab.matrix import Cell
 from harness.lab.nightly_state import CellOutcome
+from harness.program import printed_last
 from harness.run.failure import BOOT_STAGES, BootFailure
 
 LARGEST_OUTPUT = 64 << 20
@@ -53,12 +55,14 @@ class _Document(msgspec.Struct):
     error: _Error | None = None
 
 
-def command(matrix: Matrix, cell: Cell, directory: Path) -> list[str]:
-    """Return the command line of a cell."""
+def command(cell: Cell, options: Sequence[str], directory: Path, retry_of: str) -> list[str]:
+    """Return the command line of a cell: its plan is in ``directory``, and its run directory will be.
+
+    ``retry_of`` names the run that it retries, "" for none.
+    """
     plan, runs = directory / "plans" / f"{cell.point}.toml", directory / "runs"
-    return [
-        "run", str(plan), *matrix.options[cell.machine], "--runs", str(runs), "--seed", str(cell.seed), "--json",
-    ]  # fmt: skip
+    words = ["run", str(plan), *options, "--runs", str(runs), "--seed", str(cell.seed), "--json"]
+    return [*words, "--retry-of", retry_of] if retry_of else words
 
 
 def _written(path: Path) -> BinaryIO:
@@ -172,7 +176,7 @@ class RunProcess:
 
     def _last_words(self) -> str:
         try:
-            text = self.log.read_bytes()[-4096:].decode("utf-8", "replace")
+            text = printed_last(self.log, 4096)
         except OSError:
             return ""
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.contract.verdict import Judged, Verdict
 from harness.errors import ExitCode, system_errors, worst
+from harness.history.json_file import indented
 from harness.history.private import write_private
 from harness.interrupts import interruption
 from harness.invocation import invocation
@@ -250,11 +251,6 @@ def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> N
     """
     with system_errors(f"cannot write the summary in {state.directory}"):
         write_private(state.directory / "summary.txt", "".join(f"{line}\n" for line in lines(state, matrix)))
-        write_private(
-            state.directory / "summary.json",
-            msgspec.json.format(
-                msgspec.json.encode({"version": VERSION, **document(state, matrix)}), indent=2
-            )
-            + b"\n",
-        )
+        told = {"version": VERSION, **document(state, matrix)}
+        write_private(state.directory / "summary.json", indented(told))
         write_junit(state.directory / "junit.xml", junit(state, matrix, everything=everything))

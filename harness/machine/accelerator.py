@@ -29,6 +29,7 @@ from harness.host.kvm_probe import KVM
 from harness.host.qemu_build import find_qemu
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
+from harness.program import printed_last
 
 PATIENCE = 8.0
 """Seconds in which a guest must be ready under KVM; it takes about one."""
@@ -165,10 +166,7 @@ def _obstacle(machine: QemuMachine, deadline: Deadline) -> str:
 
 def _last_line(console: Path) -> str:
     """Return the last line that the guest printed, safe for any terminal."""
-    with console.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        printed = file.read(4096).decode("ascii", "replace")
-    lines = [line for line in printed.splitlines() if line.strip()]
+    lines = [line for line in printed_last(console, 4096).splitlines() if line.strip()]
     if not lines:
         return "it did not print a byte"
     text = "".join(sign if " " <= sign <= "~" else "?" for sign in lines[-1])

@@ -49,5 +49,7 @@ def make_machine(
         # A user of QEMU alone needs no libvirt.
         from harness.machine.libvirt.machine import LibvirtMachine
 
-        return LibvirtMachine(spec, directory, writer, name=name, uri=connect, channel_limit=channel_limit)
+        return LibvirtMachine(
+            spec, directory, writer, name=name, connect=connect, channel_limit=channel_limit
+        )
     return QemuMachine(spec, directory, writer, name=name, channel_limit=channel_limit)

@@ -5,23 +5,21 @@ from __future__ import annotations
 
 import abc
 import atexit
+import dataclasses
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from harness import locks
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, InfrastructureError, MonitorLost
 from harness.history.private import keep_private
 from harness.history.record import Stage
-from harness.history.writer import HistoryWriter
-from harness.host.registry import Registry
 from harness.interrupts import uninterrupted
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
-from harness.machine.machine import PERIPHERAL, CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import PERIPHERAL, CpuSlot, MemoryDevice, QmpEvent
 from harness.machine.qmp_schema import HotpluggableCpu, MemoryDeviceInfo, PcDimmDeviceInfo, StatusInfo, read
 from harness.machine.registered import RegisteredMachine
 
@@ -29,6 +27,7 @@ TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread
 """The keys of a processor slot from the outermost inwards. QEMU leaves out those that a machine does not have."""
 
 
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
 class MachineBase(RegisteredMachine, abc.ABC):
     """The common part of all backends. A backend defines how it starts, how it is queried, and how it ends.
 
@@ -36,25 +35,16 @@ class MachineBase(RegisteredMachine, abc.ABC):
     ``channel_limit`` is how many bytes of one such file are kept, 0 if they are not cut.
     """
 
-    _log: EventLog
-    _way: str
+    channel_limit: int = 0
+    _log: EventLog = dataclasses.field(init=False)
+    _way: ClassVar[str]
     """The connection to QEMU: its monitor, or a libvirt connection."""
 
-    def __init__(
-        self,
-        spec: MachineSpec,
-        directory: Path,
-        writer: HistoryWriter,
-        *,
-        name: str,
-        registry: Registry | None,
-        channel_limit: int,
-    ) -> None:
-        super().__init__(spec, directory, writer, name=name, registry=registry)
-        self.channel_limit = channel_limit
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.paused_here = False
-        self.human = self._runtime.path / "human" if spec.monitor else None
-        self.kd = self._runtime.path / "kd" if spec.kd else None
+        self.human = self._runtime.path / "human" if self.spec.monitor else None
+        self.kd = self._runtime.path / "kd" if self.spec.kd else None
         self._begun = False
         self._closing = locks.turn("machine")
         self._closed = False
@@ -94,7 +84,7 @@ class MachineBase(RegisteredMachine, abc.ABC):
             raise
 
     def _note(self, text: str) -> None:
-        self._writer.write(Stage(name="qemu", phase="note", detail=text))
+        self.writer.write(Stage(name="qemu", phase="note", detail=text))
 
     def resume(self, deadline: Deadline) -> None:
         """``cont``."""
@@ -201,7 +191,7 @@ class MachineBase(RegisteredMachine, abc.ABC):
                 gone = self._end(hurry)
                 self._runtime.remove()
                 if self._entry is not None and gone:
-                    self._registry.remove(self._entry)
+                    self.registry.remove(self._entry)
                 _open.discard(self)
 
 

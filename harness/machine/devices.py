@@ -8,6 +8,7 @@ commas doubled (:func:`harness.machine.attachments.option_value`).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -282,6 +283,11 @@ class ChannelFiles(msgspec.Struct, frozen=True, kw_only=True):
     control: Path
     human: Path
     kd: Path
+
+    @classmethod
+    def within(cls, folder: Path, **elsewhere: Path) -> Self:
+        """Name all in ``folder``, except those that are ``elsewhere``."""
+        return cls(**{name: folder / name for name in cls.__struct_fields__} | elsewhere)
 
 
 def arguments(spec: MachineSpec, *, name: str, files: ChannelFiles, qmp: Path) -> list[str]:

@@ -22,7 +22,7 @@ from harness import locks
 from harness.errors import HarnessError, of_shortage, system_errors
 from harness.history.private import open_private
 from harness.machine import file_limit
-from harness.program import DEVNULL, describe, start_program
+from harness.program import DEVNULL, describe, printed_last, start_program
 
 
 def leash(largest_file: int = 0) -> list[str]:
@@ -178,10 +178,7 @@ class Process:
     def words(self) -> str:
         """Return the process's last output, at most 4 KiB, control characters replaced."""
         try:
-            with self.log.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(self._log_start, end - LONGEST_WORDS))
-                text = file.read(LONGEST_WORDS).decode("utf-8", "replace")
+            text = printed_last(self.log, LONGEST_WORDS, start=self._log_start)
         except OSError:
             return ""
         return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text).strip()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.host.runtime import RuntimeDirectory
 from harness.machine.machine import MachineSpec
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class RegisteredMachine:
     """What machines of all kinds have.
 
@@ -24,24 +26,19 @@ class RegisteredMachine:
     which is gone when the machine is closed.
     """
 
-    def __init__(
-        self,
-        spec: MachineSpec,
-        directory: Path,
-        writer: HistoryWriter,
-        *,
-        name: str,
-        registry: Registry | None,
-    ) -> None:
-        self.spec = spec
-        self.name = name
-        self.directory = directory.absolute()
+    spec: MachineSpec
+    directory: Path
+    writer: HistoryWriter
+    _: dataclasses.KW_ONLY
+    name: str = "guest"
+    registry: Registry = dataclasses.field(default_factory=Registry)
+
+    def __post_init__(self) -> None:
+        self.directory = self.directory.absolute()
         self.console = self.directory / "console.log"
         self.debugcon = self.directory / "debugcon.log"
         self.argv: list[str] = []
         self.versions: dict[str, str] = {}
-        self._writer = writer
-        self._registry = registry or Registry()
         self._runtime = RuntimeDirectory()
         self.control = self._runtime.path / "control"
         self._entry: MachineEntry | None = None
@@ -62,7 +59,7 @@ class RegisteredMachine:
             raise InfrastructureError(
                 "/proc is not readable", hint="The harness needs Linux with /proc mounted."
             )
-        self._entry = self._registry.placed(
+        self._entry = self.registry.placed(
             MachineEntry(
                 name=self.name,
                 harness=harness,
@@ -74,10 +71,10 @@ class RegisteredMachine:
                 domain=domain,
             )
         )
-        self._registry.write(self._entry)
+        self.registry.write(self._entry)
 
     def _note_process(self, qemu: ProcessName | None) -> None:
         """Note the machine's process, None if it is on another host, and its command."""
         if self._entry is not None:
             self._entry = msgspec.structs.replace(self._entry, qemu=qemu, command=self.argv)
-            self._registry.write(self._entry)
+            self.registry.write(self._entry)

@@ -21,6 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import system_errors
 from harness.history.json_file import read_json
 from harness.host.file_lock import locked
+from harness.host.processor_vendor import host_processor
 from harness.machine.attachments import Disk
 from harness.machine.disk_image import make_overlay
 from harness.machine.machine import MachineSpec
@@ -78,16 +79,8 @@ def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
         facts.append(hashlib.sha256(spec.firmware.read_bytes()).hexdigest())
     if spec.accelerator == "kvm":
         # The guest may have seen the type of the host's processor.
-        facts.append(_processor_name())
+        facts.append(host_processor())
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
-
-
-def _processor_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines():
-            if line.startswith("model name"):
-                return line
-    return ""
 
 
 class SnapshotStore:

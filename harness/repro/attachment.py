@@ -33,7 +33,6 @@ from harness.run.run import Run
 from harness.run.say import Say
 
 Place = Literal["monitor", "console", "gdb", "kd", "vnc"]
-PLACES: tuple[Place, ...] = ("monitor", "console", "gdb", "kd", "vnc")
 
 
 ATTACH = 10.0

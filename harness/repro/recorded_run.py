@@ -176,6 +176,10 @@ class Differences:
                 hint="--anyway continues despite the differences.",
             )
 
+    def lines(self) -> list[str]:
+        """Return what differs, a line each."""
+        return [f"Different from the recorded run: {note}" for note in self.notes]
+
     def _differ(self, key: str, what: str, before: str, now: str) -> None:
         if before and now and before != now and key not in self._told:
             text = f"{what} differs: {_short(now)}, it was {_short(before)}"

@@ -17,8 +17,9 @@ from harness.capture.live.budget import RunBudget
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import GuestError, HarnessError, InfrastructureError, MachineFailed, UsageError
+from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.guest import Guest
-from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
+from harness.guest.guest_types import GUEST_TYPES, all_missing_named
 from harness.guest.process.guest import ProcessType
 from harness.history.private import keep_private
 from harness.history.record import Boot as BootRecord

@@ -188,16 +188,8 @@ class Installer:
         """Run apt-get; repeat it while another package manager holds a lock that apt itself does not wait for."""
         environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         wait = max(1, int(deadline.remaining()))
-        command = [
-            *prefix,
-            "apt-get",
-            "--quiet",
-            "-o",
-            f"DPkg::Lock::Timeout={wait}",
-            "-o",
-            "Dpkg::Use-Pty=0",
-            *arguments,
-        ]
+        options = ("--quiet", "-o", f"DPkg::Lock::Timeout={wait}", "-o", "Dpkg::Use-Pty=0")
+        command = [*prefix, "apt-get", *options, *arguments]
         told = False
         last: list[ProgramResult] = []
 

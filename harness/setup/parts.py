@@ -128,14 +128,7 @@ OWN_PYTHON = ("python3-dev", "python3-venv")
 """Packages of the distribution's own Python; another interpreter includes their content."""
 
 TESTED = (
-    Part(
-        "qemu",
-        tuple(
-            need
-            for need in BASE.needs
-            if need.package in ("qemu-system-x86", "qemu-utils", "ovmf", "gcc", "make")
-        ),
-    ),
+    Part("qemu", tuple(map(base_need, ("qemu-system-x86", "qemu-utils", "ovmf", "gcc", "make")))),
     Part(
         "libvirt",
         (

@@ -24,6 +24,7 @@ import harness
 from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, TemplateFailed, UsageError
+from harness.history.json_file import indented
 from harness.history.record import FORMAT as HISTORY_FORMAT
 from harness.history.record import Clock, End, Header, Stage
 from harness.history.writer import HistoryWriter, Listener
@@ -139,7 +140,7 @@ class TemplateBuild:
     _: dataclasses.KW_ONLY
     pace: StageTimeouts
     listeners: tuple[Listener, ...] = ()
-    registry: Registry | None = None
+    registry: Registry = dataclasses.field(default_factory=Registry)
     start: Start = "latest"
     visit: Visit | None = None
 
@@ -362,9 +363,7 @@ class TemplateBuild:
                 facts=facts,
                 warnings=stack.state.last.warnings,
             )
-            (draft / MANIFEST).write_bytes(
-                msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-            )
+            (draft / MANIFEST).write_bytes(indented(manifest))
             (draft / MANIFEST).chmod(0o444)
         built = self.store.publish(recipe.template, draft)
         stack.finish()

@@ -15,6 +15,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError
+from harness.history.json_file import indented
 from harness.machine.windows_volume import WindowsVolume, open_volume
 from harness.template.checkpoints import disk_errors
 from harness.template.serial_logs import SerialLogs
@@ -91,7 +92,7 @@ def bring_out(sent: SerialLogs, disk: Path, folder: Path, secrets: Iterable[str]
     found |= _from_disk([each for each in SOURCES if each.name not in found], sent, disk, place, hidden)
     index = [found[source.name] for source in SOURCES]
     with disk_errors(place):
-        (place / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
+        (place / INDEX).write_bytes(indented(index))
     return index
 
 

@@ -83,7 +83,6 @@ class BuildProgress:
         self.failure: FailMarker | None = None
         self.began_again = False
         self.resets = 0
-        self.ignored = 0
 
     @property
     def done(self) -> bool:
@@ -104,13 +103,9 @@ class BuildProgress:
                 warning = StepWarning(self.reached.name or SHOWN[self.reached.stage], message)
                 if warning not in self.warnings and len(self.warnings) < MOST_WARNINGS:
                     self.warnings.append(warning)
-                else:
-                    self.ignored += 1
             case FactMarker(key=key, value=value):
                 if key in self.facts or len(self.facts) < MOST_FACTS:
                     self.facts[key] = value
-                else:
-                    self.ignored += 1
             case DoneMarker():
                 return self._advance(BuildPosition(BuildStage.DONE))
         return False
@@ -118,7 +113,6 @@ class BuildProgress:
     def _stage(self, stage: BuildStage | None) -> bool:
         # A guest may not claim by a stage marker what only follows from all steps.
         if stage is None or stage in (BuildStage.FIRMWARE, BuildStage.DONE):
-            self.ignored += 1
             return False
         if (
             stage.place <= BuildStage.COPYING.place

@@ -146,14 +146,9 @@ def _printable(text: str) -> str:
 
 
 class SerialMarkerReader:
-    """A reader of the markers in COM1's bytes, in pieces of any size.
-
-    ``malformed`` counts lines with the prefix that are not markers, ``oversized`` lines that were too long.
-    """
+    """A reader of the markers in COM1's bytes, in pieces of any size."""
 
     def __init__(self) -> None:
-        self.malformed = 0
-        self.oversized = 0
         self._found = 0
         self._line = b""
         self._skipping = False
@@ -175,7 +170,6 @@ class SerialMarkerReader:
             self._line += piece
             if len(self._line) > LONGEST_LINE:
                 self._skipping = True
-                self.oversized += 1
                 self._line = b""
 
     def _finish(self, piece: bytes) -> SerialMarker | None:
@@ -185,6 +179,4 @@ class SerialMarkerReader:
         place = line.find(PREFIX)
         if skipped or place < 0:
             return None
-        marker = parse(line[place + len(PREFIX) :].decode("utf-8", "replace"))
-        self.malformed += marker is None
-        return marker
+        return parse(line[place + len(PREFIX) :].decode("utf-8", "replace"))

@@ -448,3 +448,13 @@ def test_an_exchange_that_cannot_be_reached_is_tried_once(
     left = WorkerService(tmp_path / "work", host="h", session="s").send_left()
     assert [3, 2] == [len(left), len(tried)]
     assert ["a-1", "a-2", "a-3"] == sorted(folder.name for folder in (tmp_path / "work").iterdir())
+
+
+def test_damaged_order_is_named_and_the_others_are_sent(tmp_path: Path) -> None:
+    """The order of an attempt that was left may be any bytes: the worker starts all the same."""
+    for name in ("a-1", "a-2"):
+        order(tmp_path / "work", name, f"file://{tmp_path / 'results'}")
+    (tmp_path / "work" / "a-1" / "order.json").write_bytes(b"\xff{")
+    (left,) = WorkerService(tmp_path / "work", host="h", session="s").send_left()
+    assert left.startswith("a-1: ")
+    assert ["a-1"] == [folder.name for folder in (tmp_path / "work").iterdir()]

@@ -163,11 +163,18 @@ def test_declarations_that_disagree_do_not_compile(tmp_path: Path) -> None:
 
 
 @pytest.mark.wine
-def test_headers_of_a_wdk(built: dict[str, Path], tmp_path: Path) -> None:
+def test_headers_of_a_wdk(built: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """KMDF_INC's headers are used, even where they name one another in other letters than their files have.
 
-    With the same declarations the bytes are those of a build without it, which makes this gcc's second build too.
+    With the same declarations the bytes are those of a build without it, which makes this gcc's second build too. Its
+    linker does not tell its version here.
     """
+    linker = TOOLCHAINS["gcc"].linker
+    mute = tmp_path / "bin" / linker
+    mute.parent.mkdir()
+    mute.write_text(f'#!/bin/sh\n[ "$1" = --version ] || exec {shutil.which(linker)} "$@"\n')
+    mute.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{mute.parent}{os.pathsep}{os.environ['PATH']}")
     folder = tmp_path / "wdk"
     folder.mkdir()
     text = (source.driver_folder() / "cross" / "kmdf" / "wdf.h").read_text()
@@ -175,7 +182,7 @@ def test_headers_of_a_wdk(built: dict[str, Path], tmp_path: Path) -> None:
     (folder / "rest.h").write_text(text)
     (folder / "wdf.h").write_text('#include "ReST.h"\n')
     path, record = build(tmp_path / "out", soon(), toolchain="gcc", kmdf_inc=folder)
-    assert "KMDF_INC" == record.declarations
+    assert ("KMDF_INC", "") == (record.declarations, record.linker)
     assert built["gcc"].read_bytes() == path.read_bytes()
 
 

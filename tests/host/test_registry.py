@@ -39,16 +39,15 @@ def test_running(tmp_path: Path, registry: Registry, sleeper: subprocess.Popen[b
     """With harness and QEMU alive a machine runs, and comes back as it was written."""
     written = registry.write(entry(tmp_path, ProcessName.of(os.getpid()), ProcessName.of(sleeper.pid)))
     assert [written] == registry.running()
-    assert [] == registry.stale()
 
 
 def test_dead_harness(tmp_path: Path, registry: Registry, sleeper: subprocess.Popen[bytes]) -> None:
-    """A machine whose harness is gone is stale, and its QEMU is still found."""
+    """A machine whose harness is gone does not run, and its QEMU is still found."""
     mine = ProcessName.of(sleeper.pid)
     assert mine is not None
     gone = msgspec.structs.replace(mine, started=mine.started - 1)
     written = registry.write(entry(tmp_path, gone, mine))
-    assert [written] == registry.stale()
+    assert ([written], []) == (registry.entries(), registry.running())
     assert [mine] == written.processes()
 
 
@@ -60,7 +59,7 @@ def test_zombie_is_dead(tmp_path: Path, registry: Registry, sleeper: subprocess.
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     os.kill(sleeper.pid, 0)
     assert ProcessName.of(sleeper.pid) is None
-    assert [written] == registry.stale()
+    assert ([written], []) == (registry.entries(), registry.running())
 
 
 @pytest.mark.parametrize("change", [{"started": 1}, {"boot": "another"}])
@@ -73,9 +72,9 @@ def test_recycled_number(sleeper: subprocess.Popen[bytes], change: dict[str, obj
 
 
 def test_being_spawned(tmp_path: Path, registry: Registry) -> None:
-    """Before QEMU's number is known a machine is neither running nor stale while its harness lives."""
-    registry.write(entry(tmp_path, ProcessName.of(os.getpid()), None))
-    assert ([], []) == (registry.running(), registry.stale())
+    """Before QEMU's number is known a machine is in the registry, and does not run."""
+    written = registry.write(entry(tmp_path, ProcessName.of(os.getpid()), None))
+    assert ([written], []) == (registry.entries(), registry.running())
 
 
 def test_unnoted_qemu_is_found_by_its_command(tmp_path: Path) -> None:

@@ -232,8 +232,8 @@ class TestDeadQemu:
         machine = make_machine(machine="nonsense")
         with pytest.raises(MachineFailed, match="unsupported machine type") as failed:
             machine.start(deadline)
-        assert 1 == failed.value.status
-        assert failed.value.command[0].endswith("qemu-system-x86_64")
+        assert "exit status 1" in failed.value.message
+        assert "qemu-system-x86_64 -name" in failed.value.hint
         assert "unsupported machine type" in failed.value.output
         assert "-machine nonsense" in failed.value.hint
         assert [] == registry.entries()
@@ -244,9 +244,8 @@ class TestDeadQemu:
         machine = make_machine()
         machine.start(deadline)
         os.kill(machine.pid, signal.SIGKILL)
-        with pytest.raises(MachineFailed, match="QEMU died, killed by SIGKILL, without any output") as failed:
+        with pytest.raises(MachineFailed, match="QEMU died, killed by SIGKILL, without any output"):
             machine.resume(deadline)
-        assert -signal.SIGKILL == failed.value.status
         machine.close()
         assert machine.exit_report is not None
         assert not machine.exit_report.asked
@@ -462,7 +461,7 @@ class TestDeadHarness:
         harness.process.kill()
         harness.end()
         deadline.poll(lambda: ProcessName.of(harness.qemu) is None)
-        assert [entry] == harness.registry.stale()
+        assert ([entry], []) == (harness.registry.entries(), harness.registry.running())
         assert [] == entry.processes()
         assert harness.runtime.is_dir()
         harness.registry.remove(entry)

@@ -54,7 +54,7 @@ class FloodingHost(HostType):
             assert bootable.make is not None
             machine = bootable.make(spec, directory, writer, name)
             assert isinstance(machine, ProcessMachine)
-            machine._command = ["sh", "-c", f'{self.flood} exec "$@"', "sh", *machine._command]
+            machine.command = ["sh", "-c", f'{self.flood} exec "$@"', "sh", *machine.command]
             return machine
 
         return msgspec.structs.replace(bootable, make=make)

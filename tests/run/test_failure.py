@@ -25,7 +25,7 @@ from harness.run.operation import Quiesce
 from harness.run.plan import MachineWishes, Plan
 from harness.run.request import RunRequest
 
-DIED = MachineFailed("QEMU died", command=[], status=-9, output="")
+DIED = MachineFailed("QEMU died")
 HUNG = GuestHang("nothing came")
 
 
@@ -75,7 +75,7 @@ def test_infrastructure_gets_one_more_attempt(error: HarnessError) -> None:
         MissingPart("no QEMU"),
         UsageError("no slot 77"),
         CommandRefused("no", command="device_add", error_class="", description="no"),
-        MachineFailed("QEMU died", command=[], status=1, output="").of_plan(),
+        MachineFailed("QEMU died").of_plan(),
     ],
 )
 def test_nothing_else_is_tried_again(error: HarnessError | None) -> None:
@@ -131,6 +131,6 @@ def test_requests_differ_by_their_plan_not_in_their_machine() -> None:
 
 def test_what_a_plan_asked_for_says_nothing_about_the_next_boot() -> None:
     """Another plan may ask for less of the same machine."""
-    died = MachineFailed("QEMU died", command=[], status=1, output="")
+    died = MachineFailed("QEMU died")
     assert boot_failure(request(), "run-1", "qemu", died) is not None
     assert boot_failure(request(), "run-1", "qemu", died.of_plan()) is None

@@ -50,7 +50,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
             )
         else:
             daemon: PrivateLibvirtd = request.getfixturevalue("private_libvirtd")
-            machine = LibvirtMachine(spec, tmp_path / "run", writer, uri=daemon.uri, registry=registry)
+            machine = LibvirtMachine(spec, tmp_path / "run", writer, connect=daemon.uri, registry=registry)
         machines.append(machine)
         machine.start(within())
         return machine

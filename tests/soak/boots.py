@@ -26,7 +26,8 @@ import psutil
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import GuestHang, HarnessError
-from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns
+from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES
 from harness.guest.twin.guest import LONGEST_SILENCE
 from harness.history.writer import HistoryWriter
 from harness.host.lease import take_lease

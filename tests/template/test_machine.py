@@ -276,7 +276,7 @@ def test_through_libvirt(
         spec_of(template),
         tmp_path / "run",
         writer,
-        uri=private_libvirtd.uri,
+        connect=private_libvirtd.uri,
         name="windows",
         registry=Registry(tmp_path / "registry"),
     ) as machine:

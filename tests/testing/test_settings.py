@@ -167,7 +167,7 @@ def test_known_issue_excuses_a_real_failure_only(pytester: pytest.Pytester) -> N
 
         @issue
         def test_infrastructure():
-            raise MachineFailed("QEMU died", command=[], status=1, output="")
+            raise MachineFailed("QEMU died")
         """
     )
     result = pytester.runpytest_inprocess("-rx")

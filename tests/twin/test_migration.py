@@ -18,7 +18,8 @@ from twin.running import Perform, plan_of, qemu_processes, records_of, run_harne
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import BadDocument, CommandRefused, ExitCode, UsageError
-from harness.guest.guest_types import GUEST_TYPES, Bootable, TwinType
+from harness.guest.bootable import Bootable
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History

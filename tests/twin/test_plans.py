@@ -14,7 +14,8 @@ from twin.running import OVMF, Perform, beginning, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode
-from harness.guest.guest_types import GUEST_TYPES, Bootable, TwinType
+from harness.guest.bootable import Bootable
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.guest.twin.guest import KNOWN_HYPERVISOR
 from harness.history import driver as d
 from harness.history import record as r

@@ -15,7 +15,8 @@ from twin.running import Perform, beginning, flip, plan_of, records_of, run_harn
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, GuestHang, InfrastructureError, MachineFailed, UsageError
-from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns, TwinType
+from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.guest.twin.guest import Twin
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
@@ -114,7 +115,7 @@ def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
         def attach(
             self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
         ) -> Twin:
-            return Reluctant(machine, writer, crash=signs.crash, console_bytes=signs.console_bytes)
+            return Reluctant(machine, writer, signs)
 
     monkeypatch.setitem(GUEST_TYPES, "reluctant-twin", ReluctantType())
     request = request_run(ONE_CPU, restore=True, guest="reluctant-twin")

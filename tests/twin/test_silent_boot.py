@@ -14,7 +14,8 @@ from twin.running import records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import GuestHang
-from harness.guest.guest_types import GUEST_TYPES, Bootable, TwinType
+from harness.guest.bootable import Bootable
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.guest.twin import guest as twin
 from harness.history import record as r
 from harness.history.run_directory import SILENT

@@ -17,7 +17,8 @@ from twin.running import found_at_boot, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
-from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, TwinType
+from harness.guest.bootable import Bootable, GuestOptions
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.host.firmware import find_ovmf
 from harness.machine.attachments import RealTimeClock
 from harness.run.request import RunRequest

@@ -12,7 +12,8 @@ import pytest
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
-from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, TwinType
+from harness.guest.bootable import Bootable, GuestOptions
+from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.guest.twin.guest import Twin
 from harness.history.driver import CallEnter, CallExit, SyncEnter, SyncExit
 from harness.history.record import Console, Record

@@ -110,21 +110,14 @@ class HostType(ProcessType):
         compiler = run_program(["gcc", "--version"], deadline.within(30, "ask gcc for its version"))
         if compiler.status:
             raise MissingPart(f"gcc does not run: {compiler.failure()}", hint=TOOLS)
-        version = compiler.output.partition("\n")[0].strip()
+        version = compiler.first_line
         digest = digest_of_folders(folder, FOLDERS, version)
 
         def make(place: Path, _lock: int) -> None:
             progress("compiling the driver into a process")
-            command = [
-                "make",
-                "-s",
-                "-j2",
-                "-f",
-                str(makefile(folder, "host", place)),
-                f"OUT={place}",
-                "SANITIZE=",
-            ]
-            done = run_program([*command, str(place / PROGRAM)], deadline)
+            file = str(makefile(folder, "host", place))
+            command = ["make", "-s", "-j2", "-f", file, f"OUT={place}", "SANITIZE=", str(place / PROGRAM)]
+            done = run_program(command, deadline)
             if done.status:
                 short, way_out = told_shortage(done.output)
                 wrong = "" if short else source_error(done.output)

@@ -20,6 +20,7 @@ all other parts work unchanged. All other lines go to console.log.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import shlex
@@ -48,12 +49,11 @@ from harness.errors import (
     told_shortage,
 )
 from harness.history.record import Boot, Stage
-from harness.history.writer import HistoryWriter
-from harness.host.registry import ProcessName, Registry
+from harness.host.registry import ProcessName
 from harness.interrupts import uninterrupted
 from harness.machine import shutdown
 from harness.machine.file_limit import SLACK
-from harness.machine.machine import PERIPHERAL, CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import PERIPHERAL, CpuSlot, Drop, Machine, MemoryDevice, QmpEvent
 from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.process import Process
 from harness.machine.registered import RegisteredMachine
@@ -75,49 +75,34 @@ TakeTurn = Callable[[Deadline], AbstractContextManager[None]]
 """A context that surrounds the process: entered before it is spawned, left after it ended."""
 
 
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
 class ProcessMachine(RegisteredMachine):
     """A process as a machine; implements :class:`harness.machine.machine.Machine` as far as a process can.
 
     ``command`` is the program. Its output goes to ``NAME.log`` in the run directory. ``transcript`` is another file that it
-    writes to, None for none. ``opening`` are lines sent first; each must be answered with zero or one of ``fine``.
+    writes to, None for none. ``opening`` are lines sent first; each must be answered with zero.
     ``closing`` are the lines sent once nothing is loaded any more. What only QEMU has (monitor, events, resets) raises
     GuestRefused with that reason. A process that writes more than the run's ``limits`` allow counts as gone.
     """
 
-    def __init__(
-        self,
-        spec: MachineSpec,
-        directory: Path,
-        writer: HistoryWriter,
-        *,
-        name: str,
-        label: str,
-        command: list[str],
-        group_size: int = 64,
-        transcript: Path | None = None,
-        opening: tuple[str, ...] = (),
-        closing: tuple[str, ...] = (),
-        fine: frozenset[str] = frozenset(),
-        place: TakeTurn | None = None,
-        registry: Registry | None = None,
-        limits: ChannelLimits | None = None,
-    ) -> None:
-        super().__init__(spec, directory, writer, name=name, registry=registry)
-        self.label = label
-        self.log = self.directory / f"{label}.log"
+    label: str
+    command: list[str]
+    group_size: int = 64
+    transcript: Path | None = None
+    opening: tuple[str, ...] = ()
+    closing: tuple[str, ...] = ()
+    place: TakeTurn | None = None
+    limits: ChannelLimits = dataclasses.field(default_factory=ChannelLimits)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.log = self.directory / f"{self.label}.log"
         self.human: Path | None = None
         self.kd: Path | None = None
-        self._command = command
-        self._transcript = transcript
-        first = f"processors {spec.processors} {spec.max_processors} {group_size} {spec.memory:#x}"
-        self._opening = (*opening, first)
-        self._closing = closing
-        self._fine = fine
-        self._place = place
         self._process: Process | None = None
         self._orders = -1
         self._follower = Follower()
-        most = (limits or ChannelLimits()).run_limit
+        most = self.limits.run_limit
         # All its output comes in these files, its console and the driver's lines included.
         self._budget = RunBudget(ChannelLimits(channel_limit=most + 1, run_limit=most))
         self._largest = most + SLACK
@@ -128,7 +113,7 @@ class ProcessMachine(RegisteredMachine):
         self._rest: dict[str, bytes] = {}
         self._reset = False
         self._paused: list[str] | None = None
-        self._processors = {index: f"/machine/given/{index}" for index in range(spec.processors)}
+        self._processors = {index: f"/machine/given/{index}" for index in range(self.spec.processors)}
         self._dimms: list[MemoryDevice] = []
         self._files = contextlib.ExitStack()
         self._around = contextlib.ExitStack()
@@ -146,9 +131,9 @@ class ProcessMachine(RegisteredMachine):
 
     def _start(self, deadline: Deadline) -> None:
         self._make_files()
-        if self._place is not None:
-            self._around.enter_context(self._place(deadline))
-        followed = [self.log] if self._transcript is None else [self.log, self._transcript]
+        if self.place is not None:
+            self._around.enter_context(self.place(deadline))
+        followed = [self.log] if self.transcript is None else [self.log, self.transcript]
         for path in followed:
             self._follower.add(
                 path,
@@ -156,7 +141,7 @@ class ProcessMachine(RegisteredMachine):
                 budget=self._budget.channel(path.name, path),
             )
         self._follower.start()
-        self.argv = list(self._command)
+        self.argv = list(self.command)
         self._register(self.argv)
         stdin, self._orders = os.pipe2(os.O_CLOEXEC)
         try:
@@ -167,8 +152,10 @@ class ProcessMachine(RegisteredMachine):
         finally:
             os.close(stdin)
         self._note_process(ProcessName.of(self._process.pid))
-        for line in self._opening:
-            self.ask(line, deadline, fine=self._fine)
+        spec = self.spec
+        first = f"processors {spec.processors} {spec.max_processors} {self.group_size} {spec.memory:#x}"
+        for line in (*self.opening, first):
+            self.ask(line, deadline, fine=frozenset())
 
     def _make_files(self) -> None:
         with self._writing():
@@ -183,7 +170,7 @@ class ProcessMachine(RegisteredMachine):
         process = self._process
         if process is None or not process.running:
             return
-        for line in self._closing:
+        for line in self.closing:
             self.ask(line, deadline)
         process.ask("itself")
         self._end_orders()
@@ -206,7 +193,7 @@ class ProcessMachine(RegisteredMachine):
                 self._files.close()
                 self._runtime.remove()
                 if self._entry is not None:
-                    self._registry.remove(self._entry)
+                    self.registry.remove(self._entry)
 
     def _end_process(self) -> None:
         if self._process is not None:
@@ -293,7 +280,7 @@ class ProcessMachine(RegisteredMachine):
             screen.append(whole[said : found.start()])
             said = found.end()
             line = found[0].removesuffix(b"\n")
-            if line.startswith(b"HPN1") and (self._transcript is None or not spoken):
+            if line.startswith(b"HPN1") and (self.transcript is None or not spoken):
                 port.append(found[0])
             else:
                 self._sort(line, screen, answers, expected)
@@ -315,7 +302,7 @@ class ProcessMachine(RegisteredMachine):
             self._said[word.decode()] = rest.decode("ascii", "replace").strip()
         elif text == "reset" and not self._reset:
             screen.append(b"the machine resets itself\n")
-            self._writer.write(Boot(epoch=2, cause="guest-reset"))
+            self.writer.write(Boot(epoch=2, cause="guest-reset"))
             self._reset = True
         elif word == b"trouble:" or (word == b"left" and re.search(r"=-?[1-9]", text)):
             screen.append(f"hpnotify: trouble: {text.removeprefix('trouble: ')}\n".encode())
@@ -391,7 +378,7 @@ class ProcessMachine(RegisteredMachine):
 
     def _command_line(self, line: str, deadline: Deadline) -> None:
         """Send a command of the machine without waiting for its result, as QEMU does; later, if the machine is paused."""
-        self._writer.write(Stage(name=self.label, phase="note", detail=line))
+        self.writer.write(Stage(name=self.label, phase="note", detail=line))
         if self._paused is not None:
             self._paused.append(line)
         else:

@@ -181,7 +181,7 @@ def _driver(
 
 def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
     folder = driver_folder()
-    compiler = run_program(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
+    compiler = run_program(["x86_64-w64-mingw32-gcc", "--version"], deadline).first_line
     digest = digest_of_folders(folder, ("wine", "kmdf", "nt", "cross"), compiler)
 
     def make(place: Path, _lock: int) -> None:

@@ -57,7 +57,6 @@ class ControlChannel:
     """
 
     def __init__(self, path: Path, on_event: Callable[[str, str], None]) -> None:
-        self.dropped = 0
         self.lines = 0
         self.last = ""
         self._ids = itertools.count(1)
@@ -185,7 +184,6 @@ class ControlChannel:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 if skipping or len(line) >= LONGEST_LINE:
-                    self.dropped += 1
                     skipping = False
                     continue
                 self._take(_CONTROLS.sub("", line.decode("ascii", "replace")).strip())

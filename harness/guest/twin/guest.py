@@ -7,12 +7,12 @@ Its NT layer delivers the documented callbacks; nothing it shows is evidence abo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
+from harness.guest.bootable import OutsideSigns
 from harness.guest.fault_injection import UNPLUG_FAULTS
 from harness.guest.guest import EMULATED_DEVICES, REGISTRATIONS, CollectedFile, GuestCounts, opted_out
 from harness.guest.twin.control import ControlChannel, parse_pairs
@@ -102,34 +102,21 @@ class Twin:
     """The guest side of a twin's machine. ``stage`` is the last boot stage that it reached: ``qemu``, ``console``
     (its firmware or its kernel wrote to the console), ``agent``, ``ready``.
 
-    ``fault`` is the fault to inject into its NT layer. ``crash`` returns the console's last crash line, or "".
+    ``fault`` is the fault to inject into its NT layer. ``signs`` are what the run sees of it from outside.
     """
 
     label = "twin"
     emulates_nt = True
 
     def __init__(
-        self,
-        machine: Machine,
-        writer: HistoryWriter,
-        *,
-        fault: str = "",
-        crash: Callable[[], str] = lambda: "",
-        console_bytes: Callable[[], int] = lambda: 0,
-        expect_reset: Callable[[], None] = lambda: None,
-        silent: Callable[[], None] = lambda: None,
-        admit: Callable[[], bool] = lambda: True,
+        self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, *, fault: str = ""
     ) -> None:
         self.ready_count = 0
         self.facts: dict[str, str] = {}
         self._machine = machine
         self._writer = writer
         self._fault = fault
-        self._crash = crash
-        self._console_bytes = console_bytes
-        self._expect_reset = expect_reset
-        self._silent = silent
-        self._admit = admit
+        self._signs = signs
         self._loaded: set[str] = set()
         self._changed = locks.condition("twin")
         self._control = ControlChannel(machine.control, self._event)
@@ -152,7 +139,7 @@ class Twin:
         silence = deadline.within(LONGEST_SILENCE, "the twin's next word")
         resets = 0
         while self.ready_count < boots:
-            if crash := self._crash():
+            if crash := self._signs.crash():
                 raise GuestCrash(
                     f"the twin panicked before it was ready: {crash[:200]}", hint="See console.log."
                 )
@@ -174,8 +161,8 @@ class Twin:
                 self._writer.write(
                     GuestEvent(event="silent", detail=f"no word for {LONGEST_SILENCE:g} s; it is reset once")
                 )
-                self._silent()
-                self._expect_reset()
+                self._signs.silent()
+                self._signs.expect_reset()
                 self._machine.reset(deadline)
             with self._changed:
                 self._changed.wait_for(lambda: self.ready_count >= boots, min(deadline.remaining(), 0.1))
@@ -187,7 +174,7 @@ class Twin:
 
     def _words(self) -> tuple[int, int]:
         """Return how much the twin has written so far: bytes of its console and lines of its agent."""
-        return self._console_bytes(), self._control.lines
+        return self._signs.console_bytes(), self._control.lines
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
         """Take the agent's earlier events, and make it echo ``nonce``."""
@@ -322,12 +309,12 @@ class Twin:
         try:
             return self._control.request(verb, deadline, alive=self._machine.alive, **values)
         except GuestHang as error:
-            if crash := self._crash():
+            if crash := self._signs.crash():
                 raise GuestCrash(f"the twin crashed: {crash[:200]}", hint="See console.log.") from error
             raise
 
     def _event(self, name: str, detail: str) -> None:
-        if self._admit():
+        if self._signs.admit():
             self._writer.write(GuestEvent(event=name[:40], detail=detail[:400]))
         if name == "ready":
             if self.ready_count:

@@ -148,7 +148,7 @@ def _silent(_text: str) -> None:
 
 def compiler_version(deadline: Deadline) -> str:
     """Return the first line of ``gcc --version``. Raises MissingPart."""
-    return run_program(["gcc", "--version"], deadline, supply=BUILD_TOOLS).output.partition("\n")[0]
+    return run_program(["gcc", "--version"], deadline, supply=BUILD_TOOLS).first_line
 
 
 def digest_of(sources: Sources, kernel: UnpackedKernel, compiler: str) -> str:

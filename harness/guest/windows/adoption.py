@@ -151,7 +151,7 @@ class AdoptionVisit:
         if found is None:
             return []
         try:
-            evidence = self._ask(found.transport)
+            evidence = ask_promises(found.transport)
             facts = {
                 "build": evidence.build,
                 "edition": evidence.edition,
@@ -204,15 +204,6 @@ class AdoptionVisit:
         found = deadline.poll(attempt, interval=FIRST_INTERVAL, longest=LONGEST_INTERVAL, error=late)
         return found if isinstance(found, Entered) else None
 
-    def _ask(self, link: Transport) -> PromiseEvidence:
-        outcome = link.script(promise.script(), Deadline(ASK, "ask what it keeps"), idempotent=True)
-        if outcome.exit_code != 0:
-            raise GuestRefused(
-                f"the script that asks for the promises ended with {outcome.exit_code}: {outcome.stderr.strip()[:400]}",
-                hint="vm_templates/windows-common/verify/promises.ps1 is the script.",
-            )
-        return promise.decode(outcome.stdout)
-
     def _judge(self, evidence: PromiseEvidence, found: Entered, evaluation_days: int) -> list[PromiseFinding]:
         """Return the promises that are not kept, that of a certificate included if WinRM shows none."""
         template = self._template
@@ -256,6 +247,18 @@ class AdoptionVisit:
                 + "\n  ".join(row[:200] for row in rows),
                 hint="--provision sets it up in the template; the disk itself stays as it is.",
             )
+
+
+def ask_promises(link: Transport) -> PromiseEvidence:
+    """Ask Windows for what a template promises."""
+    within = Deadline(ASK, "ask for what the template promises")
+    outcome = link.script(promise.script(), within, idempotent=True)
+    if outcome.exit_code != 0:
+        raise GuestRefused(
+            f"the script that asks for the promises ended with {outcome.exit_code}: {outcome.stderr.strip()[:400]}",
+            hint="vm_templates/windows-common/verify/promises.ps1 is the script.",
+        )
+    return promise.decode(outcome.stdout)
 
 
 def _obeyed(what: str, said: CommandResult) -> None:

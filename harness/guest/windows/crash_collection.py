@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.capture.offline.recordings import FILES
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestRefused, HarnessError
+from harness.errors import GuestRefused, HarnessError
 from harness.guest.guest import CollectedFile
 from harness.guest.windows.crash_dump import SIZE, decode_header
 from harness.history.bug_check import PANICKED, BugCheck, bug_check_of
@@ -115,16 +115,9 @@ class CrashCollection:
     def _stop(self, deadline: Deadline) -> Path:
         """Stop the machine, so that QEMU writes all its buffered data, and return the image of its disk."""
         if not self._machine.spec.disks:
-            raise CommandRefused(
-                "the machine has no disk", command="stop", error_class="", description="no disk"
-            )
+            raise GuestRefused("the machine has no disk")
         if isinstance(self._machine, RemoteMachine) and self._machine.elsewhere:
-            raise CommandRefused(
-                "the machine's disk is on another host, and is not fetched from there",
-                command="stop",
-                error_class="",
-                description="the disk is on another host",
-            )
+            raise GuestRefused("the machine's disk is on another host, and is not fetched from there")
         if self._machine.alive():
             self._machine.pause(deadline)
         return self._machine.spec.disks[0].file

@@ -35,11 +35,8 @@ from harness.machine.machine import Machine, MachineSpec
 from harness.setup.content import ContentDigests, ContentError
 from harness.template.clock import clock_start
 from harness.template.manifest import WARN_DAYS, TemplateManifest, utc
-from harness.template.store import BuiltTemplate, Store, store_directory
+from harness.template.store import DISK, VARIABLES, BuiltTemplate, Store, store_directory
 from harness.template.template import HOST_CLOCK, Template, find_template
-
-DISK = "disk.qcow2"
-VARIABLES = "variables.fd"
 
 REBALANCED = ["-device", "edu,bus=pcie.0,addr=0x18,id=rebalanced"]
 """A PCI device with resources, which Windows stops and starts when it rebalances: the INF file of the driver's Plug and Play
@@ -87,7 +84,7 @@ class WindowsType:
                 progress(f"driver {files.description}")
             if warning := not_yet_valid(files.certificate, start.clock.start):
                 progress(warning)
-            disk, variables = _own(image, options.directory, deadline, savable=options.savable)
+            disk, variables = own_drives(image, options.directory, deadline, savable=options.savable)
             spec = machine_of(template, options.spec, disk, variables, start.clock, moves=options.moves)
             below = {"below": image.base, "content": content.get(DISK, "")}
             disks = tuple(msgspec.structs.replace(one, **below) for one in spec.disks)
@@ -191,7 +188,9 @@ def adapted(template: Template, spec: MachineSpec, vendor: str | None = None) ->
     return msgspec.structs.replace(spec, cpu=template.processor("kvm", vendor))
 
 
-def _own(image: WindowsImage, directory: Path, deadline: Deadline, *, savable: bool) -> tuple[Path, Path]:
+def own_drives(
+    image: WindowsImage, directory: Path, deadline: Deadline, *, savable: bool = False
+) -> tuple[Path, Path]:
     """Make an overlay of the disk, never a copy, and a copy of the variables, which are small and writable.
 
     For a ``savable`` machine the variables are an overlay too: QEMU does not save a machine whose flash is a raw file.

@@ -160,13 +160,6 @@ class WindowsService:
             raise GuestRefused(f"the ring of {service} was not read: hpnctl: {_words(step.code, step.said)}")
         self.drained = True
 
-    def state(self, name: str, deadline: Deadline) -> str:
-        """Return the state of the driver's service, "" if there is none."""
-        found = self._shell.ask(
-            "driver-state", deadline, answer.ServiceState, Driver=self._loaded.get(name, name)
-        )
-        return found.state
-
     def service(self, name: str) -> str:
         """Return the name of the service, which is that of its device too. Raises GuestRefused if it is not loaded."""
         if name not in self._loaded:

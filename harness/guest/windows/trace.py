@@ -61,19 +61,8 @@ class Trace:
             raise GuestRefused(f"the trace did not start: logman: exit code {step.code}: {step.said[:300]}")
         self.file = file
 
-    def flush(self, deadline: Deadline) -> answer.TraceAccount:
-        """Make the session write its buffers, and return its account."""
-        return self._control("--flush", deadline)
-
-    def account(self, deadline: Deadline) -> answer.TraceAccount:
-        """Return what the session lost so far."""
-        return self._control("", deadline)
-
     def stop(self, deadline: Deadline) -> answer.TraceAccount:
         """Stop the session and return its last account. Its file is then complete."""
-        return self._control("--stop", deadline)
-
-    def _control(self, words: str, deadline: Deadline) -> answer.TraceAccount:
         name = f'"{self._session}"' if " " in self._session else self._session
-        said = self._shell.tool(f"trace {name} {words}".strip(), deadline, idempotent=not words)
+        said = self._shell.tool(f"trace {name} --stop", deadline, idempotent=False)
         return answer.decode(said, answer.TraceAccount, what="hpnctl trace")

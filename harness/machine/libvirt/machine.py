@@ -12,6 +12,7 @@ Devices have the names by which they were added, in the history too (:mod:`harne
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import threading
@@ -27,9 +28,8 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestRefused, HarnessError, MachineFailed, UsageError
 from harness.history.private import keep_private
 from harness.history.reserve import check_room
-from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
-from harness.host.registry import ProcessName, Registry
+from harness.host.registry import ProcessName
 from harness.machine.base import MachineBase, one_refused
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, LibvirtInspector
@@ -88,34 +88,26 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
     gid: int
 
 
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
 class LibvirtMachine(MachineBase):
     """One virtual machine under libvirt; implements :class:`harness.machine.machine.Machine`.
 
-    ``uri`` is "" for libvirt's own choice. ``directory`` is the run directory (made if missing): console.log and
+    ``connect`` is the URI to connect to, "" for libvirt's own choice. ``directory`` is the run directory (made if missing): console.log and
     debugcon.log grow there, domain.xml is libvirt's input. A local domain is tied to a connection of its own, the
     leash: libvirt destroys it when the harness ends for any reason. ``argv`` is QEMU's command as libvirt made it,
     ``versions`` says which ``libvirt`` answered at which ``uri``.
     """
 
+    connect: str = ""
     _way = "connection"
 
-    def __init__(
-        self,
-        spec: MachineSpec,
-        directory: Path,
-        writer: HistoryWriter,
-        *,
-        uri: str = "",
-        name: str = "guest",
-        registry: Registry | None = None,
-        channel_limit: int = 0,
-    ) -> None:
-        super().__init__(spec, directory, writer, name=name, registry=registry, channel_limit=channel_limit)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.xml = ""
         self.uuid = str(uuid.uuid4())
         self._aliases = Aliases()
-        self._log = EventLog(writer, self._check)
-        self._connection = Connection(uri, joined=self._join, check=self._check)
+        self._log = EventLog(self.writer, self._check)
+        self._connection = Connection(self.connect, joined=self._join, check=self._check)
         self._exchange = LibvirtCalls(self._connection, self._log, self._check_end)
         self._remote: RemoteHost | None = None
         self._leash: Any = None
@@ -174,14 +166,7 @@ class LibvirtMachine(MachineBase):
         """Return the place if everything is on this host."""
         return _Place(
             spec=msgspec.structs.replace(self.spec, qemu=qemu_build.find_qemu(self.spec.qemu, deadline).path),
-            files=Files(
-                console=self.console,
-                debugcon=self.debugcon,
-                control=self.control,
-                human=self._runtime.path / "human",
-                kd=self._runtime.path / "kd",
-                pid=self._runtime.path / "pid",
-            ),
+            files=Files.within(self._runtime.path, console=self.console, debugcon=self.debugcon),
             uid=os.geteuid(),
             gid=os.getegid(),
         )
@@ -194,12 +179,7 @@ class LibvirtMachine(MachineBase):
         remote.connect(deadline)
         sending = Deadline(SENDING, "send the machine's files") if self.spec.disks else deadline
         sent = send_files(self.spec, remote, self.directory, sending, self._note)
-        files = Files(
-            **{
-                name: remote.directory / name
-                for name in ("console", "debugcon", "control", "human", "kd", "pid")
-            }
-        )
+        files = Files.within(remote.directory)
         remote.follow(files.console, self.console, deadline)
         remote.follow(files.debugcon, self.debugcon, deadline)
         kind = "kvm" if self.spec.accelerator == "kvm" else "qemu"
@@ -249,7 +229,6 @@ class LibvirtMachine(MachineBase):
     def _no_start(self, why: str) -> HarnessError:
         return MachineFailed(
             f"libvirt at {self.uri} could not start the machine: {why}",
-            command=[str(self.spec.qemu)],
             output=why,
             hint=f"The domain is in {self.directory / 'domain.xml'}: virsh -c '{self.uri}' create FILE says the same.",
         )
@@ -532,7 +511,6 @@ class LibvirtMachine(MachineBase):
             message = "the guest powered off, and libvirt ended QEMU"
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
-            command=self.argv,
             hint=f"QEMU's output is in libvirt's log of the domain {self._runtime.path.name}, on its host.",
         )
 

@@ -101,9 +101,7 @@ def unmovable(spec: MachineSpec) -> str:
 def difference(spec: MachineSpec, here: QemuAbility, there: QemuAbility) -> str:
     """Return why a guest on the machine ``spec`` cannot continue in the other QEMU, "" if no reason is known."""
     nowhere = Path("nowhere")
-    files = devices.ChannelFiles(
-        console=nowhere, debugcon=nowhere, control=nowhere, human=nowhere, kd=nowhere
-    )
+    files = devices.ChannelFiles.within(nowhere)
     used = devices.arguments(spec, name="", files=files, qmp=nowhere)
     wanted = spec.machine.partition(",")[0]
     board = here.boards.get(wanted, wanted)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import shutil
@@ -24,10 +25,9 @@ from harness.errors import (
     told_shortage,
 )
 from harness.history.reserve import check_room
-from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.budget import size_text
-from harness.host.registry import ProcessName, Registry
+from harness.host.registry import ProcessName
 from harness.machine import devices, shutdown
 from harness.machine.base import MachineBase, one_refused
 from harness.machine.event_log import EventLog
@@ -50,6 +50,7 @@ MAPPED = "mapped-ram"
 """The migration capability for a state that is a file instead of a stream (QEMU: qapi/migration.json, since 9.0)."""
 
 
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
 class QemuMachine(MachineBase):
     """One virtual machine under QEMU; implements :class:`harness.machine.machine.Machine`.
 
@@ -57,33 +58,25 @@ class QemuMachine(MachineBase):
     spec has one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
 
     A guest may continue in another QEMU (:mod:`harness.machine.qemu.live_migration`). That one is a machine ``beside``
-    this one until both :meth:`exchange` their QEMUs. It reports to the same event log, continues the guest's files, and
+    this one, its ``source``, until both :meth:`exchange` their QEMUs. It reports to the same event log, continues the guest's files, and
     has its own output in qemu-2.log. ``qemus`` counts them.
     """
 
+    source: QemuMachine | None = None
     _way = "monitor"
 
-    def __init__(
-        self,
-        spec: MachineSpec,
-        directory: Path,
-        writer: HistoryWriter,
-        *,
-        name: str = "guest",
-        registry: Registry | None = None,
-        channel_limit: int = 0,
-        beside: QemuMachine | None = None,
-    ) -> None:
-        super().__init__(spec, directory, writer, name=name, registry=registry, channel_limit=channel_limit)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        source = self.source
         self.qemus = 1
         self.log = self.directory / "qemu.log"
-        if beside is not None:
-            beside.qemus += 1
-            self.log = self.directory / f"qemu-{beside.qemus}.log"
+        if source is not None:
+            source.qemus += 1
+            self.log = self.directory / f"qemu-{source.qemus}.log"
         self.exit_report: ExitReport | None = None
         self._process: Process | None = None
-        log = beside.event_log if beside is not None else None
-        self._monitor = Monitor(self._runtime.path / "qmp", writer, failure=self._failed, log=log)
+        log = source.event_log if source is not None else None
+        self._monitor = Monitor(self._runtime.path / "qmp", self.writer, failure=self._failed, log=log)
         self._log = self._monitor.log
         self._rival: Monitor | None = None
         self._devices: set[str] = set()
@@ -94,11 +87,11 @@ class QemuMachine(MachineBase):
         return QemuMachine(
             spec,
             self.directory,
-            self._writer,
+            self.writer,
             name=f"{self.name}-{self.qemus + 1}",
-            registry=self._registry,
+            registry=self.registry,
             channel_limit=self.channel_limit,
-            beside=self,
+            source=self,
         )
 
     def exchange(self, other: QemuMachine) -> None:
@@ -131,13 +124,8 @@ class QemuMachine(MachineBase):
 
     def _start(self, deadline: Deadline) -> None:
         found = qemu_build.find_qemu(self.spec.qemu, deadline)
-        files = devices.ChannelFiles(
-            console=self.console,
-            debugcon=self.debugcon,
-            control=self.control,
-            human=self._runtime.path / "human",
-            kd=self._runtime.path / "kd",
-        )
+        folder = self._runtime.path
+        files = devices.ChannelFiles.within(folder, console=self.console, debugcon=self.debugcon)
         words = devices.arguments(self.spec, name=self.name, files=files, qmp=self._monitor.path)
         self.argv = [str(found.path), *words]
         self._register(self.argv)
@@ -154,7 +142,6 @@ class QemuMachine(MachineBase):
         except MonitorLost as error:
             raise MachineFailed(
                 f"QEMU gave no QMP greeting within {deadline.seconds:.3g} s",
-                command=self.argv,
                 output=self._process.words(),
                 hint=f"See {self.log}.",
             ) from error
@@ -193,8 +180,7 @@ class QemuMachine(MachineBase):
             interval=0.005,
             error=lambda: MachineFailed(
                 f"QEMU did not read the migration state within {deadline.seconds:.3g} s",
-                command=self.argv,
-                output=self._process.words() if self._process else "",
+                output=self.words(),
                 hint=f"See {self.log}.",
             ),
         )
@@ -275,8 +261,6 @@ class QemuMachine(MachineBase):
         way_out = f"{hint}\n" if (hint := told_shortage(words)[1]) else ""
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
-            command=self.argv,
-            status=report.status if report is not None else None,
             output=words,
             hint=f"{way_out}All its output is in {self.log}. The command was: {shlex.join(self.argv)}",
         )
@@ -299,7 +283,7 @@ class QemuMachine(MachineBase):
         """Make this client and a second one plug the same processor at once; see :class:`harness.machine.machine.Machine`."""
         if self._rival is None:
             path = devices.second_client(self._monitor.path)
-            self._rival = Monitor(path, self._writer, failure=self._failed, log=self._log)
+            self._rival = Monitor(path, self.writer, failure=self._failed, log=self._log)
             self._rival.start()
         self._rival.wait_connected(deadline, "add with a second client")
         arguments = {"driver": slot.type, "id": device, **slot.props}

@@ -42,7 +42,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             name="test",
             label="test",
             command=["env", f"SAY={say}", "sh", "-c", script],
-            registry=registry,
+            registry=registry or Registry(),
         )
         made.append(machine)
         machine.start(Deadline(20, "start"))

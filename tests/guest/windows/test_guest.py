@@ -166,7 +166,7 @@ def test_a_reset_is_followed_by_another_boot(
     guest.wait_ready(within, boots=2)
     assert 2 == guest.ready_count
     guest.load_driver(within)
-    assert "Running" == guest.service.state("hpnotify", within)
+    assert ["hpnotify"] == guest.service.loaded
 
 
 def test_the_driver_is_loaded_and_taken_away(

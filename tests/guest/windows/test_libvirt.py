@@ -14,7 +14,7 @@ from private_libvirtd import PrivateLibvirtd
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, InfrastructureError
+from harness.errors import GuestRefused, InfrastructureError
 from harness.guest.windows import guest_type as guest_type_module
 from harness.guest.windows.crash_collection import CrashCollection
 from harness.guest.windows.image import WindowsImage
@@ -129,7 +129,7 @@ def test_whole_run_on_another_host(
     assert isinstance(ports.machine, LibvirtMachine)
     assert ports.machine.elsewhere
     # The disk that the guest wrote to was over there.
-    with pytest.raises(CommandRefused, match="on another host, and is not fetched"):
+    with pytest.raises(GuestRefused, match="on another host, and is not fetched"):
         CrashCollection(ports.machine)._stop(Deadline(5, "stop"))
 
 

@@ -147,7 +147,7 @@ from harness.host.registry import Registry
 
 uri, place = sys.argv[1], Path(sys.argv[2])
 spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20)
-machine = LibvirtMachine(spec, place / "run", HistoryWriter(place / "h.jsonl"), uri=uri, registry=Registry(place / "r"))
+machine = LibvirtMachine(spec, place / "run", HistoryWriter(place / "h.jsonl"), connect=uri, registry=Registry(place / "r"))
 machine.start(Deadline(120, "start"))
 print(machine.pid, flush=True)
 sys.stdin.read()
@@ -166,7 +166,8 @@ def test_harness_killed(tmp_path: Path, deadline: Deadline, private_libvirtd: Pr
         assert ProcessName.of(pid) is not None
         harness.kill()
     deadline.poll(lambda: ProcessName.of(pid) is None and private_libvirtd.domains() == [])
-    (entry,) = Registry(tmp_path / "r").stale()
+    (entry,) = Registry(tmp_path / "r").entries()
+    assert not entry.harness.alive()
     assert private_libvirtd.uri == entry.uri
     Registry(tmp_path / "r").remove(entry)
     assert not Path(entry.runtime).exists()

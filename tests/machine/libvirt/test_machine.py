@@ -54,7 +54,7 @@ def make_machine(
             spec,
             directory or tmp_path / "run",
             writer,
-            uri=uri or private_libvirtd.uri,
+            connect=uri or private_libvirtd.uri,
             name=f"test{len(machines)}",
             registry=registry,
         )

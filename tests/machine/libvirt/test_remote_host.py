@@ -113,7 +113,9 @@ def make_machine(
             **{"accelerator": "tcg", "qemu": Path("qemu"), "memory": 128 << 20, **fields}  # type: ignore[arg-type]
         )
         uri = uri_of(sshd, private_libvirtd)
-        machine = LibvirtMachine(spec, tmp_path / "run", writer, uri=uri, name="remote", registry=registry)
+        machine = LibvirtMachine(
+            spec, tmp_path / "run", writer, connect=uri, name="remote", registry=registry
+        )
         machines.append(machine)
         return machine
 

@@ -191,7 +191,7 @@ def test_a_failure_leaves_the_guest_where_it_was(
     """It runs on there, takes devices and can be moved again; the other QEMU is gone, and the history has its words."""
 
     def follow(_control: Path) -> None:
-        raise MachineFailed("nobody is there", command=[], status=None, output="")
+        raise MachineFailed("nobody is there")
 
     board = another_board(running, deadline) if how == "other-machine" else ""
     before = running.pid
