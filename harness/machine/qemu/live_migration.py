@@ -65,7 +65,7 @@ class LiveMigration:
         self._qemu = qemu or machine.spec.qemu
         self._board = board
         self._other: QemuMachine | None = None
-        self._ran = False
+        self._ran = self._cancelled = False
         self._network: Network | None = None
         self._ports: dict[int, int] = {}
         self._source = self._target = 0
@@ -141,6 +141,7 @@ class LiveMigration:
 
     def cancel(self, deadline: Deadline) -> None:
         """Ask the old QEMU to cancel it (``migrate_cancel``); :meth:`finish` then reports that the guest stays."""
+        self._cancelled = True
         self._machine.execute("migrate_cancel", deadline)
 
     def kill(self) -> None:
@@ -186,7 +187,9 @@ class LiveMigration:
             ),
         )
         if found["status"] != "completed":
-            raise MigrationFailed(found.get("error-desc") or f"QEMU says {found['status']}")
+            why = found.get("error-desc") or f"QEMU says {found['status']}"
+            # QEMU 10 may report what broke off when it was cancelled, and not that it was.
+            raise MigrationFailed(f"it was cancelled: {why}" if self._cancelled else why)
 
     def _stays(self, why: str) -> MigrationFailed:
         """End the other QEMU and resume the guest where it was; return what to raise."""

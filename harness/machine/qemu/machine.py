@@ -169,7 +169,7 @@ class QemuMachine(MachineBase):
         """Wait until the state is read. Raises MachineFailed with QEMU's words if it is of another machine."""
         self._devices.update(device.id for device in self.spec.added)
         if incoming.mapped:
-            self._map_memory(deadline)
+            self._map_memory(deadline, True)
             self.execute("migrate-incoming", deadline, uri=_file_uri(incoming.file))
 
         def read() -> bool:
@@ -184,9 +184,12 @@ class QemuMachine(MachineBase):
                 hint=f"See {self.log}.",
             ),
         )
+        if incoming.mapped:
+            # A guest with it moves to no other QEMU: "Migration requires seekable transport" (QEMU 9.0 and later).
+            self._map_memory(deadline, False)
 
-    def _map_memory(self, deadline: Deadline) -> None:
-        capability = {"capability": MAPPED, "state": True}
+    def _map_memory(self, deadline: Deadline, state: bool) -> None:
+        capability = {"capability": MAPPED, "state": state}
         self.execute("migrate-set-capabilities", deadline, capabilities=[capability])
 
     def save(self, file: Path, deadline: Deadline) -> tuple[Incoming, list[Added]]:
@@ -208,7 +211,7 @@ class QemuMachine(MachineBase):
             finally:
                 os.close(descriptor)
         if mapped:
-            self._map_memory(deadline)
+            self._map_memory(deadline, True)
         found: dict[str, Any] = {}
         try:
             self.execute("migrate", deadline, uri=_file_uri(file) if mapped else "fd:state")
