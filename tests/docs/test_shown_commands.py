@@ -58,17 +58,16 @@ def cases(*, elsewhere: bool) -> list[Any]:
 
 
 WHEEL = "tests/test_wheel.py::"
-case("./lab demo", by=f"{WHEEL}test_demo_runs_on_the_twin")
+PICTURE = "tests/docs/test_picture.py::test_the_picture_shows_what_the_demo_prints_today"
+for words in ("./lab demo", "./lab shell -c 'tox run -e picture'"):
+    # The picture is of the demo.
+    case(words, by=PICTURE)
 case("./lab test", by=".ci/run")
 case("./lab shell -c 'tox run -e lint'", by=".ci/run")
 case(
     "./lab shell -c 'pre-commit install'",
     "git init -q . && ./lab shell -c 'pre-commit install'",
     said="installed at",
-)
-case(
-    "./lab shell -c 'tox run -e picture'",
-    by="tests/docs/test_picture.py::test_the_picture_shows_what_the_demo_prints_today",
 )
 case("./lab shell -c 'tox run -e bench'", "tox run -e bench -- qmp", said="congratulations", marks="qemu")
 case("./lab shell -c 'tox run -e record'", by="tests/recorded/test_recording.py::test_a_run_is_recorded")
