@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from pathlib import Path
 
@@ -20,12 +19,6 @@ def rows() -> list[list[str]]:
     return found
 
 
-@functools.cache
-def parsed(path: str) -> ast.Module:
-    """Return a file of tests, parsed once."""
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
-
-
 def test_every_line_names_its_tests() -> None:
     """No promise without a test."""
     assert len(rows()) > 20
@@ -36,7 +29,7 @@ def test_every_test_exists() -> None:
     """Files, classes and functions are where the page says."""
     missing = []
     for path, names in re.findall(r"`(tests/\S+?\.py)((?:::\w+)+)`", PAGE):
-        tree: ast.AST | None = parsed(path)
+        tree: ast.AST | None = ast.parse((ROOT / path).read_text(encoding="utf-8"))
         for name in names.split("::")[1:]:
             body = getattr(tree, "body", [])
             tree = next((node for node in body if getattr(node, "name", "") == name), None)
