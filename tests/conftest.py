@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections.abc import Generator
 
 import pytest
 from effort import load_profile
@@ -37,6 +38,15 @@ pytest_plugins = [
 ]
 
 
-def pytest_collection_finish() -> None:
-    """Have no search for garbage look at the collected tests, which stay to the end: pytest searches ten times when it ends."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Search for no garbage among the collected tests, which stay to the end.
+
+    While they are collected a search finds next to nothing. When pytest ends it searches ten times.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()

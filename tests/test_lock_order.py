@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import signal
 import subprocess
@@ -145,8 +146,13 @@ OTHER_MAKERS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "
 OTHER_THREADS = {"Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor", "start_new_thread"}
 
 
-def _calls() -> Iterator[tuple[str, str, str, ast.Call]]:
-    """Yield each call in harness/: its file, what it is called on and by which name, and the call."""
+@functools.cache
+def _calls() -> tuple[tuple[str, str, str, ast.Call], ...]:
+    """Return each call in harness/: its file, what it is called on and by which name, and the call. They are parsed once."""
+    return tuple(_parsed_calls())
+
+
+def _parsed_calls() -> Iterator[tuple[str, str, str, ast.Call]]:
     for file in sorted((ROOT / "harness").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
@@ -194,7 +200,7 @@ def _table(heading: str) -> list[list[str]]:
 
 def test_the_page_names_every_thread() -> None:
     """Each thread that the code starts has a name, which is on the page with all that is said of it, and no other is."""
-    calls = list(_calls())
+    calls = _calls()
     assert [("harness/delicate.py", "start_new_thread")] == [
         (file, name) for file, _, name, _ in calls if name in OTHER_THREADS
     ]

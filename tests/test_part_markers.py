@@ -89,14 +89,20 @@ def test_a_required_part_of_which_no_test_ran_fails_the_run(pytester: pytest.Pyt
 
 
 @pytest.mark.parametrize("required", ["postgres", "wine"])
-def test_workers_count_together(pytester: pytest.Pytester, required: str) -> None:
+def test_workers_count_together(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, required: str
+) -> None:
     """A required part that one worker tested is tested; one that no worker tested fails the run."""
     path = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     pytester.makeconftest(path + CONFTEST % ([required],))
     pytester.makepyfile(
         test_one="import pytest\n@pytest.mark.postgres\ndef test_one(): pass", test_two="def test_two(): pass"
     )
-    result = pytester.runpytest_subprocess("-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
+    # Of what is installed each process loads no more than it needs.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    result = pytester.runpytest_subprocess(
+        "-n", "2", "--dist", "loadfile", "-p", "xdist", "-p", "no:cacheprovider"
+    )
     result.assert_outcomes(passed=2)
     tested = required == "postgres"
     assert result.ret == (pytest.ExitCode.OK if tested else pytest.ExitCode.TESTS_FAILED)

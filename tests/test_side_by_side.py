@@ -11,6 +11,7 @@ import pytest
 from side_by_side import group
 
 TESTS = Path(__file__).resolve().parent
+PLUGINS = ("-p", "xdist", "-p", "no:cacheprovider")
 
 FILE = """
 import os
@@ -37,21 +38,29 @@ def note(request):
 """
 
 
+@pytest.fixture
+def few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process of the other pytest would load the harness's plugin, and more that these tests do not need."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+@pytest.mark.usefixtures("few_plugins")
 def test_files_and_parts_stay_together(pytester: pytest.Pytester) -> None:
     """The tests of a file share a process, and so do the files of a part; both processes are used."""
     pytester.makeconftest(CONFTEST)
-    plain = {f"test_{name}": FILE.format(name=name) for name in ("a", "c", "e", "g")}
+    plain = {f"test_{name}": FILE.format(name=name) for name in ("a", "d", "e", "g")}
+    # Files are given out in turn: b and c would go to different processes.
     marked = {
         f"test_{name}": FILE.format(name="wine") + "\npytestmark = pytest.mark.wine"
-        for name in ("b", "d", "f")
+        for name in ("b", "c", "f")
     }
     pytester.makepyfile(**plain, **marked)
-    words = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:cacheprovider", "-v")
+    words = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *PLUGINS, "-v")
     result = pytester.runpytest_subprocess(*words)
     result.assert_outcomes(passed=28)
     notes = [line.split() for line in (pytester.path / "notes").read_text().splitlines()]
     used = {group: {process for name, process in notes if name == group} for group, _ in notes}
-    assert ["a", "c", "e", "g", "wine"] == sorted(used)
+    assert ["a", "d", "e", "g", "wine"] == sorted(used)
     assert [1] * 5 == [len(processes) for processes in used.values()]
     assert 2 == len(set().union(*used.values()))
 
@@ -76,21 +85,23 @@ def test_the_part_of_a_file_is_read_from_its_markers(tmp_path: Path, text: str, 
     assert expected == group(file)
 
 
+@pytest.mark.usefixtures("few_plugins")
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_file_that_is_not_there_is_named(pytester: pytest.Pytester, workers: str) -> None:
     """Also in several processes, which would else run nothing in silence."""
     pytester.makeconftest(CONFTEST)
-    words = ("-n", workers, "--dist", "loadfile", "-p", "no:cacheprovider", "test_nowhere.py::test_it")
+    words = ("-n", workers, "--dist", "loadfile", *PLUGINS, "test_nowhere.py::test_it")
     result = pytester.runpytest_subprocess(*words)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*file or directory not found: test_nowhere.py*"])
 
 
+@pytest.mark.usefixtures("few_plugins")
 def test_two_processes_for_each_processor(pytester: pytest.Pytester) -> None:
     """Four at most, where tox asks for them."""
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(**{f"test_{name}": FILE.format(name=name) for name in "abcd"})
-    words = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "-p", "no:cacheprovider", "-v")
+    words = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", *PLUGINS, "-v")
     result = pytester.runpytest_subprocess(*words)
     result.assert_outcomes(passed=16)
     result.stdout.fnmatch_lines([f"{min(4, 2 * len(os.sched_getaffinity(0)))} workers *"])

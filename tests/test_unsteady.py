@@ -9,6 +9,14 @@ import pytest
 from unsteady import VARIABLE
 
 TESTS = Path(__file__).resolve().parent
+PLUGINS = ("-p", "xdist", "-p", "pytest_rerunfailures", "-p", "no:cacheprovider")
+
+
+@pytest.fixture(autouse=True)
+def few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process of the other pytest would load the harness's plugin, and more that these tests do not need."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
 
 SOMETIMES = """
 from pathlib import Path
@@ -27,7 +35,7 @@ def repeated(pytester: pytest.Pytester, *, names: list[str], workers: int) -> py
     """Run tests that fail at their first attempt, each in a process of its own."""
     pytester.makepyfile(SOMETIMES.format(names=names))
     pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
-    return pytester.runpytest_subprocess("-n", str(workers), "-p", "no:cacheprovider")
+    return pytester.runpytest_subprocess("-n", str(workers), *PLUGINS)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -55,6 +63,6 @@ def test_what_fails_twice_fails(pytester: pytest.Pytester, monkeypatch: pytest.M
     monkeypatch.setenv(VARIABLE, "3")
     pytester.makepyfile("def test_never():\n    assert False\n")
     pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(*PLUGINS)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.parseoutcomes() == {"failed": 1, "rerun": 1}

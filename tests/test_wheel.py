@@ -192,7 +192,7 @@ def test_veto_runs_in_a_process(python: Path, tmp_path: Path) -> None:
 @pytest.mark.qemu
 def test_demo_runs_on_the_twin(python: Path, tmp_path: Path) -> None:
     """The main job holds, and the image is that of the clone: its digest does not depend on where the sources lie."""
-    done = run(python, "harness", "demo", "--accel", "tcg", place=tmp_path)
+    done = run(python, "harness", "demo", "--accel", "tcg", "--restore", place=tmp_path)
     assert (0, True) == (done.returncode, "HOLDS" in done.stdout), done.stderr
     written = json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())
     ours = image.build(cache_directory(os.environ), Deadline(170, "build the twin's image"))
@@ -206,8 +206,7 @@ def test_a_strangers_project_has_its_driver_judged(python: Path, tmp_path: Path)
     shutil.copytree(ROOT / "tests" / "sample_project", project)
     shutil.copytree(ROOT / "guest_drivers" / "tiny", project / "tiny")
     done = run(
-        python, "pytest", "-p", "no:cacheprovider", "--hotplug-accel=tcg", "--hotplug-boot=cold",
-        "--hotplug-runs=runs", "--hotplug-driver=tiny", "--hotplug-driver-map=tiny/harness.toml", f"--basetemp={tmp_path / 'base'}", place=project,
+        python, "pytest", "-p", "no:cacheprovider", "--hotplug-accel=tcg", "--hotplug-boot=restore", "--hotplug-runs=runs", "--hotplug-driver=tiny", "--hotplug-driver-map=tiny/harness.toml", f"--basetemp={tmp_path / 'base'}", place=project,
     )  # fmt: skip
     assert (0, True) == (done.returncode, "1 passed" in done.stdout), done.stdout + done.stderr
     (history,) = project.glob("runs/2*/history.jsonl")

@@ -20,10 +20,11 @@ from tests.contract.wired_run import WiredRun, wired, wired_directory
 from tests.recorded.kept import kept_runs
 
 
-def recorded_runs() -> Iterator[WiredRun]:
-    """Yield the runs that are kept."""
+def recorded_runs(only: str = "") -> Iterator[WiredRun]:
+    """Yield the runs that are kept; ``only`` those whose name contains it."""
     for kept in kept_runs():
-        yield wired_directory(str(kept), kept.directory)
+        if only in str(kept):
+            yield wired_directory(str(kept), kept.directory)
 
 
 def live_runs(place: Path, only: str = "") -> Iterator[WiredRun]:
@@ -42,10 +43,16 @@ def live_runs(place: Path, only: str = "") -> Iterator[WiredRun]:
         yield wired_directory(name, perform(request).directory)
 
 
-def violating_examples() -> Iterator[WiredRun]:
-    """Yield the example of each rule that makes a run violated, where it has exactly one channel with an account."""
+def violating_examples(only: str = "") -> Iterator[WiredRun]:
+    """Yield the example of each rule that makes a run violated, where it has exactly one channel with an account.
+
+    ``only`` yields those whose name contains it.
+    """
     for rule in all_rules():
+        name = f"violates {rule.id}"
+        if only not in name:
+            continue
         with contextlib.suppress(ValueError):
-            run = wired(f"violates {rule.id}", trace(rule.violates), Path(rule.id))
+            run = wired(name, trace(rule.violates), Path(rule.id))
             if run.verdict.verdict is Verdict.VIOLATED:
                 yield run

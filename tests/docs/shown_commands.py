@@ -10,7 +10,9 @@ A block below ``<!-- needs: Windows -->`` has commands that need a Windows guest
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -87,3 +89,25 @@ def commands(page: Path) -> Iterator[ShownCommand]:
 def shown() -> list[ShownCommand]:
     """Return every command line of every page."""
     return [command for page in PAGES for command in commands(page)]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return a reader's environment: that of ``./lab shell``, with leases and a registry of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "harness").write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    (binaries / "harness").chmod(0o755)
+    return kept | {
+        "PATH": os.pathsep.join([str(binaries), str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NO_COLOR": "1",
+        "CI_PIPELINE_ID": "4711",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "HOTPLUG_HARNESS_LEASES": str(tmp_path / "leases"),
+        "LAB_PYTHON": sys.executable,
+        "LAB_PACKAGE": "skip",
+        "LAB_TOX": str(tmp_path / "tox"),
+        "TOX_CONFIG_FILE": str(ROOT / "tox.ini"),
+    }  # fmt: skip

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _covered(file: dict[str, Any]) -> Covered:
     )
 
 
-def measure(*arguments: str) -> list[Covered]:
+def measure(*arguments: str, tests: Sequence[str] = TESTS) -> list[Covered]:
     """Run the tests on counting programs and return what they reached. Raises CalledProcessError if one fails."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -92,7 +93,7 @@ def measure(*arguments: str) -> list[Covered]:
                 "-o",
                 f"cache_dir={name}/cache",
                 "--no-header",
-                *TESTS,
+                *tests,
                 "-m",
                 "not qemu",
                 *arguments,

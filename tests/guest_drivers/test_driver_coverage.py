@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from guest_drivers.driver_coverage import DRIVER, measure, shares
+from guest_drivers.driver_coverage import DRIVER, TESTS, measure, shares
 
 pytestmark = [
     pytest.mark.host,
@@ -17,8 +17,8 @@ pytestmark = [
 
 
 def test_at_least_95_percent_of_lines_and_90_of_branches() -> None:
-    """Every source file is executed, and no more than that is left out."""
-    files = measure()
+    """Every source file is executed, and no more than that is left out, by the first file of tests alone."""
+    files = measure(tests=TESTS[:1])
     assert sorted(path.name for path in (DRIVER / "src").glob("*.c")) == [file.name for file in files]
     lines, branches = shares(files)
     assert lines >= 95, files

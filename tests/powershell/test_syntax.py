@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from part_markers import needs
@@ -14,22 +13,30 @@ from transport.real_powershell import program
 pytestmark = pytest.mark.powershell
 
 
+class Parsed(NamedTuple):
+    """What the parser says of every script, by its name, and of each text of :data:`FAULTS`."""
+
+    scripts: dict[str, dict[str, Any]]
+    wrong: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
 @needs("powershell")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program."""
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Parsed:
+    """All read by one parser."""
     folder = tmp_path_factory.mktemp("parser") / "home"
     folder.mkdir()
-    return program(folder)
-
-
-@pytest.fixture(scope="module")
-@needs("powershell")
-def trees(real: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What the parser says of every script."""
     everything = texts.everything()
-    read = syntax.read(real, list(everything.values()), tmp_path_factory.mktemp("texts"))
-    return dict(zip(everything, read, strict=True))
+    wrong = [text for text, _ in FAULTS]
+    read = syntax.read(program(folder), [*everything.values(), *wrong], tmp_path_factory.mktemp("texts"))
+    count = len(everything)
+    return Parsed(dict(zip(everything, read[:count], strict=True)), read[count:])
+
+
+@pytest.fixture
+def trees(parsed: Parsed) -> dict[str, dict[str, Any]]:
+    """What the parser says of every script."""
+    return parsed.scripts
 
 
 def module_functions(trees: dict[str, dict[str, Any]]) -> set[str]:
@@ -81,10 +88,9 @@ FAULTS = [
 """A text, and what is wrong with it."""
 
 
-def test_each_rule_sees_its_fault(real: Path, tmp_path: Path) -> None:
+def test_each_rule_sees_its_fault(parsed: Parsed) -> None:
     """A rule that found nothing ever would prove nothing."""
-    trees = syntax.read(real, [text for text, _ in FAULTS], tmp_path)
-    found = [(text, syntax.faults(tree, set())) for (text, _), tree in zip(FAULTS, trees, strict=True)]
+    found = [(text, syntax.faults(tree, set())) for (text, _), tree in zip(FAULTS, parsed.wrong, strict=True)]
     assert [(text, [fault] if fault else []) for text, fault in FAULTS] == found
 
 

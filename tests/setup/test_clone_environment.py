@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -88,17 +89,47 @@ def output(*command: str | Path, cwd: Path) -> str:
     ).stdout.strip()
 
 
-def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
+SERVICES = ("CI", "GITHUB_ACTIONS", "TF_BUILD")
+"""Variables by which tox knows a CI service."""
+
+
+class TwoClones(NamedTuple):
+    """Two clones over the same packages, with what setting them up said."""
+
+    root: Path
+    places: dict[str, Path]
+    """Where the clone of each version is set up."""
+    said: dict[str, str]
+
+    def clone(self, version: str) -> Path:
+        """Return the directory of a clone."""
+        return self.root / f"clone{version}"
+
+    @property
+    def cache(self) -> Path:
+        """The cache that they share."""
+        return self.root / "cache"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> TwoClones:
+    """Clone 1.5 is set up on a CI service. Clone 2.5 is set up by a user, and asks for a package that is not locked."""
+    made = TwoClones(tmp_path_factory.mktemp("two"), {}, {})
+    project(made.clone("1.5"), version="1.5")
+    project(made.clone("2.5"), version="2.5", dependency="no-such-package>=1")
+    for version, service in (("1.5", "true"), ("2.5", "")):
+        said = io.StringIO()
+        variables = {**dict.fromkeys(SERVICES, ""), "CI": service}
+        made.places[version] = clone_environment(made.clone(version), made.cache, said, **variables)
+        made.said[version] = said.getvalue()
+    return made
+
+
+def test_two_clones_share_the_packages_and_nothing_else(two: TwoClones, tmp_path: Path) -> None:
     """Each has its own code under every way to start it, its own plugin and version; the packages are the same files."""
-    for version in ("1.5", "2.5"):
-        project(tmp_path / f"clone{version}", version=version)
-    places = {
-        version: clone_environment(tmp_path / f"clone{version}", tmp_path / "cache")
-        for version in ("1.5", "2.5")
-    }
     (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
-    for version, place in places.items():
-        code = tmp_path / f"clone{version}" / "harness" / "__init__.py"
+    for version, place in two.places.items():
+        code = two.clone(version) / "harness" / "__init__.py"
         for command in (["harness"], ["python", "-m", "harness"], ["python", "-I", "-m", "harness"]):
             assert f"{code} {place}" == output(place / "bin" / command[0], *command[1:], cwd=tmp_path)
         header = output(place / "bin" / "pytest", "-p", "no:cacheprovider", "test_one.py", cwd=tmp_path)
@@ -106,17 +137,17 @@ def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
         asks = "import importlib.metadata as m, tox; print(m.version('hotplug-harness'), tox.__file__)"
         assert f"{version} {TOX.origin}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
         assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
-    assert places["1.5"] == clone_environment(tmp_path / "clone1.5", tmp_path / "cache")
+    assert two.places["1.5"] == clone_environment(two.clone("1.5"), two.cache)
 
 
-@pytest.mark.parametrize("variable", ["CI", "GITHUB_ACTIONS", "TF_BUILD"])
-def test_a_clone_is_set_up_on_a_ci_service(variable: str, tmp_path: Path) -> None:
-    """There tox lists what is installed before it runs anything, when setting up and in each run after."""
-    service = {"CI": "", "GITHUB_ACTIONS": "", "TF_BUILD": "", variable: "true"}
-    place = clone_environment(project(tmp_path / "clone"), tmp_path / "cache", **service)
+@pytest.mark.parametrize("variable", SERVICES)
+def test_a_clone_is_used_on_a_ci_service(variable: str, two: TwoClones) -> None:
+    """There tox lists what is installed before it runs anything, when it makes its environment and in each run after."""
+    place = two.places["1.5"]
+    service = {**dict.fromkeys(SERVICES, ""), variable: "true", "VIRTUALENV_NO_SEED": "1"}
     ended = subprocess.run(
-        [place / "bin" / "tox", "run", "-e", "py", "--", "--version"],
-        cwd=tmp_path / "clone",
+        [place / "bin" / "tox", "run", "--recreate", "-e", "py", "--", "--version"],
+        cwd=two.clone("1.5"),
         env={**variables(place, os.environ), **service},
         capture_output=True,
         text=True,
@@ -124,15 +155,14 @@ def test_a_clone_is_set_up_on_a_ci_service(variable: str, tmp_path: Path) -> Non
         timeout=60,
     )
     assert 0 == ended.returncode, ended.stdout + ended.stderr
-    assert "hotplug-harness==1" in ended.stdout
+    assert "hotplug-harness==1.5" in ended.stdout
 
 
-def test_a_dependency_that_is_not_locked_is_said(tmp_path: Path) -> None:
+def test_a_dependency_that_is_not_locked_is_said(two: TwoClones) -> None:
     """The clone is set up all the same, since ./lab runs the command that locks it."""
-    said = io.StringIO()
-    clone_environment(project(tmp_path / "clone", dependency="no-such-package>=1"), tmp_path / "cache", said)
-    assert "requires no-such-package, which is not installed" in said.getvalue()
-    assert "./lab shell -c 'tox run -e lock'" in said.getvalue()
+    assert "requires no-such-package, which is not installed" in two.said["2.5"]
+    assert "./lab shell -c 'tox run -e lock'" in two.said["2.5"]
+    assert "which is not installed" not in two.said["1.5"]
 
 
 def test_a_clone_that_was_moved_is_set_up_anew(tmp_path: Path) -> None:

@@ -62,12 +62,34 @@ def ask(powershell: list[str], line: str, stdin: bytes = b"") -> Replied:
     return Replied(ended.returncode != 0, ended.stdout.decode().splitlines(), said, ended.returncode)
 
 
-def ask_many(powershell: Path, lines: list[str], *, before: str = "") -> list[Replied]:
-    """Run the scripts of command lines, each after ``before``, one after the other in one real PowerShell."""
-    scripts = [before + base64.b64decode(line.rpartition(" ")[2]).decode("utf-16-le") for line in lines]
-    many = powershell.with_name("many.ps1")
-    many.write_text(MANY)
-    words = [str(powershell), "-NoLogo", "-NoProfile", "-NonInteractive", "-File", str(many)]
-    stdin = "".join(json.dumps(each) + "\n" for each in scripts)
-    ended = subprocess.run(words, input=stdin, capture_output=True, timeout=120, check=True, text=True)
-    return [Replied(**json.loads(line)) for line in ended.stdout.splitlines()]
+class ManyScripts:
+    """One real PowerShell that runs scripts one after the other, each in a runspace of its own."""
+
+    def __init__(self, powershell: Path) -> None:
+        many = powershell.with_name("many.ps1")
+        many.write_text(MANY)
+        self._said = powershell.with_name("many.err")
+        words = [str(powershell), "-NoLogo", "-NoProfile", "-NonInteractive", "-File", str(many)]
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+            )
+
+    def ask(self, *lines: str, before: str = "") -> list[Replied]:
+        """Run the scripts of command lines, each after ``before``."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        replies = []
+        for line in lines:
+            script = before + base64.b64decode(line.rpartition(" ")[2]).decode("utf-16-le")
+            self._process.stdin.write(json.dumps(script) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+            assert answer, self._said.read_text()
+            replies.append(Replied(**json.loads(answer)))
+        return replies
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+        assert self._process.returncode == 0, self._said.read_text()

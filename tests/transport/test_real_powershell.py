@@ -7,16 +7,20 @@ Only Windows has ``Win32_Process`` and ``Start-Process -WindowStyle``: functions
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
+import io
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from part_markers import needs
 from transport import powershell_standin
 from transport.conftest import winrm_to
-from transport.real_powershell import ask, ask_many, program
+from transport.real_powershell import ManyScripts, Replied, ask, program
 from transport.wsman_double import Double, Handler
 
 from harness.deadline import Deadline
@@ -61,6 +65,26 @@ def powershell(tmp_path: Path) -> Path:
     folder = tmp_path / "powershell home"
     folder.mkdir()
     return program(folder)
+
+
+@pytest.fixture(scope="module")
+@needs("powershell")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManyScripts]:
+    """A real one for every script that needs no process of its own."""
+    made = ManyScripts(program(tmp_path_factory.mktemp("many")))
+    yield made
+    made.close()
+
+
+def stand_in(line: str) -> Replied:
+    """Return what the stand-in does with a command line; as a process it ends with 1 where it raises."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            failed = bool(powershell_standin.main(shlex.split(line)[1:]))
+    except OSError as error:
+        return Replied(True, out.getvalue().splitlines(), str(error))
+    return Replied(failed, out.getvalue().splitlines(), err.getvalue())
 
 
 def test_write_takes_its_lines_from_stdin(powershell: Path, tmp_path: Path) -> None:
@@ -142,15 +166,15 @@ def questions(folder: Path) -> list[tuple[str, str]]:
     return [(name, script) for name, scripts in asked.items() for script in scripts]
 
 
-def test_the_stand_in_answers_as_powershell_does(powershell: Path, tmp_path: Path) -> None:
+def test_the_stand_in_answers_as_powershell_does(many: ManyScripts, tmp_path: Path) -> None:
     """The same questions about the same files: the same failures, the same lines, the same files afterwards."""
     real, double = tmp_path / "it's real", tmp_path / "it's double"
     for folder in (real, double):
         furnish(folder)
     asked = questions(real)
     assert set(BODIES) - {"write"} == {name for name, _ in asked}
-    replies = ask_many(powershell, [Windows().invoke(script) for _, script in asked], before=WITHOUT_WINDOWS)
-    answers = [ask(STANDIN, Windows().invoke(script)) for _, script in questions(double)]
+    replies = many.ask(*(Windows().invoke(script) for _, script in asked), before=WITHOUT_WINDOWS)
+    answers = [stand_in(Windows().invoke(script)) for _, script in questions(double)]
     names = [name for name, _ in asked]
     there, here = (
         [(name, each.failed, sorted(each.printed)) for name, each in zip(names, replied, strict=True)]
@@ -164,11 +188,11 @@ def test_the_stand_in_answers_as_powershell_does(powershell: Path, tmp_path: Pat
     )
 
 
-def test_launch_hands_the_runner_to_wmi(powershell: Path, tmp_path: Path) -> None:
+def test_launch_hands_the_runner_to_wmi(many: ManyScripts, tmp_path: Path) -> None:
     """Win32_Process gets the command line that runs a script file."""
     (tmp_path / "runner.ps1").touch()
     dialect = Windows()
-    (reply,) = ask_many(powershell, [dialect.invoke(dialect.launch(str(tmp_path)))], before=WITHOUT_WINDOWS)
+    (reply,) = many.ask(dialect.invoke(dialect.launch(str(tmp_path))), before=WITHOUT_WINDOWS)
     line = dialect.invoke_file(dialect.join(str(tmp_path), "runner.ps1"))
     assert [f"Win32_Process Create {line}"] == reply.printed
 
@@ -191,7 +215,7 @@ def test_a_file_in_use_is_told_from_others(powershell: Path, tmp_path: Path) -> 
     assert (1, b"0123") == (replied.code, path.read_bytes())
 
 
-def test_a_runner_waits_for_its_script_alone(powershell: Path, tmp_path: Path) -> None:
+def test_a_runner_waits_for_its_script_alone(many: ManyScripts, tmp_path: Path) -> None:
     """What the script started may go on: the job has ended, and its exit code is there."""
     folder = tmp_path / "job"
     folder.mkdir()
@@ -200,7 +224,7 @@ def test_a_runner_waits_for_its_script_alone(powershell: Path, tmp_path: Path) -
         "[void]$PSBoundParameters.Remove('WindowStyle')",
         "if ($Wait) { throw 'it would wait for grandchildren' }; [void]$PSBoundParameters.Remove('WindowStyle')",
     )
-    (reply,) = ask_many(powershell, [Windows().invoke(Windows().runner(str(folder)))], before=waited)
+    (reply,) = many.ask(Windows().invoke(Windows().runner(str(folder))), before=waited)
     assert (False, "7", "out\n") == (
         reply.failed,
         (folder / "exit").read_text(),
@@ -208,17 +232,17 @@ def test_a_runner_waits_for_its_script_alone(powershell: Path, tmp_path: Path) -
     )
 
 
-def test_a_runner_that_throws_leaves_its_end(powershell: Path, tmp_path: Path) -> None:
+def test_a_runner_that_throws_leaves_its_end(many: ManyScripts, tmp_path: Path) -> None:
     """A job whose script cannot be started has ended too, and says why."""
     folder = tmp_path / "job"
     folder.mkdir()
     refused = "function Start-Process { throw 'the policy forbids it' }\n"
-    (reply,) = ask_many(powershell, [Windows().invoke(Windows().runner(str(folder)))], before=refused)
+    (reply,) = many.ask(Windows().invoke(Windows().runner(str(folder))), before=refused)
     assert (False, "-1") == (reply.failed, (folder / "exit").read_text())
     assert "not run to its end: the policy forbids it" in (folder / "stderr").read_text()
 
 
-def test_a_line_with_quotes_reaches_cmd_as_it_is(powershell: Path) -> None:
+def test_a_line_with_quotes_reaches_cmd_as_it_is(many: ManyScripts) -> None:
     """PowerShell is only asked to start cmd.exe, whose line is not quoted anew."""
     line = '"C:\\a b\\hpnctl.exe" --device "it\'s" & echo %x% "'
     double = """
@@ -228,7 +252,7 @@ function New-Object($TypeName, $ArgumentList) {
     throw 'no cmd.exe here'
 }
 """
-    (reply,) = ask_many(powershell, [" ".join(Windows().arguments(line))], before=double)
+    (reply,) = many.ask(" ".join(Windows().arguments(line)), before=double)
     assert [f'cmd.exe|/d /s /c "{line}"'] == reply.printed
 
 

@@ -62,7 +62,7 @@ def test_one_fixture_gives_a_verdict_for_another_driver(python: Path, tmp_path: 
 
 
 def test_command_of_the_page_holds(tmp_path: Path) -> None:
-    """The run that the page shows is done as it stands there, and only what tiny has no event for is left out."""
+    """The page's run with --restore is done as it stands there, and only what tiny has no event for is left out."""
     (block,) = re.findall(
         r"```sh\nharness (.*?)\n```", (ROOT / "docs" / "your-driver.md").read_text(), re.DOTALL
     )
