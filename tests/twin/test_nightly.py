@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from report.junit_schema import checked
-from twin.running import qemu_processes, run_harness
+from twin.running import qemu_processes, run_harness, run_here
 
 pytestmark = pytest.mark.qemu
 
@@ -41,4 +41,4 @@ def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
         suite.get("name") for suite in report
     }
     assert qemu_processes(tmp_path) == []
-    assert run_harness("check", str(kept / "runs"))[0] == 1
+    assert run_here("check", str(kept / "runs"))[0] == 1

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from twin.running import run_harness
+from twin.running import run_harness, run_here
 
 pytestmark = pytest.mark.qemu
 
@@ -38,6 +38,6 @@ def test_what_qemu_refuses_of_a_plan_is_the_plan_s(
     assert said in told["error"]["message"]
     (run,) = [one for one in runs.iterdir() if not one.is_symlink()]
     assert "plan" == json.loads((run / "run.json").read_text())["failure_class"]
-    code, _, _ = run_harness("check", str(run), "--junit", str(tmp_path / "j.xml"))
+    code, _, _ = run_here("check", str(run), "--junit", str(tmp_path / "j.xml"))
     errors = [error.get("type") for error in ET.parse(tmp_path / "j.xml").getroot().iter("error")]
     assert (64, "plan") == (code, errors[0])

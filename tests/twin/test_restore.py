@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import Perform, beginning, flip, plan_of, records_of, run_harness
+from twin.running import Perform, beginning, flip, plan_of, records_of, run_here
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
@@ -142,7 +142,5 @@ def test_what_cannot_be_restored_is_said(tmp_path: Path, request_run: Callable[.
         with pytest.raises(UsageError) as caught:
             request_run(ONE_CPU, restore=True, **options)
         assert "Leave out --restore" in caught.value.hint
-    code, _out, err = run_harness(
-        "run", "cpu-and-dimm", "--guest", "host", "--restore", "--runs", str(tmp_path)
-    )
+    code, _out, err = run_here("run", "cpu-and-dimm", "--guest", "host", "--restore", "--runs", str(tmp_path))
     assert (ExitCode.USAGE, True) == (code, "Leave --restore out" in err)
