@@ -99,6 +99,18 @@ def start_forked(command_server: ForkServer) -> Iterator[Callable[..., Forked]]:
 
 
 @pytest.fixture
+def run_forked(start_forked: Callable[..., Forked]) -> Callable[..., tuple[int, str, str]]:
+    """A function that runs a command, and returns its exit code, standard output and standard error."""
+
+    def run(*words: str, seconds: float = 120) -> tuple[int, str, str]:
+        process = start_forked(*words)
+        out, err = (text.decode() for text in process.communicate(seconds))
+        return process.returncode or 0, out, err
+
+    return run
+
+
+@pytest.fixture
 def start_pytest(suite_server: ForkServer, pytester: pytest.Pytester) -> Iterator[Callable[..., Forked]]:
     """A function that starts a pytest in the test's directory, with what is ``typed`` for it. It has ended when the test has."""
     with contextlib.ExitStack() as stack:

@@ -14,7 +14,7 @@ import pytest
 from forked_command import Forked
 from left_over import machines_in
 from small_disk import small_disk
-from twin.running import Perform, plan_of, qemu_processes, records_of, run_harness, run_here
+from twin.running import Perform, plan_of, qemu_processes, records_of, run_here
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
@@ -255,11 +255,11 @@ def test_unwritable_run_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_disk_full_during_the_run(tmp_path: Path) -> None:
+def test_disk_full_during_the_run(run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """A disk that fills up ends the run with that message; what was written before is readable."""
     small = tmp_path / "small"
     with small_disk(small, "48k"):
-        code, _out, err = run_harness("demo", "--accel", "tcg", "--runs", str(small))
+        code, _out, err = run_forked("demo", "--accel", "tcg", "--runs", str(small))
         assert code == ExitCode.INFRASTRUCTURE
         assert "No space left on device" in err
         assert "--runs DIR" in err
