@@ -26,6 +26,7 @@ if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
 os.environ[STARTED_AS] = "harness"
 
 pytest_plugins = [
+    "forked_command",
     "left_over",
     "locks_in_order",
     "part_markers",

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from harness.errors import ExitCode, InfrastructureError, UsageError
+from harness.forking.fork_server import ForkServer
 from harness.interrupts import uninterrupted
 from harness.repro.bisection import Bisection, BuildRuns
 from harness.repro.recorded_run import Signature
@@ -83,34 +84,36 @@ def bisect_builds(
                 failures.setdefault(at, []).append(one)
             done(builds[at], one)
 
-    while bisection.answer is None and len(runs) < most:
-        at = bisection.next_build()
-        count = min(at_once, most - len(runs))
-        try:
-            repeat(
-                [*words, f"--{option}", builds[at]],
-                signature,
-                count=count,
-                at_once=count,
-                done=partial(note, at),
-            )
-        except KeyboardInterrupt:
-            interrupted = True
-            break
-        failed = failures.get(at, [])
-        if len(failed) >= MOST_FAILURES:
-            if bisection.runs[at] != BuildRuns():
-                raise InfrastructureError(
-                    f"{len(failed)} runs in a row had no result with {builds[at]}, which ran before: {failed[-1].reason}",
-                    hint="Repeat it when the host is well.",
+    with ForkServer() as server:
+        while bisection.answer is None and len(runs) < most:
+            at = bisection.next_build()
+            count = min(at_once, most - len(runs))
+            try:
+                repeat(
+                    [*words, f"--{option}", builds[at]],
+                    signature,
+                    count=count,
+                    at_once=count,
+                    done=partial(note, at),
+                    server=server,
                 )
-            bisection.left_out.add(at)
-        if len(bisection.left_out) == len(builds):
-            kind = UsageError if failed[-1].exit_code == ExitCode.USAGE else InfrastructureError
-            raise kind(
-                f"no build can run, the last one is {builds[at]}: {failed[-1].reason}",
-                hint="Give builds that can.",
-            )
+            except KeyboardInterrupt:
+                interrupted = True
+                break
+            failed = failures.get(at, [])
+            if len(failed) >= MOST_FAILURES:
+                if bisection.runs[at] != BuildRuns():
+                    raise InfrastructureError(
+                        f"{len(failed)} runs in a row had no result with {builds[at]}, which ran before: {failed[-1].reason}",
+                        hint="Repeat it when the host is well.",
+                    )
+                bisection.left_out.add(at)
+            if len(bisection.left_out) == len(builds):
+                kind = UsageError if failed[-1].exit_code == ExitCode.USAGE else InfrastructureError
+                raise kind(
+                    f"no build can run, the last one is {builds[at]}: {failed[-1].reason}",
+                    hint="Give builds that can.",
+                )
     posterior = bisection.posterior()
     answer = bisection.answer
     return BuildBisection(

@@ -110,14 +110,20 @@ class _Document(msgspec.Struct):
 
 
 def repeat(
-    words: Sequence[str], before: Signature, *, count: int, at_once: int, done: Callable[[Repetition], None]
+    words: Sequence[str],
+    before: Signature,
+    *,
+    count: int,
+    at_once: int,
+    done: Callable[[Repetition], None],
+    server: ForkServer | None = None,
 ) -> Repetitions:
     """Execute ``harness WORDS``, a ``repro`` with ``--json``, ``count`` times, ``at_once`` of them concurrently. Call
-    ``done`` with each result.
+    ``done`` with each result. ``server`` forks their processes; without it, a new one does.
 
     Raises KeyboardInterrupt after all have ended, and InfrastructureError if none can be started.
     """
-    return repetitions(before, [*_performed(words, count, at_once, done)])
+    return repetitions(before, [*_performed(words, count, at_once, done, server)])
 
 
 def repetitions(before: Signature, ended: Sequence[Repetition]) -> Repetitions:
@@ -133,10 +139,14 @@ def repetitions(before: Signature, ended: Sequence[Repetition]) -> Repetitions:
 
 
 def _performed(
-    words: Sequence[str], count: int, at_once: int, done: Callable[[Repetition], None]
+    words: Sequence[str],
+    count: int,
+    at_once: int,
+    done: Callable[[Repetition], None],
+    server: ForkServer | None,
 ) -> Iterator[Repetition]:
     left = iter(range(1, count + 1))
-    with selectors.DefaultSelector() as selector, _Children() as children:
+    with selectors.DefaultSelector() as selector, _Children(server) as children:
 
         def begin() -> None:
             if number := next(left, 0):
@@ -157,15 +167,16 @@ def _performed(
 class _Children:
     """The running processes. Leaving the block ends those that still run."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: ForkServer | None) -> None:
         self.running: dict[int, tuple[ForkedProcess, IO[bytes], IO[bytes]]] = {}
-        self._server = ForkServer()
+        self._server = server or ForkServer()
+        self._own = contextlib.nullcontext() if server is not None else self._server
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with uninterrupted(), self._server:
+        with uninterrupted(), self._own:
             for child, *_ignored in self.running.values():
                 child.ask(signal.SIGTERM)
             deadline = time.monotonic() + PATIENCE

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from twin.running import run_harness
 
 from harness.acceptance.acceptance import Acceptance, accept, unsuited
 from harness.acceptance.case import Case, all_cases, decode_case, find_cases
@@ -75,9 +75,9 @@ def test_clients_are_asked_something_else() -> None:
 
 
 @pytest.mark.qemu
-def test_report_of_the_twin(tmp_path: Path) -> None:
+def test_report_of_the_twin(run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """What passed, what cannot be shown, answers to the questions, and the evidence are in the report."""
-    code, out, err = run_harness(
+    code, out, err = run_forked(
         "accept", "2", "11", "19", "--accel", "tcg", "--runs", str(tmp_path), seconds=180
     )
     assert (ExitCode.HOLDS, "") == (code, err[:0])
@@ -147,9 +147,11 @@ def test_guest_that_does_not_boot_is_booted_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-def test_transcripts_are_compared_with_the_twin(tmp_path: Path) -> None:
+def test_transcripts_are_compared_with_the_twin(
+    run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     """A guest other than the twin is held against it, case by case."""
-    code, out, _err = run_harness(
+    code, out, _err = run_forked(
         "accept", "2", "--guest", "host", "--runs", str(tmp_path), "--json", seconds=180
     )
     document = json.loads(out)

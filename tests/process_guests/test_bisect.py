@@ -6,18 +6,21 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked_command import Forked
 from process_guests.conftest import Perform
+from twin.running import run_here
 
 from harness.deadline import Deadline
 from harness.driver.source import driver_folder
 from harness.errors import ExitCode
 
 pytestmark = pytest.mark.host
+
+Bisect = Callable[..., tuple[int, str, str]]
 
 DOCUMENTED = """
     processor_activate(n);
@@ -40,45 +43,42 @@ def built(place: Path, *, bad: bool) -> Path:
     return place
 
 
-def bisect(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Execute ``harness bisect``."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "bisect", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+@pytest.fixture
+def bisect(run_forked: Callable[..., tuple[int, str, str]]) -> Bisect:
+    """A function that runs ``harness bisect``, and returns its exit code, standard output and standard error."""
+    return lambda *words: run_forked("bisect", *map(str, words))
 
 
-def test_first_bad_build(perform_on: Perform, tmp_path: Path) -> None:
+def test_first_bad_build(bisect: Bisect, perform_on: Perform, tmp_path: Path) -> None:
     """The first of two bad builds is named, with the runs that say so, and too few runs leave it undecided."""
     builds = [built(tmp_path / str(number), bad=number >= 2) for number in range(4)]
     failed = perform_on("cpu-and-dimm", "host", driver=str(builds[3]))
-    done = bisect(failed.directory, "--driver", *builds, "--json", "--runs", tmp_path / "again")
-    assert done.returncode == ExitCode.HOLDS, done.stderr
-    said = json.loads(done.stdout)
+    code, out, err = bisect(failed.directory, "--driver", *builds, "--json", "--runs", tmp_path / "again")
+    assert code == ExitCode.HOLDS, err
+    said = json.loads(out)
     assert "COMPLETE-COUNTED" in said["signature"]["violated"]
     assert (said["decided"], said["first_bad"]) == (True, str(builds[2]))
     assert [one["shown"] > 0 for one in said["builds"][:2]] == [False, False]
     assert said["builds"][2]["probability"] >= 0.95
     assert len(said["runs"]) == sum(one["shown"] + one["clean"] for one in said["builds"])
-    few = bisect(failed.directory, "--driver", *builds, "--max-runs", "1", "--runs", tmp_path / "again")
-    assert (few.returncode, few.stdout.splitlines()[-1]) == (ExitCode.UNKNOWN, "undecided after 1 run")
+    few, out, _ = bisect(
+        failed.directory, "--driver", *builds, "--max-runs", "1", "--runs", tmp_path / "again"
+    )
+    assert (few, out.splitlines()[-1]) == (ExitCode.UNKNOWN, "undecided after 1 run")
 
 
-def test_a_build_that_does_not_compile(perform_on: Perform, tmp_path: Path) -> None:
+def test_a_build_that_does_not_compile(bisect: Bisect, perform_on: Perform, tmp_path: Path) -> None:
     """It is left out, with the compiler's message. Alone it is an error with the exit code of ``harness run``."""
     good, broken, bad = (built(tmp_path / name, bad=name == "bad") for name in ("good", "broken", "bad"))
     failed = perform_on("cpu-and-dimm", "host", driver=str(bad))
     with (broken / "src" / "driver.c").open("a") as file:
         file.write("int broken = ;\n")
-    done = bisect(failed.directory, "--driver", broken, "--runs", tmp_path / "again")
-    assert done.returncode == ExitCode.USAGE, done.stderr
-    assert f"no build can run, the last one is {broken}: the given driver does not compile" in done.stderr
-    done = bisect(failed.directory, "--driver", good, broken, bad, "--runs", tmp_path / "again")
-    assert done.returncode == ExitCode.HOLDS, done.stderr
-    text = done.stdout.splitlines()
+    code, out, err = bisect(failed.directory, "--driver", broken, "--runs", tmp_path / "again")
+    assert code == ExitCode.USAGE, err
+    assert f"no build can run, the last one is {broken}: the given driver does not compile" in err
+    code, out, err = bisect(failed.directory, "--driver", good, broken, bad, "--runs", tmp_path / "again")
+    assert code == ExitCode.HOLDS, err
+    text = out.splitlines()
     first, untested = text[-2:]
     assert first.startswith(f"first bad build: {bad} (")
     assert untested == f"or one before it that cannot run: {broken}"
@@ -87,18 +87,20 @@ def test_a_build_that_does_not_compile(perform_on: Perform, tmp_path: Path) -> N
     assert text[at + 2].endswith(str(bad))
 
 
-def test_nothing_older_was_tried(perform_on: Perform, tmp_path: Path) -> None:
+def test_nothing_older_was_tried(bisect: Bisect, perform_on: Perform, tmp_path: Path) -> None:
     """The oldest given build is bad: it is the first of those given, and the output says that an older one may be bad."""
     build = built(tmp_path / "bad", bad=True)
     failed = perform_on("cpu-and-dimm", "host", driver=str(build))
-    done = bisect(failed.directory, "--driver", build, "--runs", tmp_path / "again")
-    assert done.returncode == ExitCode.HOLDS, done.stderr
-    first, older = done.stdout.splitlines()[-2:]
+    code, out, err = bisect(failed.directory, "--driver", build, "--runs", tmp_path / "again")
+    assert code == ExitCode.HOLDS, err
+    first, older = out.splitlines()[-2:]
     assert first.startswith(f"first bad build: {build} (")
     assert older == "the oldest given build is already bad: an older one may be, too"
 
 
-def test_ctrl_c_keeps_what_is_known(perform_on: Perform, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_known(
+    start_forked: Callable[..., Forked], perform_on: Perform, tmp_path: Path
+) -> None:
     """The runs that are over are counted and listed, and the exit code is the signal's."""
     builds = [built(tmp_path / str(number), bad=number == 2) for number in range(3)]
     failed = perform_on("cpu-and-dimm", "host", driver=str(builds[2]))
@@ -111,16 +113,12 @@ def test_ctrl_c_keeps_what_is_known(perform_on: Perform, tmp_path: Path) -> None
         "--runs",
         str(tmp_path / "again"),
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "harness", *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        over = tmp_path / "again"
-        # Resolved, because "latest" is a link to one of them. The second begins when the result of the first is known.
-        Deadline(120, "two runs").poll(
-            lambda: len({file.resolve() for file in over.glob("*/verdict.json")}) > 1
-        )
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+    process = start_forked(*words)
+    over = tmp_path / "again"
+    # Resolved, because "latest" is a link to one of them. The second begins when the result of the first is known.
+    Deadline(120, "two runs").poll(lambda: len({file.resolve() for file in over.glob("*/verdict.json")}) > 1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
     said = json.loads(out)
     assert (process.returncode, said["interrupted"], said["decided"]) == (
         ExitCode.INTERRUPTED,
@@ -143,8 +141,8 @@ def test_what_cannot_be_bisected(perform_on: Perform, tmp_path: Path) -> None:
         ((fault.directory, "--driver", tmp_path), "has the injected fault complete-before-start"),
         ((tmp_path / "nosuch", "--driver", tmp_path), "nosuch"),
     ):
-        done = bisect(*words)
-        assert (done.returncode, said in done.stderr) == (ExitCode.USAGE, True), done.stderr
+        code, _, err = run_here("bisect", *map(str, words))
+        assert (code, said in err) == (ExitCode.USAGE, True), err
 
 
 def test_driver_without_sources(perform_on: Perform, tmp_path: Path) -> None:

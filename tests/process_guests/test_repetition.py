@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked_command import Forked
 from process_guests.conftest import Perform
+from twin.running import run_here
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode
@@ -21,42 +22,34 @@ from harness.repro.repetition import Repetition, contrast
 pytestmark = pytest.mark.host
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    """Start ``harness repro``."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", "repro", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_how_often_it_is_reproduced(perform_on: Perform, tmp_path: Path) -> None:
+def test_how_often_it_is_reproduced(
+    run_forked: Callable[..., tuple[int, str, str]], perform_on: Perform, tmp_path: Path
+) -> None:
     """Each repetition is a run of its own, judged as the recorded one; the rate has Wilson's interval."""
     first = perform_on("cpu-and-dimm", "host", inject_fault="complete-before-start")
     runs = tmp_path / "again"
-    process = start(str(first.directory), "--repeat", "3", "--jobs", "2", "--json", "--runs", str(runs))
-    out, err = process.communicate(timeout=120)
+    repro = "repro", str(first.directory)
+    code, out, err = run_forked(*repro, "--repeat", "3", "--jobs", "2", "--json", "--runs", str(runs))
     said = json.loads(out)
-    assert (process.returncode, len(said["runs"])) == (ExitCode.VIOLATED, 3), err
+    assert (code, len(said["runs"])) == (ExitCode.VIOLATED, 3), err
     assert said["reproduced"] == {"seen": 3, "of": 3, "rate": 1.0, "low": wilson(3, 3).low, "high": 1.0}
     assert {run["directory"] for run in said["runs"]} == {
         str(one) for one in runs.iterdir() if not one.is_symlink()
     }
     assert said["contrast"] is None
-    process = start(str(first.directory), "--repeat", "1", "--runs", str(runs))
-    out, _ = process.communicate(timeout=120)
+    _, out, _ = run_forked(*repro, "--repeat", "1", "--runs", str(runs))
     assert out.splitlines()[-1] == "reproduced 1 of 1 (95 % between 21 and 100 %)"
 
 
-def test_what_has_no_result_does_not_count(perform_on: Perform, tmp_path: Path) -> None:
+def test_what_has_no_result_does_not_count(
+    run_forked: Callable[..., tuple[int, str, str]], perform_on: Perform, tmp_path: Path
+) -> None:
     """A run that cannot be made says nothing about the rate, and the exit code is the infrastructure's."""
     first = perform_on("cpu-and-dimm", "host")
     blocked = tmp_path / "file"
     blocked.write_text("")
-    process = start(str(first.directory), "--repeat", "2", "--runs", str(blocked))
-    out, _ = process.communicate(timeout=120)
-    assert (process.returncode, "reproduced 0 of 0" in out, "no result: cannot make the run directory" in out) == (
+    code, out, _ = run_forked("repro", str(first.directory), "--repeat", "2", "--runs", str(blocked))
+    assert (code, "reproduced 0 of 0" in out, "no result: cannot make the run directory" in out) == (
         ExitCode.INFRASTRUCTURE, True, True,
     )  # fmt: skip
 
@@ -84,17 +77,21 @@ def test_a_good_and_a_bad_run_are_compared(perform_on: Perform) -> None:
     assert contrast(runs[:1]) is None
 
 
-def test_ctrl_c_ends_every_repetition(perform_on: Perform, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_repetition(
+    start_forked: Callable[..., Forked], perform_on: Perform, tmp_path: Path
+) -> None:
     """No process is left, and each history that was begun is closed."""
     first = perform_on("cpu-and-dimm", "host")
     runs = tmp_path / "again"
-    process = start(str(first.directory), "--repeat", "1000", "--jobs", "2", "--runs", str(runs))
+    process = start_forked(
+        "repro", str(first.directory), "--repeat", "1000", "--jobs", "2", "--runs", str(runs)
+    )
     try:
         # Two at once: where four have begun, the results of two are known.
         Deadline(60, "repetitions").poll(lambda: len([*runs.glob("2*/history.jsonl")]) >= 4)
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = (text.decode() for text in process.communicate(timeout=120))
     assert (process.returncode, "Traceback" in err) == (ExitCode.INTERRUPTED, False)
     ended = int(out.splitlines()[-1].removeprefix("reproduced ").split(" of ")[0])
     assert ended >= 2
@@ -124,9 +121,8 @@ def test_what_cannot_be_repeated(perform_on: Perform) -> None:
         (("--repeat", "2", "--interactive"), "--repeat and --interactive exclude each other"),
         (("--repeat", "20000"), "expected a whole number from 1 to 10000"),
     ):
-        process = start(str(first.directory), *words)
-        _, err = process.communicate(timeout=60)
-        assert (process.returncode, said in err) == (ExitCode.USAGE, True), err
+        code, _, err = run_here("repro", str(first.directory), *words)
+        assert (code, said in err) == (ExitCode.USAGE, True), err
     assert [first.directory.name] == [
         one.name for one in first.directory.parent.iterdir() if not one.is_symlink()
     ]

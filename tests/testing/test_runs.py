@@ -4,21 +4,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import CACHE
+from forked_command import Forked
+from twin.running import CACHE, run_here
 
 from harness.deadline import Deadline
 
 pytestmark = pytest.mark.host
 
 HOST = "--hotplug-guest=host"
+
+RunPytest = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +31,7 @@ def other_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
 
-def test_header_summary_and_repro(pytester: pytest.Pytester) -> None:
+def test_header_summary_and_repro(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """The table has each run with its verdict; what does not hold has rules, class, evidence, and a command that works."""
     pytester.makepyfile(
         """
@@ -45,7 +48,7 @@ def test_header_summary_and_repro(pytester: pytest.Pytester) -> None:
             pass
         """
     )
-    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs", "--strict-markers")
+    result = run_pytest(HOST, "--hotplug-runs", "runs", "--strict-markers")
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -68,7 +71,7 @@ def test_header_summary_and_repro(pytester: pytest.Pytester) -> None:
     assert (1, True) == (again.returncode, "SYNC-EXACTLY-TWO" in again.stdout)
 
 
-def test_the_header_names_the_guests_of_the_tests(pytester: pytest.Pytester) -> None:
+def test_the_header_names_the_guests_of_the_tests(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """A test's marker decides, not the default; where no guest runs on QEMU, QEMU is no matter."""
     pytester.makepyfile(
         """
@@ -83,17 +86,19 @@ def test_the_header_names_the_guests_of_the_tests(pytester: pytest.Pytester) -> 
         def test_third(): pass
         """
     )
-    said = pytester.runpytest_subprocess("--collect-only").stdout.str()
+    said = run_pytest("--collect-only").stdout.str()
     assert re.findall(r"^hotplug: (.*)", said, re.MULTILINE) == [
         "guest host, made on the spot",
         "guest wine, made on the spot",
     ]
 
 
-def test_failed_assertion_ends_the_run_with_evidence(pytester: pytest.Pytester) -> None:
+def test_failed_assertion_ends_the_run_with_evidence(
+    run_pytest: RunPytest, pytester: pytest.Pytester
+) -> None:
     """What failed in the test is what the evidence says, and the verdict is about what was recorded."""
     pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n    assert 1 == 2, 'not so'\n")
-    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs")
+    result = run_pytest(HOST, "--hotplug-runs", "runs")
     result.assert_outcomes(failed=1)
     (index,) = Path(pytester.path, "runs").glob("2*/evidence/index.json")
     assert "not so" in index.read_text()
@@ -135,17 +140,17 @@ def silent(boot, stack):
     ],
 )  # fmt: skip
 def test_a_signal_between_the_end_and_the_verdict_leaves_a_verdict(
-    pytester: pytest.Pytester, test: str, verdict: str
+    run_pytest: RunPytest, pytester: pytest.Pytester, test: str, verdict: str
 ) -> None:
     """The guest has ended and the history is closed: what it says is judged all the same."""
     pytester.makepyfile(STRUCK + "\n" + test)
-    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs")
+    result = run_pytest(HOST, "--hotplug-runs", "runs")
     result.stdout.fnmatch_lines(["!!!*interrupted by SIGQUIT*"])
     (found,) = Path(pytester.path, "runs").glob("2*/verdict.json")
     assert verdict == json.loads(found.read_text())["verdict"]
 
 
-def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) -> None:
+def test_infrastructure_failure_is_tried_once_more(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """The monitor is lost in the first attempt; the second counts, and both keep their evidence."""
     pytester.makepyfile(
         """
@@ -160,7 +165,7 @@ def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) ->
             hotplug.add_cpu()
         """
     )
-    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs")
+    result = run_pytest(HOST, "--hotplug-runs", "runs")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         ["unknown   *::test_it", "    class:    infrastructure*", "holds     *::test_it (attempt 2)"]
@@ -169,7 +174,9 @@ def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) ->
 
 
 @pytest.mark.qemu
-def test_boot_that_failed_is_not_tried_again(pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_boot_that_failed_is_not_tried_again(
+    run_pytest: RunPytest, pytester: pytest.Pytester, tmp_path: Path
+) -> None:
     """After two attempts the guest is given up: later tests of it are skipped with the cause, others run."""
     broken = tmp_path / "qemu-system-x86_64"
     broken.write_text("#!/bin/sh\n[ $1 = --version ] && echo QEMU emulator version 8.0.0 && exit\nexit 7\n")
@@ -186,12 +193,12 @@ def test_boot_that_failed_is_not_tried_again(pytester: pytest.Pytester, tmp_path
             pass
         """
     )
-    result = pytester.runpytest_subprocess("--hotplug-boot=cold", f"--hotplug-qemu={broken}", "-rs")
+    result = run_pytest("--hotplug-boot=cold", f"--hotplug-qemu={broken}", "-rs")
     result.assert_outcomes(passed=1, errors=1, skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED *twin did not boot before *stage *"])
 
 
-def test_workers_share_one_summary(pytester: pytest.Pytester) -> None:
+def test_workers_share_one_summary(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """Under pytest-xdist the rows come from the workers, once each."""
     pytester.makepyfile(
         """
@@ -202,30 +209,28 @@ def test_workers_share_one_summary(pytester: pytest.Pytester) -> None:
             hotplug.add_cpu()
         """
     )
-    result = pytester.runpytest_subprocess(HOST, "-n", "2")
+    result = run_pytest(HOST, "-n", "2")
     result.assert_outcomes(passed=2)
     rows = [line for line in result.stdout.lines if line.startswith("holds ")]
     assert ["test_it[1]", "test_it[2]"] == [line.rpartition("::")[2] for line in rows]
 
 
-def test_exit_first_and_last_failed(pytester: pytest.Pytester) -> None:
+def test_exit_first_and_last_failed(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """-x stops after the first failure, --lf runs only what failed."""
     pytester.makepyfile("def test_a(guest):\n    assert 0\n\ndef test_b(guest):\n    pass\n")
-    pytester.runpytest_subprocess(HOST, "-x").assert_outcomes(failed=1)
-    result = pytester.runpytest_subprocess(HOST, "--lf")
+    run_pytest(HOST, "-x").assert_outcomes(failed=1)
+    result = run_pytest(HOST, "--lf")
     result.assert_outcomes(failed=1, deselected=0)
     assert "test_b" not in result.stdout.str()
 
 
-def test_prompt_keeps_the_guest_and_says_how_to_attach(pytester: pytest.Pytester) -> None:
+def test_prompt_keeps_the_guest_and_says_how_to_attach(
+    run_pytest: RunPytest, pytester: pytest.Pytester
+) -> None:
     """With --pdb the guest answers while the prompt is open, and is gone afterwards."""
     pytester.makepyfile("def test_it(hotplug, run_under_test):\n    hotplug.add_cpu()\n    assert 1 == 2\n")
     typed = "run_under_test.live.machine.alive()\np 'pid', run_under_test.live.machine._process.pid\nquit\n"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", HOST, "--pdb"],
-        input=typed, capture_output=True, text=True, check=False, cwd=pytester.path,
-    )  # fmt: skip
-    before, after = done.stdout.split("(Pdb)", 1)
+    before, after = run_pytest(HOST, "--pdb", typed=typed).stdout.str().split("(Pdb)", 1)
     assert re.search(r"^history +harness show --all", before, re.MULTILINE)
     assert "True" in after
     pid = re.search(r"'pid', (\d+)", after)
@@ -233,26 +238,17 @@ def test_prompt_keeps_the_guest_and_says_how_to_attach(pytester: pytest.Pytester
     assert not Path(f"/proc/{pid[1]}").exists()
 
 
-def with_pdb(pytester: pytest.Pytester, typed: str) -> str:
-    """Run the tests with --pdb, typing something; return what is shown."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", HOST, "--pdb"],
-        input=typed, capture_output=True, text=True, check=False, cwd=pytester.path, timeout=120,
-    )  # fmt: skip
-    return done.stdout
-
-
-def test_a_session_at_pdb(pytester: pytest.Pytester) -> None:
+def test_a_session_at_pdb(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """The command ``repro`` of pdb leads to a session on the test's guest, with what the test did as done."""
     pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n    assert 1 == 2\n")
-    said = with_pdb(pytester, "repro\nplan\nadd-dimm 128MiB\nrestore here\n")
+    said = run_pytest(HOST, "--pdb", typed="repro\nplan\nadd-dimm 128MiB\nrestore here\n").stdout.str()
     assert "Type 'repro' for a session on the guest" in said
     assert "1. add-cpu" in said
     assert "memory arrival" in said
     assert "the guest belongs to a test, and cannot be restarted here" in said
 
 
-def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) -> None:
+def test_a_violation_is_held_before_its_guest_ends(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """With --pdb the session comes when the verdict would be asked for, the guest alive; the test then fails as it would.
 
     What is saved ends with the operation that broke the rule.
@@ -267,7 +263,7 @@ def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) ->
             assert verdict().verdict == "holds"
         """
     )
-    said = with_pdb(pytester, "check\nadd-cpu\nsave test_kept.py\nquit\nquit\n")
+    said = run_pytest(HOST, "--pdb", typed="check\nadd-cpu\nsave test_kept.py\nquit\nquit\n").stdout.str()
     assert "VIOLATED so far: NO-RUN-BEFORE-START-DONE, SYNC-BARRIER, SYNC-START-BEFORE-COMPLETE" in said
     assert "Complete NtNumber=3" in said
     assert "assert <Verdict.VIOLATED" in said
@@ -280,7 +276,7 @@ def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) ->
     [(signal.SIGINT, 2), (signal.SIGHUP, 129), (signal.SIGQUIT, 131), (signal.SIGTERM, 143)],
 )
 def test_interruption_ends_the_guest_and_judges(
-    pytester: pytest.Pytester, number: signal.Signals, code: int
+    start_pytest: Callable[..., Forked], pytester: pytest.Pytester, number: signal.Signals, code: int
 ) -> None:
     """After any signal that ends a command no process is left, and the history ends as interrupted and is judged."""
     pytester.makepyfile(
@@ -293,19 +289,16 @@ def test_interruption_ends_the_guest_and_judges(
             threading.Event().wait()
         """
     )
-    program = [sys.executable, "-m", "pytest", HOST, "-s", "--hotplug-runs", "runs"]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=pytester.path) as process:
-        assert process.stdout is not None
-        said = ""
-        while "pid " not in said:
-            line = process.stdout.readline()
-            assert line
-            said += line
-        pid = re.search(r"pid (\d+)", said)
-        os.kill(process.pid, number)
-        rest = process.stdout.read()
+    process = start_pytest(HOST, "-s", "--hotplug-runs", "runs")
+
+    def told() -> re.Match[str] | None:
+        assert process.poll() is None, process.written()
+        return re.search(r"pid (\d+)\n", process.written()[0].decode())
+
+    pid = Deadline(60, "the test").poll(told)
+    process.send_signal(number)
+    rest = process.communicate(60)[0].decode()
     assert code == process.returncode
-    assert pid is not None
     Deadline(10, "the process").poll(lambda: not Path(f"/proc/{pid[1]}").exists())
     (history,) = Path(pytester.path, "runs").glob("2*/history.jsonl")
     assert '"outcome":"interrupted"' in history.read_text().splitlines()[-1]
@@ -330,10 +323,12 @@ LATE = """
 
 
 @pytest.mark.parametrize("method", ["signal", "thread"])
-def test_timeout_ends_the_guest_and_judges(pytester: pytest.Pytester, method: str) -> None:
+def test_timeout_ends_the_guest_and_judges(
+    run_pytest: RunPytest, pytester: pytest.Pytester, method: str
+) -> None:
     """Whatever pytest-timeout would do: the run says why it ended, is judged with its evidence, and the session goes on."""
     pytester.makepyfile(LATE)
-    result = pytester.runpytest_subprocess(HOST, "-s", "--hotplug-runs", "runs", "--timeout-method", method)
+    result = run_pytest(HOST, "-s", "--hotplug-runs", "runs", "--timeout-method", method)
     result.assert_outcomes(failed=1, passed=1)
     said = result.stdout.str()
     pid = re.search(r"pid (\d+)", said)
@@ -350,7 +345,9 @@ def test_timeout_ends_the_guest_and_judges(pytester: pytest.Pytester, method: st
 
 
 @pytest.mark.parametrize("method", ["signal", "thread"])
-def test_timeout_while_the_guest_starts(pytester: pytest.Pytester, method: str) -> None:
+def test_timeout_while_the_guest_starts(
+    run_pytest: RunPytest, pytester: pytest.Pytester, method: str
+) -> None:
     """The run that was being made is judged all the same."""
     pytester.makeconftest(
         """
@@ -363,7 +360,7 @@ def test_timeout_while_the_guest_starts(pytester: pytest.Pytester, method: str) 
     )
     pytester.makepyfile("def test_it(guest):\n    pass\n")
     timeout = ("--timeout", "2", "--timeout-method", method)
-    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs", *timeout)
+    result = run_pytest(HOST, "--hotplug-runs", "runs", *timeout)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*Timeout (>2.0s) from pytest-timeout.*", "unknown   *::test_it"])
     (run,) = Path(pytester.path, "runs").glob("2*")
@@ -372,7 +369,7 @@ def test_timeout_while_the_guest_starts(pytester: pytest.Pytester, method: str) 
 
 
 def test_timeout_of_a_test_that_does_not_end(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run_pytest: RunPytest, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The method ``thread`` leaves the process after the grace, with 1; ``harness gc`` finds what was left."""
     monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
@@ -392,18 +389,14 @@ def test_timeout_of_a_test_that_does_not_end(
         """
     )
     timeout = ("--timeout-method", "thread", "--hotplug-evidence-timeout", "1")
-    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs", *timeout)
+    result = run_pytest(HOST, "--hotplug-runs", "runs", *timeout)
     assert 1 == result.ret
     result.stdout.fnmatch_lines(["*~ Stack of MainThread *"])
     entries = list((pytester.path / "state").rglob("*.json"))
     assert len(entries) == 1
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "gc", "--yes"], capture_output=True, text=True, check=False
-    )
-    assert (0, []) == (done.returncode, list((pytester.path / "state").rglob("*.json"))), done.stderr
+    code, _out, err = run_here("gc", "--yes")
+    assert (0, []) == (code, list((pytester.path / "state").rglob("*.json"))), err
     (run,) = Path(pytester.path, "runs").glob("2*")
-    judged = subprocess.run(
-        [sys.executable, "-m", "harness", "check", str(run)], capture_output=True, text=True, check=False
-    )
-    assert 3 == judged.returncode
-    assert "the run was killed" in judged.stdout
+    code, out, _err = run_here("check", str(run))
+    assert 3 == code
+    assert "the run was killed" in out

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from harness.cli.main import main
 from harness.history.driver import START, SyncEnter
 from harness.history.reader import History
 from harness.history.record import Add, Agreement, Boot, GuestEvent, Record
@@ -83,6 +86,13 @@ def run_harness(*arguments: str, seconds: float = 60) -> tuple[int, str, str]:
     process = start_harness(*arguments)
     out, err = process.communicate(timeout=seconds)
     return process.returncode, out.decode(), err.decode()
+
+
+def run_here(*arguments: str) -> tuple[int, str, str]:
+    """Run a command that starts no guest in this process; return its exit code, standard output and standard error."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(arguments)
+    return code, out.getvalue(), err.getvalue()
 
 
 def qemu_processes(mention: Path | str) -> list[int]:

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import start_harness
+from forked_command import Forked
 
 from harness.history.reader import History
 from harness.history.record import Qmp, Stage
@@ -49,18 +50,17 @@ quiet = 1.5
 @pytest.mark.qemu
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("budget", [2 * VCPUS + 1, VCPUS * AT_ONCE], ids=["two fit", "all fit"])
-def test_runs_at_once(tmp_path: Path, budget: int) -> None:
+def test_runs_at_once(start_forked: Callable[..., Forked], tmp_path: Path, budget: int) -> None:
     """All hold. As many as the budget bears run together, and the others have waited in a queue and said so."""
-    environment = {
-        **os.environ,
-        "HOTPLUG_HARNESS_LEASES": str(tmp_path / "leases"),
-        "HOTPLUG_HARNESS_BUDGET_VCPUS": str(budget),
-        "HOTPLUG_HARNESS_BUDGET_MEMORY": "64 GiB",
-    }
+    environment = (
+        f"HOTPLUG_HARNESS_LEASES={tmp_path / 'leases'}",
+        f"HOTPLUG_HARNESS_BUDGET_VCPUS={budget}",
+        "HOTPLUG_HARNESS_BUDGET_MEMORY=64 GiB",
+    )
     plan = tmp_path / "held.toml"
     plan.write_text(PLAN)
     words = ["run", str(plan), "--restore", "--accel", "tcg", "--runs", str(tmp_path / "runs")]
-    runs = [start_harness(*words, env=environment) for _ in range(AT_ONCE)]
+    runs = [start_forked(*environment, *words) for _ in range(AT_ONCE)]
     said = [run.communicate(timeout=500)[1].decode() for run in runs]
     assert [0] * AT_ONCE == [run.returncode for run in runs], said
     directories = [path for path in (tmp_path / "runs").iterdir() if not path.is_symlink()]

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 from part_markers import needs
-from twin.running import CHECKED, qemu_processes, run_harness, start_harness
+from twin.running import CHECKED, qemu_processes, start_harness
 
 pytestmark = pytest.mark.qemu
 
 
 @pytest.fixture
 @needs("qemu")
-def held(tmp_path: Path) -> Iterator[Path]:
+def held(run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path) -> Iterator[Path]:
     """A run of the twin that somebody holds, its driver loaded and nothing added."""
-    code, out, err = run_harness(
+    code, out, err = run_forked(
         "run", "cpu-and-dimm", "--restore", "--runs", str(tmp_path / "first"), "--json", seconds=120
     )
     assert code == 0, out + err

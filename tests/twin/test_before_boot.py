@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twin.running import OVMF, Perform, found_at_boot, plan_of, records_of
+from twin.running import OVMF, Perform, found_at_boot, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import UsageError
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.qemu
 def test_what_is_there_at_boot_is_found(perform_plan: Perform, name: str, firmware: str) -> None:
     """QEMU lists it, no _OST answers for it, the guest counts it, and the driver hears of it as an existing one.
 
-    With UEFI firmware what is there before it starts is found in test_template_machine.py.
+    With UEFI firmware what is there before it starts is found in test_template_machine.py, where QEMU refuses an add, too.
     """
     if firmware and not Path(firmware).exists():
         pytest.skip(f"there is no {firmware}; the Debian package ovmf supplies it")
@@ -31,21 +31,6 @@ def test_what_is_there_at_boot_is_found(perform_plan: Perform, name: str, firmwa
     result = perform_plan(name, firmware=firmware, budget=Timeouts(operation=90.0))
     assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     assert found_at_boot(records_of(result)) == [0, 1, 2]
-
-
-def test_before_the_boot_qemu_may_refuse_and_the_driver_may_be_loaded_later(perform_plan: Perform) -> None:
-    """QEMU refuses what the machine has no slot for, whether a guest has booted or not, and takes the next.
-
-    A plan without a driver boots without one; loaded then, it is told of the processor that was found.
-    """
-    plan = plan_of(
-        'driver = false\n[machine]\nstarted = "paused"\n'
-        '[[do]]\nop = "add-cpu"\nslot = 9\nexpect = "refused"\nsaying = "Invalid CPU"\n'
-        '[[do]]\nop = "add-cpu"\nexpect = "found"\n[[do]]\nop = "boot"\n'
-        '[[do]]\nop = "load-driver"\n[[do]]\nop = "expect"\nprocessors = 3\nstarts = 0\n'
-    )
-    result = perform_plan(plan)
-    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
 
 
 def test_a_boot_cannot_be_restored(perform_plan: Perform) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import Perform, plan_of, records_of, run_harness
+from twin.running import Perform, plan_of, records_of, run_here
 
 from harness.capture.dbgprint.host import DebuggerHost
 from harness.capture.dbgprint.message import Print
@@ -44,9 +44,11 @@ def without(records: list[Record], channel: str) -> list[Record]:
     ]
 
 
-def test_what_is_printed_is_what_is_written_to_the_debug_port(tmp_path: Path) -> None:
+def test_what_is_printed_is_what_is_written_to_the_debug_port(
+    run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     """With --kd each channel has every record, and the verdict is the same with either alone and with both."""
-    code, out, _err = run_harness(
+    code, out, _err = run_forked(
         "run", "cpu-and-dimm", "--kd", "--json", "--runs", str(tmp_path), seconds=120
     )
     assert ExitCode.HOLDS == code
@@ -122,5 +124,5 @@ def test_a_debugger_of_ones_own_gets_the_port(perform_plan: Perform) -> None:
 
 def test_the_port_has_one_debugger(tmp_path: Path) -> None:
     """--kd with --debugger is refused with what to leave out."""
-    code, _out, err = run_harness("run", "cpu-and-dimm", "--kd", "--debugger", "--runs", str(tmp_path))
+    code, _out, err = run_here("run", "cpu-and-dimm", "--kd", "--debugger", "--runs", str(tmp_path))
     assert (ExitCode.USAGE, True) == (code, "Leave out --kd" in err)

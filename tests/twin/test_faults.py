@@ -7,14 +7,14 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked_command import Forked
 from left_over import machines_in
 from small_disk import small_disk
-from twin.running import Perform, plan_of, qemu_processes, records_of, run_harness, start_harness
+from twin.running import Perform, plan_of, qemu_processes, records_of, run_here
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
@@ -176,10 +176,10 @@ def test_monitor_dropped_by_the_plan_holds(perform_restored: Perform) -> None:
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
 
 
-def test_two_demos_at_once(tmp_path: Path) -> None:
+def test_two_demos_at_once(start_forked: Callable[..., Forked], tmp_path: Path) -> None:
     """Two demos started together, in the same place, both hold and keep their evidence apart."""
     processes = [
-        start_harness("demo", "--restore", "--accel", "tcg", "--runs", str(tmp_path)) for _ in range(2)
+        start_forked("demo", "--restore", "--accel", "tcg", "--runs", str(tmp_path)) for _ in range(2)
     ]
     outs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outs
@@ -198,11 +198,13 @@ STAGES = ["image", "accelerator", "qemu", "boot", "driver", "operation"]
     ],
     ids=str,
 )
-def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage: str) -> None:
+def test_interrupted_at_any_stage(
+    start_forked: Callable[..., Forked], tmp_path: Path, number: signal.Signals, stage: str
+) -> None:
     """A signal at any stage leaves no process and a readable history that says where it ended; after SIGKILL ``gc`` clears up."""
     # What comes after the boot is reached sooner from the ready snapshot.
     begin = "--restore" if stage in STAGES[STAGES.index("boot") + 1 :] else "--cold"
-    process = start_harness("demo", begin, "--accel", "tcg", "--runs", str(tmp_path))
+    process = start_forked("demo", begin, "--accel", "tcg", "--runs", str(tmp_path))
     history = _reached(tmp_path, stage, process)
     process.send_signal(number)
     _out, err = process.communicate(timeout=60)
@@ -215,10 +217,10 @@ def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage:
         assert isinstance(records[-1], r.End)
         assert records[-1].outcome == "interrupted"
         assert b"Traceback" not in err
-    code, out, _err = run_harness("check", str(history.path.parent))
+    code, out, _err = run_here("check", str(history.path.parent))
     assert (code, out.splitlines()[-1].split()[0]) == (ExitCode.UNKNOWN, "UNKNOWN")
     if number is signal.SIGKILL:
-        assert run_harness("gc", "--yes")[0] == 0
+        assert run_here("gc", "--yes")[0] == 0
     assert machines_in(tmp_path) == []
 
 
@@ -228,11 +230,11 @@ def _is_stage(record: Record, stage: str) -> bool:
     return isinstance(record, r.Stage) and record.name == stage
 
 
-def _reached(runs: Path, stage: str, process: subprocess.Popen[bytes]) -> History:
+def _reached(runs: Path, stage: str, process: Forked) -> History:
     """Wait until the run's history has come to ``stage``."""
 
     def look() -> History | None:
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(60)
         for path in runs.glob("*/history.jsonl"):
             with contextlib.suppress(BadHistory):
                 history = History(path)
@@ -246,18 +248,18 @@ def _reached(runs: Path, stage: str, process: subprocess.Popen[bytes]) -> Histor
 def test_unwritable_run_directory(tmp_path: Path) -> None:
     """A place where no run directory can be made is said so, with the way out."""
     (tmp_path / "file").touch()
-    code, _out, err = run_harness("demo", "--runs", str(tmp_path / "file" / "runs"))
+    code, _out, err = run_here("demo", "--runs", str(tmp_path / "file" / "runs"))
     assert code == ExitCode.INFRASTRUCTURE
     assert "cannot make the run directory" in err
     assert "--runs DIR" in err
 
 
 @pytest.mark.root
-def test_disk_full_during_the_run(tmp_path: Path) -> None:
+def test_disk_full_during_the_run(run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """A disk that fills up ends the run with that message; what was written before is readable."""
     small = tmp_path / "small"
     with small_disk(small, "48k"):
-        code, _out, err = run_harness("demo", "--accel", "tcg", "--runs", str(small))
+        code, _out, err = run_forked("demo", "--accel", "tcg", "--runs", str(small))
         assert code == ExitCode.INFRASTRUCTURE
         assert "No space left on device" in err
         assert "--runs DIR" in err

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
-from twin.running import Perform, plan_of, qemu_processes, records_of, run_harness, start_harness
+from forked_command import Forked
+from twin.running import Perform, plan_of, qemu_processes, records_of, run_here
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
@@ -202,13 +203,19 @@ def test_ends_by_itself_at_the_end_of_the_plan(perform_restored: Perform) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_struck_while_two_qemus_run(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_run_that_is_struck_while_two_qemus_run(
+    start_forked: Callable[..., Forked],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
     """``ps`` names both; whatever ends the run, neither is left, and gc has nothing but files to remove."""
     plan = tmp_path / "hold.toml"
     plan.write_text(f'name = "hold"\n{ADD}{HOLD}')
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-    process = start_harness(
-        "run", str(plan), "--restore", "--accel", "tcg", "--runs", str(tmp_path / "runs"), env=environment
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    process = start_forked(
+        f"XDG_STATE_HOME={tmp_path / 'state'}",
+        *("run", str(plan), "--restore", "--accel", "tcg", "--runs", str(tmp_path / "runs")),
     )
     try:
         history = tmp_path / "runs" / "latest" / "history.jsonl"
@@ -232,28 +239,32 @@ def test_a_run_that_is_struck_while_two_qemus_run(tmp_path: Path, number: signal
         process.send_signal(number)
         process.communicate(timeout=60)
     finally:
-        process.kill()
-        process.wait()
+        process.close()
     Deadline(20, "both to end").poll(lambda: not any(map(psutil.pid_exists, both)))
     assert process.returncode == (-number if number is signal.SIGKILL else 128 + number)
     assert (2 if number is signal.SIGKILL else 0) == len(registry.entries())
-    code, out, _err = _harness("gc", "--yes", environment=environment)
+    code, out, _err = run_here("gc", "--yes")
     assert (0, []) == (code, registry.entries()), out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("mark", [b'"migrate-incoming"', b'"execute":"migrate"', b'"phase":"moved"'])
 def test_a_run_that_is_struck_at_a_moment_of_a_migration(
-    tmp_path: Path, mark: bytes, number: signal.Signals
+    start_forked: Callable[..., Forked],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mark: bytes,
+    number: signal.Signals,
 ) -> None:
     """As the new QEMU waits, as the state is sent, as the guest has just moved: no QEMU is left, and the history is judged."""
     plan = tmp_path / "struck.toml"
     plan.write_text(
         f'name = "struck"\n{ADD}{MIGRATE}[[do]]\nop = "wait-for"\nwhat = "start"\ncount = 99\ntimeout = 100\n'
     )
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-    process = start_harness(
-        "run", str(plan), "--restore", "--accel", "tcg", "--runs", str(tmp_path / "runs"), env=environment
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    process = start_forked(
+        f"XDG_STATE_HOME={tmp_path / 'state'}",
+        *("run", str(plan), "--restore", "--accel", "tcg", "--runs", str(tmp_path / "runs")),
     )
     try:
         history = tmp_path / "runs" / "latest" / "history.jsonl"
@@ -265,20 +276,13 @@ def test_a_run_that_is_struck_at_a_moment_of_a_migration(
         process.send_signal(number)
         process.communicate(timeout=60)
     finally:
-        process.kill()
-        process.wait()
+        process.close()
     run = history.parent.resolve()
     Deadline(20, "both to end").poll(lambda: not qemu_processes(run.name))
     assert process.returncode == (-number if number is signal.SIGKILL else 128 + number)
-    assert 0 == _harness("gc", "--yes", environment=environment)[0]
+    assert 0 == run_here("gc", "--yes")[0]
     assert [] == Registry(tmp_path / "state" / "hotplug-harness" / "machines").entries()
-    assert ExitCode.UNKNOWN == _harness("check", str(run), environment=environment)[0]
-
-
-def _harness(*words: str, environment: dict[str, str]) -> tuple[int, str, str]:
-    process = start_harness(*words, env=environment)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out.decode(), err.decode()
+    assert ExitCode.UNKNOWN == run_here("check", str(run))[0]
 
 
 # -- faults at the wrong moment ---------------------------------------------------------------------------------------
@@ -353,7 +357,7 @@ def test_a_pause_in_the_middle_of_an_add_changes_nothing(perform_restored: Perfo
 
 def test_plans_are_listed_by_what_they_show() -> None:
     """Each in one group, below the group's name."""
-    code, out, _err = run_harness("run", "--list-plans")
+    code, out, _err = run_here("run", "--list-plans")
     groups = [line for line in out.splitlines() if line and not line.startswith(" ")]
     assert (0, True) == (code, {"migration:", "faults at the wrong moment:"} <= set(groups))
     assert "others:" not in groups

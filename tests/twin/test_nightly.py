@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from report.junit_schema import checked
-from twin.running import qemu_processes, run_harness
+from twin.running import qemu_processes, run_here
 
 pytestmark = pytest.mark.qemu
 
 
-def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
+def test_a_nightly_run_of_two_plans(run_forked: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """One holds, one breaks its own expectation: the worst counts, the summary says how to reproduce it, JUnit has both."""
     (tmp_path / "wrong.toml").write_text(
         'name = "wrong"\n[[do]]\nop = "add-cpu"\n\n[[do]]\nop = "expect"\ndimms = 3\n'
@@ -22,7 +23,7 @@ def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
         'accel = "tcg"\nrestore = true\nparallel = 2\n[[plan]]\nplan = "./wrong.toml"\n[[plan]]\nplan = "veto"\n'
     )
     into = tmp_path / "kept"
-    code, out, _ = run_harness(
+    code, out, _ = run_forked(
         "nightly", "--once", "--lab", str(tmp_path / "lab.toml"), "--into", str(into), "--name", "n", "--json",
         seconds=240,
     )  # fmt: skip
@@ -41,4 +42,4 @@ def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
         suite.get("name") for suite in report
     }
     assert qemu_processes(tmp_path) == []
-    assert run_harness("check", str(kept / "runs"))[0] == 1
+    assert run_here("check", str(kept / "runs"))[0] == 1

@@ -12,6 +12,7 @@ import pytest
 from process_guests.rule_table import ON_THE_TWIN, exercises
 from twin.running import OVMF, Perform, beginning, plan_of, records_of
 
+from harness.acceptance.case import find_cases
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode
 from harness.guest.bootable import Bootable
@@ -19,7 +20,8 @@ from harness.guest.guest_types import GUEST_TYPES, TwinType
 from harness.guest.twin.guest import KNOWN_HYPERVISOR
 from harness.history import driver as d
 from harness.history import record as r
-from harness.run.plan import built_in_plans
+from harness.run.operation import Expect, Operation
+from harness.run.plan import built_in_plans, find_plan
 from harness.run.run import RunResult
 
 pytestmark = pytest.mark.qemu
@@ -30,12 +32,15 @@ ELSEWHERE = {
         "migrate-fails", "migrate-in-add", "migrate-pending", "monitor-drops", "pause-in-add", "reset-in-add", "two-clients",
     ],
     "test_plans.py": ["cpu-and-dimm", "groups", "unaligned-dimm"],
-    "test_restore.py": ["reset", "veto"],
+    "test_restore.py": ["veto"],
     "test_unplug.py": ["unplug", "unplug-ignored", "unplug-late", "unplug-refused"],
 }  # fmt: skip
 """Plans that have a test of their own, which says more of them, by its file."""
 
-PLANS = sorted(set(built_in_plans()).difference(*ELSEWHERE.values()))
+PARTS = {"reset": "reset"}
+"""Plans that an acceptance case contains, by its name: ``tests/hardware/test_cases.py`` runs it restored, with the same machine."""
+
+PLANS = sorted(set(built_in_plans()).difference(PARTS, *ELSEWHERE.values()))
 
 
 def check_exercised(result: RunResult, plan: str) -> None:
@@ -109,6 +114,24 @@ def test_a_plan_that_is_left_out_has_its_own_test(file: str, names: list[str]) -
     text = (Path(__file__).parent / file).read_text(encoding="utf-8")
     tests = text.partition("\nPLANS = ")[2] or text
     assert names == [name for name in names if f'"{name}"' in tests and name in built_in_plans()]
+
+
+@pytest.mark.parametrize(("name", "case"), PARTS.items())
+def test_a_plan_that_a_case_contains_is_run_with_it(name: str, case: str) -> None:
+    """Its operations come in its order, and what it expects of them is expected there."""
+    plan, (whole,) = find_plan(name), find_cases([case])
+    assert (plan.driver, plan.machine) == (whole.driver, whole.machine)
+    rest = iter(whole.do)
+    for wanted in plan.do:
+        assert any(contains(one, wanted) for one in rest), wanted
+
+
+def contains(operation: Operation, wanted: Operation) -> bool:
+    """Return whether an operation does what is wanted; an expectation may expect more."""
+    if not (isinstance(wanted, Expect) and isinstance(operation, Expect)):
+        return operation == wanted
+    there = msgspec.structs.asdict(operation)
+    return all(value in (None, there[name]) for name, value in msgspec.structs.asdict(wanted).items())
 
 
 def test_processors_cross_into_new_groups(perform_restored: Perform) -> None:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from twin.running import CACHE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytest.md"
+
+RunPytest = Callable[..., pytest.RunResult]
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.qemu
@@ -22,7 +25,7 @@ def other_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
 
-def test_good_guest_passes_and_a_faulty_one_fails(pytester: pytest.Pytester) -> None:
+def test_good_guest_passes_and_a_faulty_one_fails(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """A test that never asks for the verdict passes on an honest guest and fails, with the rule, on one with an injected fault."""
     pytester.makepyfile(
         """
@@ -41,25 +44,25 @@ def test_good_guest_passes_and_a_faulty_one_fails(pytester: pytest.Pytester) -> 
             assert verdict().verdict == "violated"
         """
     )
-    result = pytester.runpytest_subprocess("--hotplug-accel=tcg", "-p", "no:cacheprovider")
+    result = run_pytest("--hotplug-accel=tcg", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(["*the contract is violated:*", "*SYNC-EXACTLY-TWO*", "*evidence: *"])
 
 
-def test_page_is_executed(pytester: pytest.Pytester) -> None:
+def test_page_is_executed(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """The example of the page passes, and the page lists every option of the plugin."""
     page = PAGE.read_text()
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     pytester.makepyfile(block)
-    pytester.runpytest_subprocess("--hotplug-accel=tcg", "-p", "no:cacheprovider").assert_outcomes(passed=3)
-    help_text = pytester.runpytest_subprocess("--help", "-p", "no:cacheprovider").stdout.str()
+    run_pytest("--hotplug-accel=tcg", "-p", "no:cacheprovider").assert_outcomes(passed=3)
+    help_text = run_pytest("--help", "-p", "no:cacheprovider").stdout.str()
     assert set(re.findall(r"--hotplug-[a-z-]+", help_text)) == set(re.findall(r"--hotplug-[a-z-]+", page))
 
 
-def test_unknown_guest_is_an_error_with_a_hint(pytester: pytest.Pytester) -> None:
+def test_unknown_guest_is_an_error_with_a_hint(run_pytest: RunPytest, pytester: pytest.Pytester) -> None:
     """A guest that does not exist is named, with those that do, before anything is collected."""
     pytester.makepyfile("def test_it(guest):\n    pass\n")
-    result = pytester.runpytest_subprocess("--hotplug-guest=tvin", "-p", "no:cacheprovider")
+    result = run_pytest("--hotplug-guest=tvin", "-p", "no:cacheprovider")
     assert pytest.ExitCode.USAGE_ERROR == result.ret
     result.stderr.fnmatch_lines(["*no guest is called 'tvin'*", "*Did you mean 'twin'*"])
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import run_harness
+from twin.running import run_here
 
 pytestmark = pytest.mark.qemu
 
@@ -24,13 +25,18 @@ TOO_SMALL = 'name = "a"\n[[do]]\nop = "add-dimm"\nsize = "1 MiB"\nunaligned = tr
     ],
 )
 def test_what_qemu_refuses_of_a_plan_is_the_plan_s(
-    tmp_path: Path, plan: str, words: list[str], stage: str, said: str
+    run_forked: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    plan: str,
+    words: list[str],
+    stage: str,
+    said: str,
 ) -> None:
     """Exit code 64 and the class ``plan`` in every output, an error in JUnit, and one attempt in spite of --retry."""
     (tmp_path / "p.toml").write_text(plan)
     runs = tmp_path / "runs"
     options = ["--accel", "tcg", "--runs", str(runs), "--retry", "--json", *words]
-    code, out, _ = run_harness("run", str(tmp_path / "p.toml"), *options, seconds=120)
+    code, out, _ = run_forked("run", str(tmp_path / "p.toml"), *options, seconds=120)
     told = json.loads(out)
     assert (64, "plan", "plan", stage) == (
         code, told["failure_class"], told["error"]["class"], told["error"]["stage"],
@@ -38,6 +44,6 @@ def test_what_qemu_refuses_of_a_plan_is_the_plan_s(
     assert said in told["error"]["message"]
     (run,) = [one for one in runs.iterdir() if not one.is_symlink()]
     assert "plan" == json.loads((run / "run.json").read_text())["failure_class"]
-    code, _, _ = run_harness("check", str(run), "--junit", str(tmp_path / "j.xml"))
+    code, _, _ = run_here("check", str(run), "--junit", str(tmp_path / "j.xml"))
     errors = [error.get("type") for error in ET.parse(tmp_path / "j.xml").getroot().iter("error")]
     assert (64, "plan") == (code, errors[0])

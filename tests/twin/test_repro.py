@@ -8,21 +8,24 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twin.running import CHECKED, Perform, qemu_processes, run_harness, start_harness
+from twin.running import CHECKED, Perform, qemu_processes, start_harness
 
 from harness.contract.verdict import Verdict
 
 pytestmark = pytest.mark.qemu
 
 
-def test_run_is_done_again_and_handed_over(perform_restored: Perform, tmp_path: Path) -> None:
+def test_run_is_done_again_and_handed_over(
+    run_forked: Callable[..., tuple[int, str, str]], perform_restored: Perform, tmp_path: Path
+) -> None:
     """The same fault breaks the same rule; at step 1 a person reaches the guest, and Ctrl-C ends and judges it."""
     first = perform_restored("cpu-and-dimm", inject_fault="duplicate-start", seed=3)
     assert first.verdict.verdict is Verdict.VIOLATED
-    code, out, _ = run_harness(
+    code, out, _ = run_forked(
         "repro", str(first.directory), "--runs", str(tmp_path / "again"), "--json", seconds=120
     )
     said = json.loads(out)

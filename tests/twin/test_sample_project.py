@@ -85,7 +85,7 @@ def test_defect_in_another_driver_is_found(tmp_path: Path) -> None:
     (broken / "tiny.c").write_text(source.replace("default:\n        break;", wrong))
     done = _run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--hotplug-accel=tcg", "--hotplug-runs", tmp_path / "runs",
-         "--hotplug-boot=cold", f"--hotplug-driver={broken}", f"--hotplug-driver-map={broken / 'harness.toml'}", SAMPLE],
+         f"--hotplug-driver={broken}", f"--hotplug-driver-map={broken / 'harness.toml'}", SAMPLE],
         tmp_path,
     )  # fmt: skip
     assert (1, True) == (done.returncode, "1 passed, 1 error" in done.stdout), done.stdout + done.stderr

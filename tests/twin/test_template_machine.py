@@ -29,6 +29,8 @@ from harness.template.template import find_template
 pytestmark = pytest.mark.qemu
 
 PLAN = """
+driver = false
+
 [machine]
 started = "paused"
 
@@ -37,12 +39,21 @@ op = "add-cpu"
 expect = "found"
 
 [[do]]
+op = "add-cpu"
+slot = 8
+expect = "refused"
+saying = "Invalid CPU"
+
+[[do]]
 op = "add-dimm"
 size = "256 MiB"
 expect = "found"
 
 [[do]]
 op = "boot"
+
+[[do]]
+op = "load-driver"
 
 [[do]]
 op = "add-cpu"
@@ -114,7 +125,10 @@ def in_their_place(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 
 def test_added_processor_and_dimm_arrive(in_their_place: RunResult) -> None:
-    """The last slot and a DIMM: QEMU, firmware and guest agree, and every rule holds."""
+    """The last slot and a DIMM: QEMU, firmware and guest agree, and every rule holds.
+
+    Before the boot QEMU refuses a slot that the machine does not have, and takes the next add. The driver is loaded after it.
+    """
     assert in_their_place.error is None
     assert (Verdict.HOLDS, []) == (in_their_place.verdict.verdict, in_their_place.verdict.reasons)
 

@@ -60,8 +60,8 @@ def test_nothing_is_left_behind(
 ) -> None:
     """Load, add, veto, memory, unload, reload, as either installation, while all is busy: no WARN, no BUG, no byte is left."""
     assert "slub_debug=FZPU" in " ".join(run_under_test.live.machine.argv)
-    guest.order("busy", soon(), seconds="6")
     for _ in range(2):
+        guest.order("busy", soon(), seconds="2")
         guest.order("work", soon(), items="20000")
         hotplug.add_cpu()
         guest.veto_next(soon())

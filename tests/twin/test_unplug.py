@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from part_markers import needs
-from twin.running import Perform, plan_of, records_of, run_harness
+from twin.running import Perform, plan_of, records_of, run_here
 
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, FailureClass
@@ -201,6 +201,6 @@ def test_a_history_that_ends_in_a_request_is_unknown(given_back: RunResult, tmp_
     place.mkdir()
     (place / "history.jsonl").write_text("".join(lines[: cut + 1]))
     (place / "run.json").write_bytes((result.directory / "run.json").read_bytes())
-    code, out, _ = run_harness("check", str(place))
+    code, out, _ = run_here("check", str(place))
     assert code == ExitCode.UNKNOWN
     assert "unplug-1: what the guest did with the request was never established" in " ".join(out.split())

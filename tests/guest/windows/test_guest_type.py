@@ -298,19 +298,23 @@ def test_a_guest_that_was_not_prepared_cannot_be_attached_to(tmp_path: Path) -> 
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("with_symbols", [True, False])
 def test_the_debuggers_line_names_symbols_and_sources(
-    request_of: Request, store: Store, driver: Path, with_symbols: bool
+    request_of: Request, store: Store, driver: Path, tmp_path: Path
 ) -> None:
     """Where the driver has a PDB, the line that attaches WinDbg leads it there and to the sources."""
-    if with_symbols:
-        (driver / "hpnotify.pdb").write_bytes(b"symbols")
-    result = perform(request_of(kd="debugger", budget=Timeouts(boot=0.1, evidence=5.0)))
+    spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program())
+    options = GuestOptions(spec=spec, cache=cache_directory(os.environ), directory=tmp_path, driver=driver)
+    without = WindowsType(NAME, store=store).prepare(options, Deadline(300, "prepare"), lambda _: None)
+    assert without.release is not None
+    without.release()
+    assert without.symbols == ""
+    (driver / "hpnotify.pdb").write_bytes(b"symbols")
+    result = perform(request_of(kd="debugger", budget=Timeouts(boot=0.1, evidence=0.5)))
     (line,) = (
         one.detail for one in History(result.directory) if isinstance(one, Stage) and "windbg" in one.detail
     )
     _, _, options = line.partition("port=127.0.0.1")
-    assert options == (f' -y "{driver}" -srcpath "{driver_folder()}"' if with_symbols else "")
+    assert options == f' -y "{driver}" -srcpath "{driver_folder()}"'
 
 
 @pytest.mark.qemu

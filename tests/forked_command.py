@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: commands of the harness, and pytests, as processes of their own that are forked from one that has loaded them.
+
+What a new interpreter loads takes it as much processor time as a restored run of the twin. Signals at the very start of an
+interpreter are in ``tests/test_interrupts.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import pytest
+
+from harness.forking.fork_server import RUNS, ForkServer
+
+ENTRIES = "tests.forked_entry"
+"""The module that the processes begin in."""
+
+ENVIRONMENT = ("HOME", "HOTPLUG_", "PYTEST_", "XDG_")
+"""The beginnings of the names of variables that a test may set for its pytest."""
+
+
+class Forked:
+    """A forked process, with the part of the interface of ``subprocess.Popen`` that its tests need."""
+
+    def __init__(
+        self, server: ForkServer, entry: str, words: tuple[str, ...], stdin: IO[bytes] | None = None
+    ) -> None:
+        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - close() does
+        given = [stdin.fileno()] if stdin is not None else []
+        self._process = server.start(f"{ENTRIES}:{entry}", words, output=self._files, descriptors=given)
+        self.pid = self._process.pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return its exit code, None while it runs."""
+        if self.returncode is None and self._process.ended(0):
+            self.returncode = self._process.wait()
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process.descriptor, number)
+
+    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+        """Wait for its end, and return what it wrote to its standard output and error."""
+        if self.returncode is None and not self._process.ended(timeout):
+            raise subprocess.TimeoutExpired(ENTRIES, timeout)
+        self.poll()
+        return self.written()
+
+    def written(self) -> tuple[bytes, bytes]:
+        """Return what it has written so far to its standard output and error."""
+        out, err = (os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in self._files)
+        return out, err
+
+    def close(self) -> None:
+        """End it, if it still runs."""
+        self.send_signal(signal.SIGKILL)
+        self.returncode = self._process.wait()
+        for file in self._files:
+            file.close()
+
+
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[ForkServer]:
+    """The process that commands are forked from."""
+    with ForkServer((ENTRIES, *RUNS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def suite_server() -> Iterator[ForkServer]:
+    """The process that pytests are forked from."""
+    with ForkServer((f"{ENTRIES}:load_suite", *RUNS)) as server:
+        yield server
+
+
+@pytest.fixture
+def start_forked(command_server: ForkServer) -> Iterator[Callable[..., Forked]]:
+    """A function that starts a command, which has ended when the test has. ``NAME=value`` before it is for its environment."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: str) -> Forked:
+            process = Forked(command_server, "command", words)
+            stack.callback(process.close)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def run_forked(start_forked: Callable[..., Forked]) -> Callable[..., tuple[int, str, str]]:
+    """A function that runs a command, and returns its exit code, standard output and standard error."""
+
+    def run(*words: str, seconds: float = 120) -> tuple[int, str, str]:
+        process = start_forked(*words)
+        out, err = (text.decode() for text in process.communicate(seconds))
+        return process.returncode or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def start_pytest(suite_server: ForkServer, pytester: pytest.Pytester) -> Iterator[Callable[..., Forked]]:
+    """A function that starts a pytest in the test's directory, with what is ``typed`` for it. It has ended when the test has."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: str, typed: str = "") -> Forked:
+            base = tempfile.mkdtemp(prefix="runpytest-", dir=pytester.path)
+            given = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(ENVIRONMENT)]
+            with tempfile.TemporaryFile() as stdin:
+                stdin.write(typed.encode())
+                stdin.seek(0)
+                process = Forked(
+                    suite_server,
+                    "suite",
+                    (f"PWD={pytester.path}", *given, f"--basetemp={base}", *words),
+                    stdin,
+                )
+            stack.callback(process.close)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def run_pytest(start_pytest: Callable[..., Forked]) -> Callable[..., pytest.RunResult]:
+    """A function that runs a pytest in the test's directory, as ``pytester.runpytest_subprocess`` does."""
+
+    def run(*words: str, typed: str = "") -> pytest.RunResult:
+        began = time.monotonic()
+        process = start_pytest(*words, typed=typed)
+        out, err = (text.decode().splitlines() for text in process.communicate(120))
+        return pytest.RunResult(process.returncode or 0, out, err, time.monotonic() - began)
+
+    return run
