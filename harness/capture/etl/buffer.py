@@ -178,7 +178,6 @@ def _table() -> dict[int, _Entry]:
 
 
 _TABLE = _table()
-_SIZES = {upper: (least, int(wide)) for upper, (_make, _unpack, least, wide) in _TABLE.items()}
 
 _MESSAGE = struct.Struct("<HBBHH")
 _TIMED = struct.Struct("<HHIq")
@@ -315,60 +314,3 @@ def decode(
             add(made)
         at += (size + 7) & ~7
     return found, end, ""
-
-
-def tally(data: bytes, end: int, counts: dict[int, int]) -> str:
-    """Count the records of one buffer by the upper half of their markers, without decoding them.
-
-    ``counts`` must create its own zeros (a defaultdict). The walk accepts and refuses the same data as :func:`decode`,
-    except that it does not check the inner sizes of messages. Returns why it stopped early, or "".
-    """
-    words = _words(data)
-    end = min(end, len(data))
-    # Places are in units of words. A record past the end can only be the last one, so the end is checked once, after
-    # the loop. Records of one kind come in runs: a kind is looked up, and its count kept, once for a run.
-    place = HEADER_SIZE >> 2
-    last = (end >> 2) - 2
-    run = least = wide = size = 0
-    kind = -1
-    why = ""
-    while place <= last:
-        marker = words[place]
-        if marker >> 16 != kind:
-            counts[kind] += run
-            run = 0
-            kind = marker >> 16
-            if kind not in _SIZES:
-                if marker == FILLER:
-                    return ""
-                if marker & 0x80000000 or not marker:
-                    return f"no record begins with 0x{marker:08x}"
-                # WNODE_HEADER: its whole first word is the size, so it does not form a run.
-                if marker < 48:
-                    return f"a record of {marker} bytes is shorter than its header of 48"
-                if place * 4 + marker > end:
-                    return f"a record of {marker} bytes runs past the {end - place * 4} left in the buffer"
-                counts[record.WNODE] += 1
-                kind = -1
-                place += (marker + 7) >> 3 << 1
-                continue
-            least, wide = _SIZES[kind]
-        size = words[place + wide] & 0xFFFF
-        if size < least:
-            why = f"a record of {size} bytes is shorter than its header of {least}"
-            break
-        run += 1
-        place += (size + 7) >> 3 << 1
-    at = (place - ((size + 7) >> 3 << 1)) * 4
-    if not why and run and at + size > end:
-        run -= 1
-        why = f"a record of {size} bytes runs past the {end - at} left in the buffer"
-    counts[kind] += run
-    return why
-
-
-def header_type(upper: int) -> int:
-    """Return the header type (the constants of harness.capture.etl.record) for a key of :func:`tally`'s counts."""
-    if upper & 0xC000 == 0xC000 or upper == record.WNODE:
-        return upper & 0xFF
-    return record.TIMED if upper == 0xB000 else record.MESSAGE

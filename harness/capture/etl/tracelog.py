@@ -22,7 +22,6 @@ from __future__ import annotations
 import heapq
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -311,18 +310,3 @@ class TraceLog(LogFile):
                 if not records:
                     break
                 time = records[-1].time
-
-    def tally(self, progress: ReportProgress | None = None) -> dict[int, int]:
-        """Count the records by header type without decoding them, in file order."""
-        counts: defaultdict[int, int] = defaultdict(int)
-        for index in range(len(self._offsets)):
-            data, _problem = self._data(index)
-            buffer.tally(data, len(data), counts)
-            if progress is not None:
-                progress(self._packed[index] or len(data))
-        types: dict[int, int] = {}
-        for upper, count in counts.items():
-            kind = buffer.header_type(upper)
-            if count:
-                types[kind] = types.get(kind, 0) + count
-        return types

@@ -64,8 +64,7 @@ def test_every_record_of_a_real_log_is_found_in_time_order(name: str, count: int
     path = DATA / f"{name}.etl"
     with TraceLog(path if path.exists() else unzipped(name, tmp_path)) as log:
         times = [record.time for record in log]
-        counted = sum(log.tally().values())
-        assert (len(times), counted, log.account.records) == (count, count, count)
+        assert (len(times), log.account.records) == (count, count)
         assert sorted(times) == times
         assert (log.account.damaged, log.account.late, log.account.truncated) == (0, 0, False)
 
