@@ -38,7 +38,7 @@ from harness.errors import BadHistory
 from harness.history.private import write_private
 from harness.history.reader import History
 from harness.report.escape import printable
-from harness.report.style import Style
+from harness.report.style import PLAIN
 from harness.report.verdict_text import MINOR, headline
 
 MOST_FINDINGS = 3
@@ -219,7 +219,7 @@ def _properties(suite: _Suite, run: Judged, reproduce: str) -> None:
 
 def _run(suite: _Suite, case: ET.Element, run: Judged, verdict: RunVerdict) -> None:
     """Fill the case of the run itself, once the rules have theirs: what a rule tells is not told again."""
-    said = headline(verdict, Style(colour=False))
+    said = headline(verdict, PLAIN)
     if verdict.verdict is Verdict.HOLDS or (verdict.verdict is Verdict.VIOLATED and suite.red):
         ET.SubElement(case, "system-out").text = _block([said, *([run.ended] if run.ended else [])])
         return
