@@ -35,7 +35,9 @@ from harness.capture.etl.record import (
     SystemRecord,
 )
 
-HEADER = struct.Struct("<IIIiqqQHHIIHH16s")
+HEADER = struct.Struct("<III4xqq8xH2x4xIHH16x")
+"""Without the reference count, the clock, the session's number and its state, and the start of the clocks."""
+
 HEADER_SIZE = 72
 
 SMALLEST, LARGEST = 512, 16 << 20
@@ -62,9 +64,8 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     ``used``       bytes up to the end of the last record, header included; in a compressed buffer once it is expanded;
     ``disputed``   Offset and SavedOffset are both plausible and differ, and this is not a header buffer;
     ``time``       when the buffer was flushed, in ticks of the session's clock, 0 in the header buffer;
-    ``sequence``   counts the session's buffers; ``logger`` is the session's number while it ran;
-    ``processor``  the processor that filled the buffer; ``alignment`` of records, only written before Windows 8;
-    ``reference``  16 bytes that have a meaning only in some types: start of the system and the performance clock.
+    ``sequence``   counts the session's buffers;
+    ``processor``  the processor that filled the buffer.
     """
 
     offset: int
@@ -74,12 +75,8 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     time: int
     sequence: int
     processor: int
-    alignment: int
-    logger: int
-    state: int
     flags: int
     type: int
-    reference: bytes
 
     @property
     def lost(self) -> bool:
@@ -96,22 +93,7 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
     """Decode the header at a buffer's beginning; return why it is invalid when its sizes contradict each other."""
     if len(raw) < HEADER_SIZE:
         return f"only {len(raw)} of the {HEADER_SIZE} bytes of a buffer header are there"
-    (
-        size,
-        saved,
-        current,
-        _references,
-        time,
-        sequence,
-        _clock,
-        context,
-        logger,
-        state,
-        used,
-        flags,
-        type_,
-        rest,
-    ) = HEADER.unpack_from(raw)
+    size, saved, current, time, sequence, context, used, flags, type_ = HEADER.unpack_from(raw)
     # A compressed buffer has its compressed length; its offsets are those before compression.
     compressed = flags & COMPRESSED
     if not (HEADER_SIZE if compressed else SMALLEST) <= size <= LARGEST:
@@ -126,7 +108,6 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
     else:
         return f"no offset of the buffer ({saved}, {used}, {current}) lies within its {room} bytes"
     both = HEADER_SIZE <= saved <= room and HEADER_SIZE <= used <= room
-    wide = flags & PROCESSOR_INDEX
     return BufferHeader(
         offset=offset,
         size=size,
@@ -134,13 +115,10 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
         disputed=both and saved != used and offsets[0] == saved,
         time=time,
         sequence=sequence,
-        processor=context & 0x07FF if wide else context & 0xFF,
-        alignment=0 if wide else context >> 8,
-        logger=logger,
-        state=state,
+        # Before Windows 8 the upper half is the alignment of records.
+        processor=context & (0x07FF if flags & PROCESSOR_INDEX else 0xFF),
         flags=flags,
         type=type_,
-        reference=rest,
     )
 
 
@@ -198,7 +176,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
     _size, _reserved, _version, number, options = _MESSAGE.unpack_from(data, at)
     end = at + size
     place = at + 8
-    sequence = component = thread = process = 0
+    sequence = thread = process = 0
     provider, time, timed = guid.NIL, before, False
     needed = (4 if options & 1 else 0) + (16 if options & 2 else 4 if options & 4 else 0)
     needed += (8 if options & 24 else 0) + (8 if options & 32 else 0)
@@ -211,8 +189,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
         provider = data[place : place + 16]
         place += 16
     elif options & 4:
-        component = int.from_bytes(data[place : place + 4], "little")
-        place += 4
+        place += 4  # the component's id
     if options & 24:
         time, timed = int.from_bytes(data[place : place + 8], "little", signed=True), True
         place += 8
@@ -221,20 +198,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
         process = int.from_bytes(data[place + 4 : place + 8], "little")
         place += 8
     return MessageRecord(
-        processor,
-        data,
-        at,
-        size,
-        number,
-        options,
-        sequence,
-        provider,
-        component,
-        time,
-        timed,
-        thread,
-        process,
-        place,
+        processor, data, at, size, number, options, sequence, provider, time, timed, thread, process, place
     )
 
 

@@ -342,7 +342,7 @@ def read_formats(raw: bytes, payload: bytes) -> int:
         modules = tmf.parse(raw, "fuzz.tmf")
     except BadDocument:
         return 0
-    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, 0, False, 0, 0, 0)
+    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, False, 0, 0, 0)
     found = 0
     for module in modules:
         for message in module.messages.values():
