@@ -114,15 +114,8 @@ def verdict_line(
     worth = "" if verdict.guest.startswith("windows") else " (not Windows)"
     head = f"{verdict.verdict.value.upper()} on {guest}{worth}: "
     word = verdict_word(verdict.verdict, style)
-    reason = _reason(verdict, failure, WIDTH - len(head), interrupted=interrupted)
+    reason = verdict_sentence(verdict, failure=failure, interrupted=interrupted, width=WIDTH - len(head))
     return word + head[len(verdict.verdict.value) :] + reason
-
-
-def verdict_sentence(
-    verdict: RunVerdict, *, failure: Failure | None = None, interrupted: bool = False, width: int = 400
-) -> str:
-    """Return why the verdict is what it is, without its guest, in at most ``width`` characters."""
-    return _reason(verdict, failure, width, interrupted=interrupted)
 
 
 def coverage_line(verdict: RunVerdict) -> str:
@@ -236,7 +229,10 @@ def _bullet(mark: str, text: str) -> list[str]:
     return wrapped(f"{mark} {printable(text, 1000)}", rows=3)
 
 
-def _reason(verdict: RunVerdict, failure: Failure | None, width: int, *, interrupted: bool) -> str:
+def verdict_sentence(
+    verdict: RunVerdict, *, failure: Failure | None = None, interrupted: bool = False, width: int = 400
+) -> str:
+    """Return why the verdict is what it is, without its guest, in at most ``width`` characters."""
     if verdict.verdict is Verdict.HOLDS:
         exercised = sum(rule.exercised > 0 for rule in verdict.rules)
         return shortened(f"{exercised} rules had something to judge, none is broken", width)

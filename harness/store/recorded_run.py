@@ -31,9 +31,6 @@ MOST_TIMINGS = 1000
 STAGES = ("boot", "driver", "lease", "qemu")
 """The stages that are timed."""
 
-TIMED = (*STAGES, "restore", "add-cpu", "add-dimm")
-"""The names of everything that is timed."""
-
 _DRIVERS = re.compile(r"(?:^|/)(?:[^/]+\.(?:sys|ko)|hpnotify-host)$")
 
 
