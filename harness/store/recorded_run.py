@@ -96,7 +96,7 @@ def read_run(path: Path, *, known: str = "", told: bytes = b"") -> RecordedRun |
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     timings = _timings(path / HISTORY, restored=bool(facts.state))
-    began, ended = _seconds(facts.started), _seconds(facts.finished)
+    began, ended = seconds_of(facts.started), seconds_of(facts.finished)
     return RecordedRun(
         path=path,
         name=facts.run or path.name,
@@ -120,7 +120,8 @@ def _bytes(file: Path) -> bytes | None:
     return data
 
 
-def _seconds(stamp: str) -> float:
+def seconds_of(stamp: str) -> float:
+    """Return a timestamp in seconds since the epoch, 0 if it is invalid or earlier than that."""
     with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, datetime.fromisoformat(stamp).timestamp())
     return 0.0
