@@ -17,6 +17,7 @@ import msgspec
 
 from harness.contract.verdict import RunVerdict
 from harness.errors import UsageError, system_errors
+from harness.history.private import open_regular
 from harness.history.record import Add, Ost, Stage
 from harness.history.run_directory import FACTS, HISTORY, LARGEST, VERDICT, RunFacts
 
@@ -137,7 +138,7 @@ def _timings(file: Path, *, restored: bool) -> list[Timed]:
     adding: dict[str, tuple[str, int]] = {}
     found: list[tuple[str, float]] = []
     try:
-        with file.open("rb") as lines:
+        with open_regular(file) as lines:
             while lines.tell() < LARGEST_HISTORY and len(found) < MOST_TIMINGS:
                 line = lines.readline(LARGEST_HISTORY)
                 if not line:
