@@ -82,6 +82,7 @@ class JUnit:
         self._totals: Counter[str] = Counter()
         self._seconds = 0.0
         self._labels: set[str] = set()
+        self._again: Counter[str] = Counter()
 
     def add(self, run: Judged, point: str = "") -> None:
         """Take one run. ``point`` names what was run, if guest and plan alone do not."""
@@ -122,10 +123,10 @@ class JUnit:
 
     def _label(self, point: str) -> str:
         plain = label = _stable(point)
-        number = 1
         while label in self._labels:
-            number += 1
-            label = f"{plain}#{number}"
+            # It goes on where it ended for the last run of this name: there may be thousands.
+            self._again[plain] += 1
+            label = f"{plain}#{self._again[plain] + 1}"
         self._labels.add(label)
         return label
 
