@@ -17,7 +17,7 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class LogAccount(msgspec.Struct, kw_only=True):
-    """Filled while a log is indexed and read. A verdict may rest only on a log that is ``whole``.
+    """Filled while a log is indexed and read. A verdict may rest only on a log without :meth:`reasons`.
 
     ``buffers``         in the file, header buffer included; ``bytes`` of the file;
     ``damages``         the first hundred of ``damaged``; the records before each in its buffer were read;
@@ -87,8 +87,3 @@ class LogAccount(msgspec.Struct, kw_only=True):
             (self.late, f"{self.late} records are out of time order"),
         )
         return [said for holds, said in known if holds]
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is known to be missing or out of order."""
-        return not self.reasons()
