@@ -17,7 +17,7 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class LogAccount(msgspec.Struct, kw_only=True):
-    """Filled while a log is indexed and read. A verdict may rest only on a log without :meth:`reasons`.
+    """Filled while a log is indexed and read. A verdict may rest only on one of which nothing is missing.
 
     ``buffers``         in the file, header buffer included; ``bytes`` of the file;
     ``damages``         the first hundred of ``damaged``; the records before each in its buffer were read;
