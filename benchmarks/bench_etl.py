@@ -44,7 +44,6 @@ LIMITS = {
     "stat_vs_dissect": 30.0,
     "typed_merged_vs_dissect": 25.0,
     "typed_merged_vs_etl_parser": 100.0,
-    "count_vs_dissect_unsorted": 30.0,
     "tracelogging_vs_etl_parser": 20.0,
 }
 MOST_OF_C = 8.0
@@ -90,12 +89,6 @@ def typed(log: Path) -> int:
     """Read all records, typed, in time order."""
     with TraceLog(log) as opened:
         return sum(1 for _ in opened)
-
-
-def count(log: Path) -> int:
-    """Count all records by header type."""
-    with TraceLog(log) as opened:
-        return sum(opened.tally().values())
 
 
 def tracelogging(log: Path) -> int:
@@ -183,7 +176,7 @@ def read(path: Path) -> dict[str, Any]:
             assert record.time >= latest
             latest = record.time
             records += 1
-        assert log.account.whole
+        assert not log.account.reasons()
     return {
         "records": records,
         "seconds": time.process_time() - began,
@@ -286,8 +279,6 @@ def measure() -> dict[str, Any]:
                 note(task, records["dissect-typed"], command(task, long, directory)[0])
             note("typed", *best(typed, long, 1))
             note("c-walk-and-sort", *walk(bare, long))
-            note("count", *best(count, log))
-            note("dissect-count", *other(python, "dissect-count", log))
             note("parser-typed", *other(python, "parser-typed", log))
             note("dump-in-python", *best(python_lines, log, 1))
             note("tracelogging", *best(tracelogging, described))
@@ -302,7 +293,6 @@ def measure() -> dict[str, Any]:
             "stat_vs_dissect": each["dissect-typed"] / each["stat"],
             "typed_merged_vs_dissect": each["dissect-typed"] / each["typed"],
             "typed_merged_vs_etl_parser": each["parser-typed"] / each["typed"],
-            "count_vs_dissect_unsorted": each["dissect-count"] / each["count"],
             "tracelogging_vs_etl_parser": each["parser-tracelogging"] / each["tracelogging"],
             "typed_merged_of_c": each["typed"] / each["c-walk-and-sort"],
         }

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Times another reader over one log and prints JSON, in the environment that bench_etl.py builds.
 
-    python etl_oracle.py dissect-count|dissect-typed|parser-typed|parser-tracelogging LOG ROUNDS
+    python etl_oracle.py dissect-typed|parser-typed|parser-tracelogging LOG ROUNDS
 
-``count`` walks all records. ``typed`` reads each header, with dissect in order of time. ``tracelogging`` decodes every
-event.
+``typed`` reads each header, with dissect in order of time. ``tracelogging`` decodes every event.
 """
 
 import contextlib
@@ -13,13 +12,6 @@ import json
 import sys
 import time
 from pathlib import Path
-
-
-def dissect_count(path):
-    from dissect.etl import ETL
-
-    with path.open("rb") as file:
-        return sum(1 for _ in ETL(file))
 
 
 def dissect_typed(path):
@@ -67,7 +59,6 @@ def parser_tracelogging(path):
 
 
 TASKS = {
-    "dissect-count": dissect_count,
     "dissect-typed": dissect_typed,
     "parser-typed": parser_typed,
     "parser-tracelogging": parser_tracelogging,

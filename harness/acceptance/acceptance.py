@@ -13,7 +13,6 @@ from harness.acceptance.migration import migrate
 from harness.acceptance.questions import Question, questions
 from harness.acceptance.result import CaseOutcome, CaseResult, not_run, result_of, skipped
 from harness.errors import ExitCode, HarnessError, UsageError, worst
-from harness.history.writer import Listener
 from harness.report.observations import RunSet
 from harness.report.transcript import read_transcript
 from harness.report.transcript_comparison import TranscriptDifference, compare_transcripts
@@ -67,7 +66,6 @@ def accept(
     soak: bool,
     started: str,
     told: Told,
-    listeners: tuple[Listener, ...] = (),
 ) -> Acceptance:
     """Run the cases on ``guest`` and, to ``compare`` their transcripts, on the twin.
 
@@ -79,12 +77,12 @@ def accept(
     results: list[CaseResult] = []
     compared: list[TranscriptAgreement] = []
     for case in cases:
-        found = _run(case, guest, request, failures, case.repeat if soak else 1, listeners)
+        found = _run(case, guest, request, failures, case.repeat if soak else 1)
         for one in found:
             told(one)
         results += found
         if compare and guest != TWIN and found[-1].directory and not case.procedure:
-            compared.append(_compare(case, found[-1], request, failures, listeners))
+            compared.append(_compare(case, found[-1], request, failures))
     observed = RunSet(guest)
     builds = set()
     for one in results:
@@ -124,7 +122,6 @@ def _run(
     request: Callable[[Case, str], RunRequest],
     failures: BootFailures,
     times: int,
-    listeners: tuple[Listener, ...],
 ) -> list[CaseResult]:
     """Run a case up to this many times, until it does not pass."""
     if why := unsuited(case, guest):
@@ -141,7 +138,7 @@ def _run(
         if case.procedure == "migrate":
             results.append(migrate(case, wanted))
             continue
-        run = perform(wanted, listeners=listeners, retry=True)
+        run = perform(wanted, retry=True)
         if run.error is not None:
             failures.note(boot_failure(wanted, run.directory.name, run.stage, run.error))
         results.append(result_of(case, guest, run))
@@ -155,9 +152,8 @@ def _compare(
     result: CaseResult,
     request: Callable[[Case, str], RunRequest],
     failures: BootFailures,
-    listeners: tuple[Listener, ...],
 ) -> TranscriptAgreement:
-    (twin,) = _run(case, TWIN, request, failures, 1, listeners)
+    (twin,) = _run(case, TWIN, request, failures, 1)
     if not twin.directory:
         return TranscriptAgreement(number=case.number, verdict="not compared", why="; ".join(twin.why))
     try:

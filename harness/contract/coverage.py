@@ -15,7 +15,7 @@ from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Level, RunVerdict, Verdict
 
 
-class RuleCoverage(msgspec.Struct, frozen=True, kw_only=True):
+class RuleCoverage(msgspec.Struct, kw_only=True):
     """One rule over a set of runs: in how many it was armed, exercised, violated, unknown; how often it judged."""
 
     rule: str
@@ -35,24 +35,21 @@ class RuleCoverage(msgspec.Struct, frozen=True, kw_only=True):
 
 def coverage(verdicts: Iterable[RunVerdict]) -> list[RuleCoverage]:
     """Return one row per rule, in the catalogue's order; rules that this version does not know come last."""
-    order = {rule.id: place for place, rule in enumerate(all_rules())}
-    counts: dict[str, list[int]] = {rule.id: [0, 0, 0, 0, 0] for rule in all_rules()}
-    levels: dict[str, Level] = {rule.id: rule.level for rule in all_rules()}
+    rows = {rule.id: _unseen(rule.id, rule.level) for rule in all_rules()}
     runs = 0
     for verdict in verdicts:
         runs += 1
         for said in verdict.rules:
-            row = counts.setdefault(said.rule, [0, 0, 0, 0, 0])
-            levels.setdefault(said.rule, said.level)
-            row[0] += said.armed
-            row[1] += said.exercised > 0
-            row[2] += said.verdict is Verdict.VIOLATED
-            row[3] += said.verdict is Verdict.UNKNOWN
-            row[4] += said.exercised
-    return [
-        RuleCoverage(
-            rule=rule, level=levels[rule], runs=runs, armed=row[0], exercised=row[1], violated=row[2], unknown=row[3],
-            times=row[4],
-        )
-        for rule, row in sorted(counts.items(), key=lambda item: order.get(item[0], len(order)))
-    ]  # fmt: skip
+            row = rows.setdefault(said.rule, _unseen(said.rule, said.level))
+            row.armed += said.armed
+            row.exercised += said.exercised > 0
+            row.violated += said.verdict is Verdict.VIOLATED
+            row.unknown += said.verdict is Verdict.UNKNOWN
+            row.times += said.exercised
+    for row in rows.values():
+        row.runs = runs
+    return list(rows.values())
+
+
+def _unseen(rule: str, level: Level) -> RuleCoverage:
+    return RuleCoverage(rule=rule, level=level, runs=0, armed=0, exercised=0, violated=0, unknown=0, times=0)

@@ -111,13 +111,11 @@ class _Builder:
         self.put(kind(**(common | fields | wanted)))
         return driver.seq
 
-    def call(
-        self, name: str, call: str, *, reg: int = 0, result: int = 0, handle: int = 0, **fields: Any
-    ) -> None:
+    def call(self, name: str, call: str, *, reg: int = 0, **fields: Any) -> None:
         self.driver(name)
         given = fields.pop("given", None)
         enter = self.say(name, d.CallEnter, given, call=call, reg=reg, **fields)
-        self.say(name, d.CallExit, enter=enter, call=call, reg=reg, result=result, handle=handle)
+        self.say(name, d.CallExit, enter=enter, call=call, reg=reg, result=0)
 
     # -- what a driver does --------------------------------------------------------------------------------------
 

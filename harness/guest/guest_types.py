@@ -27,7 +27,7 @@ from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
 from harness.package import data_folder
 from harness.setup.parts import HOST, TWIN, all_missing
-from harness.transport.transport import Transport
+from harness.transport.link import WireTransport
 
 
 def _cpuinfo() -> str:
@@ -99,7 +99,7 @@ class TemplateGuestType:
 
     def build_vm(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
-    ) -> AbstractContextManager[Transport]:
+    ) -> AbstractContextManager[WireTransport]:
         """Start the guest with ``medium`` in its drive, for ``harness driver build --wdk``, and shut it down at the end."""
         from harness.guest.windows.build_vm import build_vm
 

@@ -29,16 +29,14 @@ def indented(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
-def read_json(
-    name: str | Path, kind: type[T], *, largest: int = LARGEST, folder: int | None = None
-) -> T | None:
+def read_json(name: str | Path, kind: type[T], *, largest: int = LARGEST) -> T | None:
     """Return the decoded file, or None if it cannot be decoded.
 
     Only a regular file of at most ``largest`` bytes is read. If the last part of ``name`` is a link, it is not followed. A
-    FIFO does not block. ``name`` is relative to the directory whose descriptor is ``folder``.
+    FIFO does not block.
     """
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
     try:

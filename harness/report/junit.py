@@ -38,7 +38,7 @@ from harness.errors import BadHistory
 from harness.history.private import write_private
 from harness.history.reader import History
 from harness.report.escape import printable
-from harness.report.style import Style
+from harness.report.style import PLAIN
 from harness.report.verdict_text import MINOR, headline
 
 MOST_FINDINGS = 3
@@ -82,6 +82,7 @@ class JUnit:
         self._totals: Counter[str] = Counter()
         self._seconds = 0.0
         self._labels: set[str] = set()
+        self._again: Counter[str] = Counter()
 
     def add(self, run: Judged, point: str = "") -> None:
         """Take one run. ``point`` names what was run, if guest and plan alone do not."""
@@ -122,10 +123,10 @@ class JUnit:
 
     def _label(self, point: str) -> str:
         plain = label = _stable(point)
-        number = 1
         while label in self._labels:
-            number += 1
-            label = f"{plain}#{number}"
+            # It goes on where it ended for the last run of this name: there may be thousands.
+            self._again[plain] += 1
+            label = f"{plain}#{self._again[plain] + 1}"
         self._labels.add(label)
         return label
 
@@ -219,7 +220,7 @@ def _properties(suite: _Suite, run: Judged, reproduce: str) -> None:
 
 def _run(suite: _Suite, case: ET.Element, run: Judged, verdict: RunVerdict) -> None:
     """Fill the case of the run itself, once the rules have theirs: what a rule tells is not told again."""
-    said = headline(verdict, Style(colour=False))
+    said = headline(verdict, PLAIN)
     if verdict.verdict is Verdict.HOLDS or (verdict.verdict is Verdict.VIOLATED and suite.red):
         ET.SubElement(case, "system-out").text = _block([said, *([run.ended] if run.ended else [])])
         return

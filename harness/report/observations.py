@@ -18,7 +18,7 @@ from harness.contract.observe import collect, question, rule_and_part
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Judged
 from harness.report.escape import printable
-from harness.report.style import Style
+from harness.report.style import PLAIN, Style
 from harness.report.verdict_text import guest_label
 
 LONGEST_VALUE = 100
@@ -143,10 +143,9 @@ def _apart(value: str, a: QuestionAnswer, b: QuestionAnswer) -> bool:
 
 
 def comparison_lines(
-    first: RunSet, second: RunSet, compared: Sequence[AnswerComparison], style: Style | None = None
+    first: RunSet, second: RunSet, compared: Sequence[AnswerComparison], style: Style = PLAIN
 ) -> list[str]:
     """Return the two sets side by side: each question, and each value with its counts in A and in B."""
-    style = style or Style(colour=False)
     lines = [*_set_lines("A", first, style), *_set_lines("B", second, style)]
     counts = Counter(comparison.result for comparison in compared)
     told = ", ".join(f"{counts[result]} {result.value}" for result in ComparisonResult if counts[result])
@@ -210,9 +209,8 @@ def _worth(builds: Iterable[str], style: Style) -> list[str]:
     ]
 
 
-def show_lines(sets: Sequence[RunSet], style: Style | None = None) -> list[str]:
+def show_lines(sets: Sequence[RunSet], style: Style = PLAIN) -> list[str]:
     """Return the answers of each set, one set per guest build, question by question."""
-    style = style or Style(colour=False)
     lines = [
         line
         for runs in sets

@@ -16,7 +16,7 @@ from harness.history import record as r
 from harness.invocation import invocation
 from harness.report.escape import printable
 from harness.report.sentence import lane, sentence
-from harness.report.style import Style
+from harness.report.style import PLAIN, Style
 
 TITLES = {section.name: section.title for section in SECTIONS}
 
@@ -54,9 +54,8 @@ def _page(source: str) -> str:
     return source
 
 
-def rule_lines(rules: Sequence[Rule], style: Style | None = None) -> list[str]:
+def rule_lines(rules: Sequence[Rule], style: Style = PLAIN) -> list[str]:
     """Return the table of rules, section by section: id, level, and the sentence the rule speaks."""
-    style = style or Style(colour=False)
     named = max((len(rule.id) for rule in rules), default=0)
     levels = max((len(rule.level.value) for rule in rules), default=0)
     lines: list[str] = []
@@ -74,9 +73,8 @@ def rule_lines(rules: Sequence[Rule], style: Style | None = None) -> list[str]:
     ]
 
 
-def one_rule_lines(rule: Rule, examples: Sequence[Example], style: Style | None = None) -> list[str]:
+def one_rule_lines(rule: Rule, examples: Sequence[Example], style: Style = PLAIN) -> list[str]:
     """Return everything about one rule, with its ``examples`` as :func:`harness.contract.example.examples` gives them."""
-    style = style or Style(colour=False)
     aliases = [alias for alias, meant in ALIASES.items() if meant == rule.id]
     named = f"{rule.id}  {rule.level.value}   section {rule.section} {TITLES.get(rule.section, '')}".rstrip()
     plural = "s" if "," in rule.clauses else ""

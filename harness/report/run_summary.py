@@ -24,8 +24,8 @@ from harness.report.causes import causes
 from harness.report.escape import printable
 from harness.report.operations import OperationOutcome, Operations
 from harness.report.sentence import sentence
-from harness.report.style import Style
-from harness.report.verdict_text import MINOR, verdict_word
+from harness.report.style import PLAIN, Style
+from harness.report.verdict_text import broken_rules, verdict_word
 
 LINES, WIDTH = 20, 80
 """What a summary takes at most: a terminal of 24 lines shows it whole."""
@@ -56,7 +56,7 @@ def summary_lines(
     notes: Sequence[str] = (),
     lines: int = LINES,
     detailed: bool = False,
-    style: Style | None = None,
+    style: Style = PLAIN,
 ) -> list[str]:
     """Return the summary of a judged run, of at most ``lines`` rows of 80 columns; the last one is the verdict.
 
@@ -64,7 +64,6 @@ def summary_lines(
     message was printed already; otherwise the history says it. ``notes`` are sentences that the caller has to add, before the coverage.
     ``detailed`` says that everything was printed before, so that no command need show it.
     """
-    style = style or Style(colour=False)
     path = lasting(path)
     wanted = {witness.record for finding in verdict.findings for witness in finding.witnesses}
     seen = _Seen(history, wanted)
@@ -87,7 +86,7 @@ def summary_lines(
     room -= sum(map(len, blocks))
     operations, left = _chosen(done, room)
     told_rules = sum(block.kind == BROKEN for block in deciding[: len(blocks)])
-    untold = max(0, len(_violated(verdict)) - told_rules)
+    untold = max(0, len(broken_rules(verdict)) - told_rules)
     others = [block for block in left_blocks if block.kind != BROKEN]
     more = [
         text
@@ -108,22 +107,15 @@ def verdict_line(
     *,
     failure: Failure | None = None,
     interrupted: bool = False,
-    style: Style | None = None,
+    style: Style = PLAIN,
 ) -> str:
     """Return the verdict with its reason and its guest on one line, of at most 80 columns."""
     guest = shortened(printable(verdict.guest, 30) or "an unnamed guest", 30)
     worth = "" if verdict.guest.startswith("windows") else " (not Windows)"
     head = f"{verdict.verdict.value.upper()} on {guest}{worth}: "
-    word = verdict_word(verdict.verdict, style or Style(colour=False))
-    reason = _reason(verdict, failure, WIDTH - len(head), interrupted=interrupted)
+    word = verdict_word(verdict.verdict, style)
+    reason = verdict_sentence(verdict, failure=failure, interrupted=interrupted, width=WIDTH - len(head))
     return word + head[len(verdict.verdict.value) :] + reason
-
-
-def verdict_sentence(
-    verdict: RunVerdict, *, failure: Failure | None = None, interrupted: bool = False, width: int = 400
-) -> str:
-    """Return why the verdict is what it is, without its guest, in at most ``width`` characters."""
-    return _reason(verdict, failure, width, interrupted=interrupted)
 
 
 def coverage_line(verdict: RunVerdict) -> str:
@@ -237,7 +229,10 @@ def _bullet(mark: str, text: str) -> list[str]:
     return wrapped(f"{mark} {printable(text, 1000)}", rows=3)
 
 
-def _reason(verdict: RunVerdict, failure: Failure | None, width: int, *, interrupted: bool) -> str:
+def verdict_sentence(
+    verdict: RunVerdict, *, failure: Failure | None = None, interrupted: bool = False, width: int = 400
+) -> str:
+    """Return why the verdict is what it is, without its guest, in at most ``width`` characters."""
     if verdict.verdict is Verdict.HOLDS:
         exercised = sum(rule.exercised > 0 for rule in verdict.rules)
         return shortened(f"{exercised} rules had something to judge, none is broken", width)
@@ -254,15 +249,8 @@ def _reason(verdict: RunVerdict, failure: Failure | None, width: int, *, interru
     return shortened(first, width - len(also)) + also
 
 
-def _violated(verdict: RunVerdict) -> list[str]:
-    """Return the rules that make the run violated."""
-    return [
-        rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR
-    ]
-
-
 def _broken(verdict: RunVerdict, width: int) -> str:
-    rules = _violated(verdict)
+    rules = broken_rules(verdict)
     broken = causes(verdict.findings)
     first = broken[0].rule if broken else "".join(rules[:1])
     others = len(set(rules) - {first})

@@ -14,8 +14,8 @@ from harness.contract.verdict import Judged, RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.invocation import invocation
 from harness.report.escape import printable
-from harness.report.style import Style
-from harness.report.verdict_text import MINOR
+from harness.report.style import PLAIN, Style
+from harness.report.verdict_text import MINOR, broken_rules
 
 MOST_RULES = 4
 """Broken rules that are named for one run; the rest are counted."""
@@ -40,8 +40,8 @@ class _Broken(msgspec.Struct):
 class RunTable:
     """Takes the runs one by one and keeps of each no more than its row."""
 
-    def __init__(self, style: Style | None = None) -> None:
-        self._style = style or Style(colour=False)
+    def __init__(self, style: Style = PLAIN) -> None:
+        self._style = style
         self._rows: list[str] = []
         self._counts: Counter[str] = Counter()
         self._broken: dict[str, _Broken] = {}
@@ -66,9 +66,8 @@ class RunTable:
         if run.verdict.verdict is not Verdict.HOLDS:
             self._explain = self._explain or run.path
             self._why(self._reason(run.verdict))
-        for rule in run.verdict.rules:
-            if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR:
-                self._broken.setdefault(rule.rule, _Broken(run.path)).runs += 1
+        for rule in broken_rules(run.verdict):
+            self._broken.setdefault(rule, _Broken(run.path)).runs += 1
 
     def lines(self, rules: Iterable[RuleCoverage], exit_code: ExitCode) -> list[str]:
         """Return the table, the set's totals, the broken rules, and the coverage of all runs together."""
@@ -94,12 +93,7 @@ class RunTable:
         self._rows += self._style.fold(f"{'':<18}{printable(reason, LONGEST_REASON)}")
 
     def _reason(self, verdict: RunVerdict) -> str:
-        broken = [
-            rule.rule
-            for rule in verdict.rules
-            if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR
-        ]
-        if broken:
+        if broken := broken_rules(verdict):
             more = len(broken) - MOST_RULES
             return ", ".join(broken[:MOST_RULES]) + (f" and {more} more" if more > 0 else "")
         more = len(verdict.reasons) - 1

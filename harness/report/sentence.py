@@ -125,6 +125,13 @@ def _operation(e: r.OperationProgress) -> str:
     return f"operation {e.index}: {e.name} {_pairs(e.arguments)}".rstrip() + phase + detail
 
 
+_REPLIED = {
+    "accepted": "the machine accepted it",
+    "refused": "the machine refused it",
+    "unsure": "the monitor dropped before the reply",
+}
+
+
 def _add(e: r.Add) -> str:
     what = "processor" if e.what == "cpu" else f"DIMM of {size(e.bytes)}"
     name = f"add {e.attempt}"
@@ -132,13 +139,7 @@ def _add(e: r.Add) -> str:
     if e.phase == "begin":
         where = f" into slot {e.slot}" if e.slot else ""
         return f"{name}: {what}{where} as {e.device}, expected {e.expected}{detail}"
-    outcome = {
-        "accepted": "the machine accepted it",
-        "refused": "the machine refused it",
-        "unsure": "the monitor dropped before the reply",
-        "settled": "settled",
-    }[e.phase]
-    return f"{name}: {outcome}{detail}"
+    return f"{name}: {_REPLIED.get(e.phase, 'settled')}{detail}"
 
 
 def _removal(e: r.Removal) -> str:
@@ -147,13 +148,8 @@ def _removal(e: r.Removal) -> str:
     detail = f": {e.detail}" if e.detail else ""
     if e.phase == "begin":
         return f"{name}: {what} in slot {e.slot}, expected {e.expected}{detail}"
-    outcome = {
-        "accepted": "the machine accepted it",
-        "refused": "the machine refused it",
-        "unsure": "the monitor dropped before the reply",
-        "settled": f"settled, {e.outcome or 'not finished'}",
-    }[e.phase]
-    return f"{name}: {outcome}{detail}"
+    settled = f"settled, {e.outcome or 'not finished'}"
+    return f"{name}: {_REPLIED.get(e.phase, settled)}{detail}"
 
 
 def _ost(e: r.Ost) -> str:

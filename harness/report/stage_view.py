@@ -7,7 +7,6 @@ The view listens to the history and never disturbs the run (:mod:`harness.report
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import TextIO
 
 from harness.history.record import OperationProgress, Record, Stage
@@ -57,10 +56,8 @@ class StageView(LiveBlock):
             else:
                 self._show(self._finish(record))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(interrupted=kind is not None)
+    def __exit__(self, *raised: object) -> None:
+        self.close(interrupted=raised[0] is not None)
 
     def close(self, *, interrupted: bool = False) -> None:
         """Stop updating. Stages still running get a last line each, marked as not finished; idempotent.

@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class Style:
-    """Puts words in colour and folds lines, or leaves them as they are: ``Style(colour=False)`` is what a pipe gets.
+    """Puts words in colour and folds lines, or leaves them as they are.
 
     ``width`` is the number of columns that lines are folded at, 0 for never.
     """
@@ -55,6 +55,10 @@ class Style:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
 
 
+PLAIN = Style(colour=False)
+"""What a pipe gets."""
+
+
 def is_terminal(stream: TextIO) -> bool:
     """True if ``stream`` is a terminal that understands cursor movement."""
     try:
@@ -66,7 +70,7 @@ def is_terminal(stream: TextIO) -> bool:
 def style_for(stream: TextIO) -> Style:
     """Return the style for ``stream``: folded on a terminal, and coloured unless the user set ``NO_COLOR`` (no-color.org)."""
     if not is_terminal(stream):
-        return Style(colour=False)
+        return PLAIN
     return Style(colour=not os.environ.get("NO_COLOR"), width=columns(stream))
 
 

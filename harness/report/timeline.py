@@ -15,7 +15,7 @@ from harness.history import record as r
 from harness.history.absent import ReadableRecords
 from harness.history.nt_status import status_name
 from harness.report.sentence import call_result, lane, sentence
-from harness.report.style import Style
+from harness.report.style import PLAIN, Style
 
 HEADING = f"{'ms':>9} {'who':<8} what"
 
@@ -40,9 +40,7 @@ ALWAYS = (
 )  # fmt: skip
 
 
-def timeline(
-    records: Iterable[r.Record], *, everything: bool = False, style: Style | None = None
-) -> Iterator[str]:
+def timeline(records: Iterable[r.Record], *, everything: bool = False, style: Style = PLAIN) -> Iterator[str]:
     """Yield the lines of the timeline of ``records``, without heading; no line holds a control character.
 
     ``records`` is iterated twice (a :class:`~harness.history.reader.History` or a list, not an iterator): zero is
@@ -54,9 +52,6 @@ def timeline(
     zero = _zero(records)
     records = ReadableRecords(records)
     lines = _everything(records, zero) if everything else TimelineSelection(zero).lines(records)
-    if style is None:
-        yield from lines
-        return
     for line in lines:
         yield from style.fold(line, indent=HEADING.index("what"))
 

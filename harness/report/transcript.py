@@ -67,11 +67,6 @@ class Transcript(msgspec.Struct, kw_only=True):
     cut: bool = False
     lossy: bool = False
 
-    @property
-    def steps(self) -> int:
-        """How many steps there are in all stories."""
-        return sum(len(story) for story in self.stories.values())
-
 
 class _Load:
     """What is remembered of one load of one driver while it is read."""

@@ -12,7 +12,7 @@ from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.invocation import program
 from harness.report.escape import printable
-from harness.report.style import Style
+from harness.report.style import PLAIN, Style
 
 Explain = Callable[[Finding], list[str]]
 
@@ -29,6 +29,13 @@ MINOR = frozenset({Level.WARN, Level.POLICY, Level.OBSERVE, Level.FINDING})
 """Levels whose findings never make a run violated."""
 
 LONGEST_LINE = 600
+
+
+def broken_rules(verdict: RunVerdict) -> list[str]:
+    """Return the rules that make the run violated."""
+    return [
+        rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR
+    ]
 
 
 def guest_label(guest: str) -> str:
@@ -55,14 +62,13 @@ def verdict_lines(
     verdict: RunVerdict,
     *,
     explain: Explain | None = None,
-    style: Style | None = None,
+    style: Style = PLAIN,
 ) -> list[str]:
     """Return the whole verdict as lines, each harmless on a terminal.
 
     ``explain`` is :func:`harness.contract.explanation.explainer` of its history, which knows how it was recorded.
     """
-    style = style or Style(colour=False)
-    lines = [*_folded([headline(verdict, Style(colour=False))], style), *_reasons(verdict.reasons, style)]
+    lines = [*_folded([headline(verdict, PLAIN)], style), *_reasons(verdict.reasons, style)]
     lines += _explained(verdict, explain or _explain, style)
     lines += _minor(verdict, style)
     lines += _observed(verdict.observations, style)
@@ -70,12 +76,11 @@ def verdict_lines(
     return lines
 
 
-def coverage_lines(rules: list[RuleVerdict], style: Style | None = None) -> list[str]:
+def coverage_lines(rules: list[RuleVerdict], style: Style = PLAIN) -> list[str]:
     """Return how many rules were armed and exercised, and by name those that could break a run but judged nothing.
 
     A rule is armed if the history holds what it needs, and exercised if its clause then had something to say.
     """
-    style = style or Style(colour=False)
     idle = [rule for rule in rules if not rule.exercised]
     never = [rule.rule for rule in idle if rule.level not in MINOR]
     armed = sum(rule.armed for rule in rules)

@@ -41,7 +41,7 @@ from harness.run.options import Timeouts
 from harness.run.pending_add import OST_SUCCESS, PendingAdd, amount, counted
 from harness.run.plan import MORE_PROCESSORS
 from harness.run.rehearsal import UNMOVED
-from harness.run.removals import Removals, counted_of, recount_after
+from harness.run.removals import Removals, counted_of, lists, recount_after
 from harness.run.watch import Watch
 
 ASKING = op.AddCpu | op.AddDimm | op.Contrast | op.Reset | op.Unplug | op.BootGuest
@@ -135,11 +135,11 @@ class Executor:
         self._correlator = Correlator()
         writer.subscribe(self._correlate)
 
-    def prepare(self, *, load: bool = True, add_existing: bool = True, pnp: bool = False) -> GuestCounts:
+    def prepare(self, *, load: bool = True, pnp: bool = False) -> GuestCounts:
         """Load the driver and establish the baseline: quiet, alive, counted. Return what the guest counts."""
         if load:
             deadline = Deadline(self.budget.operation, "load the driver")
-            self._load(op.LoadDriver(add_existing=add_existing, pnp=pnp), deadline)
+            self._load(op.LoadDriver(pnp=pnp), deadline)
         return self._baseline(Deadline(self.budget.operation, "come to rest after loading the driver"))
 
     def execute(self, operations: list[op.Operation]) -> None:
@@ -733,7 +733,12 @@ class Executor:
         lines = []
         for attempt in attempts:
             agreement = attempt.agreement(
-                listed=self._listed(attempt, Deadline(self.budget.operation, "list devices")),
+                listed=lists(
+                    self.machine,
+                    attempt.what,
+                    attempt.device,
+                    Deadline(self.budget.operation, "list devices"),
+                ),
                 ost=self.watch.ost.get(attempt.device, []),
                 now=counted_of(attempt.what, now),
                 growth=_growth(attempts, attempt.what),
@@ -838,11 +843,6 @@ class Executor:
 
         return asked
 
-    def _listed(self, attempt: PendingAdd, deadline: Deadline) -> bool:
-        if attempt.what == "dimm":
-            return any(device.id == attempt.device for device in self.machine.memory_devices(deadline))
-        return any(slot.qom.endswith(f"/{attempt.device}") for slot in self.machine.cpu_slots(deadline))
-
     def _before(self, deadline: Deadline) -> GuestCounts:
         """Return what the guest counted before the open batch of adds.
 
@@ -867,7 +867,7 @@ class Executor:
             self.writer.write(attempt.note("settled"))
             self.writer.write(
                 attempt.found(
-                    listed=self._listed(attempt, deadline),
+                    listed=lists(self.machine, attempt.what, attempt.device, deadline),
                     ost=self.watch.ost.get(attempt.device, []),
                     now=counted_of(attempt.what, now),
                     all_found=[other.size for other in attempts if other.what == attempt.what],

@@ -14,15 +14,8 @@ from harness.run.plan import MachineWishes, Plan
 
 def plan_text(plan: Plan) -> str:
     """Return the text of a plan file; values equal to their defaults are omitted."""
-    lines = [f"name = {_value(plan.name)}"]
-    if plan.summary:
-        lines.append(f"summary = {_value(plan.summary)}")
-    if plan.shows:
-        lines.append(f"shows = {_value(plan.shows)}")
-    if not plan.driver:
-        lines.append("driver = false")
-    if plan.pnp:
-        lines.append("pnp = true")
+    usual = {"summary": "", "shows": "", "driver": True, "pnp": False}
+    lines = _pairs({"name": plan.name, **_set({key: getattr(plan, key) for key in usual}, usual)})
     wishes = _set(to_plain(plan.machine), to_plain(MachineWishes()))
     if wishes:
         lines += ["", "[machine]", *_pairs(wishes)]

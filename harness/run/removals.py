@@ -143,7 +143,9 @@ class Removals:
             self._await_gone(removal, after, deadline)
         self.rest()
         heard = self._heard(removal, after)
-        listed = self._lists(removal, Deadline(self.budget.operation, "list devices"))
+        listed = lists(
+            self.machine, removal.what, removal.device, Deadline(self.budget.operation, "list devices")
+        )
         now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
         agreement = removal.agreement(heard, listed=listed, now=counted_of(removal.what, now))
         outcome = removal.outcome(heard, listed=listed)
@@ -165,16 +167,11 @@ class Removals:
             if (
                 heard.deleted
                 and heard.given_back
-                and not self._lists(removal, deadline)
+                and not lists(self.machine, removal.what, removal.device, deadline)
                 and removal.smaller(counted_of(removal.what, now))
             ):
                 return
             self.watch.wait_change(version, deadline.within(recount_after(began), "a change in the guest"))
-
-    def _lists(self, removal: PendingRemoval, deadline: Deadline) -> bool:
-        if removal.what == "dimm":
-            return any(device.id == removal.device for device in self.machine.memory_devices(deadline))
-        return any(slot.qom.endswith(f"/{removal.device}") for slot in self.machine.cpu_slots(deadline))
 
     def _release(self, removal: PendingRemoval) -> None:
         """Mark the id and the slot as free again."""
@@ -213,6 +210,13 @@ def recount_after(began: float) -> float:
     Memory becomes usable without one, as does everything on a guest whose driver reports on request only.
     """
     return pause_after(time.monotonic() - began, FIRST_RECOUNT, LONGEST_RECOUNT)
+
+
+def lists(machine: Machine, what: str, device: str, deadline: Deadline) -> bool:
+    """Return whether QEMU lists a processor or a DIMM with the id ``device``."""
+    if what == "dimm":
+        return any(dimm.id == device for dimm in machine.memory_devices(deadline))
+    return any(slot.qom.endswith(f"/{device}") for slot in machine.cpu_slots(deadline))
 
 
 def counted_of(what: str, counts: GuestCounts) -> int:

@@ -19,14 +19,14 @@ class Stages:
         self._writer = writer
 
     @contextlib.contextmanager
-    def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
+    def stage(self, name: str) -> Iterator[list[str]]:
         """Record the start and end of a stage. Items appended to the yielded list become the detail of its end.
 
         Raises InfrastructureError if the host ran out of a resource.
         """
         self.current = name
         said: list[str] = []
-        self._writer.write(Stage(name=name, phase="begin", detail=detail))
+        self._writer.write(Stage(name=name, phase="begin"))
         try:
             yield said
         except Exception as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -217,29 +218,19 @@ def _row(ids: _Ids, source: RunSource, read: RecordedRun | str) -> tuple[dict[st
     """Return a run's row in the table of runs, and its parts in the other tables."""
     recorded = read if isinstance(read, RecordedRun) else None
     verdict = recorded.verdict if recorded is not None else None
-    outcome, night = source.outcome, source.night
     facts = recorded.facts if recorded is not None else None
-    told = outcome if source.counted else None
-    said = (
-        (told.verdict if told else "")
-        or (str(verdict.verdict) if verdict else "")
-        or (facts.verdict if facts else "")
-    )
-    blamed = (
-        (told.failure_class if told else "")
-        or (verdict.failure_class if verdict else "")
-        or (facts.failure_class if facts else "")
-    )
+    night, told = source.night, source.outcome if source.counted else None
+    sayings = [one for one in (told, verdict, facts) if one is not None]
+    said = next((str(one.verdict) for one in sayings if one.verdict), "")
+    blamed = next((one.failure_class for one in sayings if one.failure_class), "")
     reason = (told.reason if told else "") or (facts.error if facts else "")
     if not reason and verdict is not None and verdict.reasons:
         reason = verdict.reasons[0]
     word = (source.word if told else "") or _word(said, blamed, verdict.exit_code if verdict else None)
     guest = facts.guest if facts else source.point.partition(".")[0]
     point = source.point or f"{guest}.-.-.{recorded.plan if recorded else ''}"
-    counts = dict.fromkeys(Verdict, 0)
     rules = verdict.rules[:MOST_RULES] if verdict else []
-    for rule in rules:
-        counts[rule.verdict] += 1
+    counts = Counter(rule.verdict for rule in rules)
     host = source.host if night is not None else (facts.host.get("name", "") if facts else "")
     row = {
         "name": ids.text(recorded.name if recorded else source.name),

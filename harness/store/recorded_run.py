@@ -17,6 +17,7 @@ import msgspec
 
 from harness.contract.verdict import RunVerdict
 from harness.errors import UsageError, system_errors
+from harness.history.private import open_regular
 from harness.history.record import Add, Ost, Stage
 from harness.history.run_directory import FACTS, HISTORY, LARGEST, VERDICT, RunFacts
 
@@ -30,9 +31,6 @@ MOST_TIMINGS = 1000
 
 STAGES = ("boot", "driver", "lease", "qemu")
 """The stages that are timed."""
-
-TIMED = (*STAGES, "restore", "add-cpu", "add-dimm")
-"""The names of everything that is timed."""
 
 _DRIVERS = re.compile(r"(?:^|/)(?:[^/]+\.(?:sys|ko)|hpnotify-host)$")
 
@@ -99,7 +97,7 @@ def read_run(path: Path, *, known: str = "", told: bytes = b"") -> RecordedRun |
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     timings = _timings(path / HISTORY, restored=bool(facts.state))
-    began, ended = _seconds(facts.started), _seconds(facts.finished)
+    began, ended = seconds_of(facts.started), seconds_of(facts.finished)
     return RecordedRun(
         path=path,
         name=facts.run or path.name,
@@ -123,7 +121,8 @@ def _bytes(file: Path) -> bytes | None:
     return data
 
 
-def _seconds(stamp: str) -> float:
+def seconds_of(stamp: str) -> float:
+    """Return a timestamp in seconds since the epoch, 0 if it is invalid or earlier than that."""
     with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, datetime.fromisoformat(stamp).timestamp())
     return 0.0
@@ -139,7 +138,7 @@ def _timings(file: Path, *, restored: bool) -> list[Timed]:
     adding: dict[str, tuple[str, int]] = {}
     found: list[tuple[str, float]] = []
     try:
-        with file.open("rb") as lines:
+        with open_regular(file) as lines:
             while lines.tell() < LARGEST_HISTORY and len(found) < MOST_TIMINGS:
                 line = lines.readline(LARGEST_HISTORY)
                 if not line:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.lab.nightly_state import STATE, CellOutcome, NightlyHeader, read_nightly
 from harness.lab.summary import word
-from harness.store.recorded_run import is_run
+from harness.store.recorded_run import is_run, seconds_of
 
 DEEPEST = 5
 """The depth of directories searched below a path."""
@@ -145,7 +144,7 @@ def night_sources(directory: Path) -> Iterator[RunSource]:
 
 def cell_sources(directory: Path, header: NightlyHeader, outcome: CellOutcome) -> Iterator[RunSource]:
     """Yield the runs of one cell of a nightly run, its last attempt last."""
-    night = NightlySource(directory=directory, header=header, at=_seconds(header.started))
+    night = NightlySource(directory=directory, header=header, at=int(seconds_of(header.started)))
     # The nightly run may have been moved: look for its runs inside it.
     found = [
         (directory / "runs" / Path(run).name, _host(outcome.host_of(run), header)) for run in outcome.runs
@@ -160,10 +159,3 @@ def cell_sources(directory: Path, header: NightlyHeader, outcome: CellOutcome) -
 
 def _host(host: str | None, header: NightlyHeader) -> str:
     return "" if host is None else host or header.host
-
-
-def _seconds(stamp: str) -> int:
-    try:
-        return max(0, int(datetime.fromisoformat(stamp).timestamp()))
-    except (ValueError, OverflowError):
-        return 0

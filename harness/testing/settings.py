@@ -87,10 +87,6 @@ class Settings:
         setting = _BY_NAME[name]
         return self._values.get(name, (setting.shown, ""))[0]
 
-    def given(self, name: str) -> bool:
-        """Return whether it was set."""
-        return name in self._values
-
     def check(self) -> None:
         """Refuse values that are invalid for every guest. Raises pytest.UsageError."""
         try:

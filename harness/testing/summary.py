@@ -66,20 +66,15 @@ def row_of(test: str, facts: RunFacts, result: RunResult) -> Row:
         rules=[] if verdict.verdict is Verdict.HOLDS else rules[:MOST_RULES],
         more=0 if verdict.verdict is Verdict.HOLDS else max(0, len(rules) - MOST_RULES),
         path=str(result.directory),
-        machine=", ".join(_machine(facts)),
+        machine=_machine(facts),
     )
 
 
-def _machine(facts: RunFacts) -> list[str]:
+def _machine(facts: RunFacts) -> str:
     """Return what ran the guest, in a few words."""
-    words = [f"{facts.guest} {facts.image_digest[:12]}".strip()]
-    if facts.qemu_version:
-        words.append(facts.qemu_version)
-    if facts.accelerator:
-        words.append(facts.accelerator)
-    if facts.state:
-        words.append("restored")
-    return words
+    image = f"{facts.guest} {facts.image_digest[:12]}".strip()
+    words = (image, facts.qemu_version, facts.accelerator, "restored" if facts.state else "")
+    return ", ".join(filter(None, words))
 
 
 class Summary:

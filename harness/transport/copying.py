@@ -22,8 +22,8 @@ from typing import BinaryIO, NamedTuple, Protocol, Self
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, InfrastructureError, UsageError, system_errors
 from harness.transport.output import Output
+from harness.transport.results import Copied, GatheredFile
 from harness.transport.retry import persist
-from harness.transport.transport import Copied, GatheredFile
 from harness.transport.wire import Wire
 
 SMALL = 64 * 1024
@@ -51,7 +51,7 @@ class _Digest(NamedTuple):
 
 
 def put(link: CommandRunner, source: Path, target: str, deadline: Deadline, limit: int) -> Copied:
-    """See Transport.put. Raises UsageError if the host cannot read ``source`` or it is larger than ``limit``."""
+    """See :meth:`harness.transport.link.WireTransport.put`."""
     with system_errors(f"cannot read {source}", kind=UsageError), source.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
@@ -76,14 +76,14 @@ def _put(link: CommandRunner, file: BinaryIO, target: str, deadline: Deadline) -
         for again in (False, True):
             offset = 0
             if size > SMALL and not again:
-                there = link.ask(dialect.size(part), deadline)
-                offset = _number(link, there, "a file's size") if there != "absent" else 0
+                there = link.ask(dialect.operation("size", path=part), deadline)
+                offset = _number(link, there) if there != "absent" else 0
             if offset > size:
                 offset = 0
             first.append(offset)
             file.seek(offset)
             link.wire.write(part, offset, file, deadline)
-            answer = link.ask(dialect.settle(part, target, sha256), deadline)
+            answer = link.ask(dialect.operation("settle", part=part, target=target, sha256=sha256), deadline)
             if answer == "settled":
                 return Copied(size=size, sha256=sha256, resumed_at=max(first), attempts=number)
             if offset == 0:
@@ -96,7 +96,7 @@ def _put(link: CommandRunner, file: BinaryIO, target: str, deadline: Deadline) -
 
 
 def get(link: CommandRunner, source: str, target: Path, deadline: Deadline, limit: int) -> Copied:
-    """See Transport.get. Raises GuestRefused if there is no such file or it is larger than ``limit``."""
+    """See :meth:`harness.transport.link.WireTransport.get`."""
 
     def attempt(number: int) -> Copied:
         digest = _digest(link, source, deadline)
@@ -176,14 +176,14 @@ class _HostFile:
 def gather(
     link: CommandRunner, directory: str, into: Path, deadline: Deadline, files: int, limit: int
 ) -> list[GatheredFile]:
-    """See Transport.gather."""
+    """See :meth:`harness.transport.link.WireTransport.gather`."""
     dialect = link.wire.dialect
-    listing = link.ask(dialect.listing(directory), deadline)
+    listing = link.ask(dialect.operation("listing", directory=directory), deadline)
     gathered: list[GatheredFile] = []
     left = limit
     for line in listing.splitlines():
         number, _, encoded = line.strip().partition(" ")
-        size = _number(link, number, "a file's size")
+        size = _number(link, number)
         try:
             raw = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -222,8 +222,8 @@ def hostile(name: str) -> str:
 
 def read_output(link: CommandRunner, source: str, output: Output, deadline: Deadline) -> None:
     """Read the beginning of a guest's file into ``output``, whose limit bounds it."""
-    there = link.ask(link.wire.dialect.size(source), deadline)
-    size = _number(link, there, "a file's size") if there != "absent" else 0
+    there = link.ask(link.wire.dialect.operation("size", path=source), deadline)
+    size = _number(link, there) if there != "absent" else 0
 
     def attempt(_number: int) -> bytes:
         sink = io.BytesIO()
@@ -236,18 +236,18 @@ def read_output(link: CommandRunner, source: str, output: Output, deadline: Dead
 
 
 def _digest(link: CommandRunner, path: str, deadline: Deadline) -> _Digest:
-    answer = link.ask(link.wire.dialect.digest(path), deadline)
+    answer = link.ask(link.wire.dialect.operation("digest", path=path), deadline)
     if answer == "absent":
         raise GuestRefused(f"{link.name}: the guest has no file {path}")
     number, _, sha256 = answer.partition(" ")
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise GuestRefused(f"{link.name}: the guest's SHA-256 of {path} is invalid: {answer[:100]!r}")
-    return _Digest(_number(link, number, "a file's size"), sha256)
+    return _Digest(_number(link, number), sha256)
 
 
-def _number(link: CommandRunner, text: str, what: str) -> int:
+def _number(link: CommandRunner, text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text):
-        raise GuestRefused(f"{link.name}: {text[:40]!r} is not {what}")
+        raise GuestRefused(f"{link.name}: {text[:40]!r} is not a file's size")
     return int(text)
 
 

@@ -1,16 +1,35 @@
 # SPDX-License-Identifier: MIT
 """The dialect protocol: the commands of a guest's shell that check files and run jobs.
 
-Each method from ``size`` on returns a script. Its output is ASCII and one line, except for ``listing``.
+The script of an operation prints ASCII and one line, except for ``listing``.
 :class:`harness.transport.link.WireTransport` reads it.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 IN_USE = 75
 """Exit code of a script when another process blocks a file: EX_TEMPFAIL of sysexits.h, to be tried again."""
+
+ShellOperation = Literal[
+    "size", "digest", "settle", "remove", "listing", "prepare", "runner", "launch", "state", "read", "write"
+]
+"""The operations, with their values:
+
+- ``size`` of ``path`` prints the size of a file in bytes, or ``absent``.
+- ``digest`` of ``path`` prints the size of a file in bytes and its SHA-256, or ``absent``.
+- ``settle`` renames ``part`` to ``target`` and prints ``settled`` if its SHA-256 is ``sha256``, else ``differs SHA256``.
+  It prints ``settled`` too if that was done before, and ``absent`` if there is no such file.
+- ``remove`` removes the file or the directory ``path`` with its content. A missing one is not an error.
+- ``listing`` prints, for each plain file of ``directory``, its size and the Base64 of its name in UTF-8.
+- ``prepare`` makes ``directory`` and its parents.
+- ``runner`` runs ``script`` in a job's ``directory``, at most once, and stores its result there: in ``stdout``, ``stderr``
+  and, written last, ``exit``.
+- ``launch`` starts the runner of a job in ``directory`` so that it outlives the connection.
+- ``state`` prints the state of a job in ``directory``: ``absent``, ``waiting``, ``running`` or ``done`` and its exit code.
+- ``read`` and ``write`` are WinRM's: part of a file as lines of Base64, on stdout or from stdin.
+"""
 
 
 class Dialect(Protocol):
@@ -39,35 +58,5 @@ class Dialect(Protocol):
     def join(self, directory: str, name: str) -> str:
         """Return the path of ``name`` in ``directory``."""
 
-    def size(self, path: str) -> str:
-        """Print the size of a file in bytes, or ``absent``."""
-
-    def digest(self, path: str) -> str:
-        """Print the size of a file in bytes and its SHA-256, or ``absent``."""
-
-    def settle(self, part: str, target: str, sha256: str) -> str:
-        """Rename ``part`` to ``target`` and print ``settled`` if its SHA-256 matches, else print ``differs SHA256``.
-
-        Print ``settled`` too if that was done before, and ``absent`` if there is no such file.
-        """
-
-    def remove(self, path: str) -> str:
-        """Remove a file or a directory with its content. A missing one is not an error."""
-
-    def listing(self, directory: str) -> str:
-        """Print, for each plain file of a directory, its size and the Base64 of its name in UTF-8."""
-
-    def prepare(self, directory: str) -> str:
-        """Make a directory and its parents."""
-
-    def runner(self, directory: str) -> str:
-        """Return the script that runs ``script`` in a job's directory, at most once, and stores its result there.
-
-        The result is in ``stdout``, ``stderr`` and, written last, ``exit``.
-        """
-
-    def launch(self, directory: str) -> str:
-        """Start the runner of a job so that it outlives the connection."""
-
-    def state(self, directory: str) -> str:
-        """Print the state of a job: ``absent``, ``waiting``, ``running`` or ``done`` and its exit code."""
+    def operation(self, name: ShellOperation, /, **values: str) -> str:
+        """Return the script of an operation."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one implementation of the transport protocol, over any wire: retries, long scripts, jobs, decoded output."""
+"""The transport: commands and files in a guest, over any wire, with retries, long scripts, jobs and decoded output."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, UsageError
 from harness.transport import copying
 from harness.transport.dialect import IN_USE
-from harness.transport.retry import FileInUse, persist
-from harness.transport.transport import (
+from harness.transport.results import (
     FILE_LIMIT,
     FILES_LIMIT,
     OUTPUT_LIMIT,
@@ -21,6 +20,7 @@ from harness.transport.transport import (
     Copied,
     GatheredFile,
 )
+from harness.transport.retry import FileInUse, persist
 from harness.transport.wire import RawResult, Wire
 
 ANSWER_LIMIT = 4 * 1024 * 1024
@@ -34,7 +34,12 @@ _WORDS = 400
 
 
 class WireTransport:
-    """A transport over ``wire``. See :class:`harness.transport.transport.Transport` for what it promises."""
+    """Commands, scripts, files and jobs in a guest, over ``wire``: a ``WinrmWire``, ``SshWire`` or ``QgaWire``.
+
+    Every method raises GuestHang when the deadline passes, naming the last stage reached; GuestRefused with the
+    guest's message; GuestUnreachable when the connection broke and it is not known whether the command ran; and
+    InfrastructureError when certificate or host key are not the pinned ones, or the host's disk is full.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
@@ -46,7 +51,12 @@ class WireTransport:
     def run(
         self, command: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
     ) -> CommandResult:
-        """See Transport. Raises UsageError for a line that is too long or not a single line."""
+        """Run one command line of the guest's shell (cmd.exe on Windows) and wait for its end.
+
+        An exit code other than 0 is a result, not an error. A command that is ``idempotent`` is repeated, with growing
+        pauses, until the deadline. Any other command is repeated only if it cannot have reached the guest. Raises
+        UsageError for a line that is too long or not a single line.
+        """
         dialect = self.wire.dialect
         longest, forbidden = dialect.longest_line, dialect.forbidden
         if len(command) > longest or not command.strip() or any(each in command for each in forbidden):
@@ -59,24 +69,31 @@ class WireTransport:
     def script(
         self, text: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
     ) -> CommandResult:
-        """See Transport."""
+        """Run a script (PowerShell on Windows), like :meth:`run`. It may be longer than a command line."""
         dialect = self.wire.dialect
         line = dialect.invoke(text)
         if len(line) > dialect.longest_line:
             content = dialect.content(text)
             directory = dialect.join(dialect.home, "scripts")
             path = dialect.join(directory, f"{hashlib.sha256(content).hexdigest()[:32]}{dialect.suffix}")
-            self.ask(dialect.prepare(directory), deadline)
+            self.ask(dialect.operation("prepare", directory=directory), deadline)
             copying.put_bytes(self, content, path, deadline)
             line = dialect.invoke_file(path)
         return self._execute(line, deadline, idempotent=idempotent, limit=limit)
 
     def put(self, source: Path, target: str, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
-        """See Transport."""
+        """Copy a file into the guest. It appears under ``target`` only when complete, with its SHA-256 checked in the guest.
+
+        An interrupted copy continues where it stopped, in this call or in the next one for the same content. Raises
+        UsageError if the host cannot read ``source`` or it is larger than ``limit``.
+        """
         return copying.put(self, source, target, deadline, limit)
 
     def get(self, source: str, target: Path, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
-        """See Transport."""
+        """Copy a file out of the guest. It appears at ``target`` only when complete, with its SHA-256 checked on the host.
+
+        Raises GuestRefused if there is no such file or it is larger than ``limit``.
+        """
         return copying.get(self, source, target, deadline, limit)
 
     def gather(
@@ -88,29 +105,37 @@ class WireTransport:
         files: int = FILES_LIMIT,
         limit: int = FILE_LIMIT,
     ) -> list[GatheredFile]:
-        """See Transport."""
+        """Copy the plain files of a guest's directory, ``limit`` bytes in all, into the host's directory ``into``.
+
+        Their names there are ``0000``, ``0001``, …: a name that the guest chose never becomes a path. A name with a
+        separator or a control character is refused, like a file past a limit. The list says so.
+        """
         return copying.gather(self, directory, into, deadline, files, limit)
 
     def start(self, text: str, deadline: Deadline, *, job: str = "") -> str:
-        """See Transport. Every step may be repeated, because the runner claims the job before it runs the script."""
+        """Start a script that may outlive the connection, e.g. across a hot-add, and return the job's id.
+
+        A second call with the same ``job`` does not run the script again. Every step may be repeated, because the
+        runner claims the job before it runs the script.
+        """
         job = job or secrets.token_hex(8)
         dialect = self.wire.dialect
         directory = self._directory(job)
-        self.ask(dialect.prepare(directory), deadline)
-        for name, content in (("script", text), ("runner", dialect.runner(directory))):
+        self.ask(dialect.operation("prepare", directory=directory), deadline)
+        for name, content in (("script", text), ("runner", dialect.operation("runner", directory=directory))):
             path = dialect.join(directory, name + dialect.suffix)
             copying.put_bytes(self, dialect.content(content), path, deadline)
-        self.ask(dialect.launch(directory), deadline)
+        self.ask(dialect.operation("launch", directory=directory), deadline)
         return job
 
     def collect(self, job: str, deadline: Deadline, *, limit: int = OUTPUT_LIMIT) -> CommandResult:
-        """See Transport."""
+        """Wait for a job's end and return its result. Raises GuestRefused if the guest has no such job."""
         dialect = self.wire.dialect
         directory = self._directory(job)
         seen = ["nothing"]
 
         def ended() -> str | None:
-            state = self.ask(dialect.state(directory), deadline)
+            state = self.ask(dialect.operation("state", directory=directory), deadline)
             seen[0] = state
             if state == "absent":
                 raise GuestRefused(
@@ -132,11 +157,11 @@ class WireTransport:
         return _outcome(answer, 1)
 
     def forget(self, job: str, deadline: Deadline) -> None:
-        """See Transport."""
-        self.ask(self.wire.dialect.remove(self._directory(job)), deadline)
+        """Remove a job's files from the guest."""
+        self.ask(self.wire.dialect.operation("remove", path=self._directory(job)), deadline)
 
     def close(self) -> None:
-        """See Transport."""
+        """Close the connection, if there is one. The next call opens a new one."""
         self.wire.close()
 
     def ask(self, script: str, deadline: Deadline) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 
-from harness.transport.dialect import IN_USE
+from harness.transport.dialect import IN_USE, ShellOperation
 
 MARK = "# hotplug-harness "
 
@@ -29,7 +29,7 @@ trap [IO.IOException] {{
 """Ends an operation when another process blocks its file: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION (W32:
 debug/system-error-codes--0-499-.md), which .NET stores in the HRESULT; EAGAIN outside Windows."""
 
-BODIES = {
+BODIES: dict[ShellOperation, str] = {
     "size": """\
 if ([IO.File]::Exists($path)) { (New-Object IO.FileInfo $path).Length } else { 'absent' }
 """,
@@ -89,6 +89,7 @@ try {
 [IO.File]::Move("$directory/exit.part", "$directory/exit")
 """,
     # A process that a WinRM shell starts is in that shell's job object and ends with it. A process that WMI starts is not.
+    # 0 of Win32_Process.Create is success (CIMWin32 provider).
     "launch": """\
 if (-not [IO.File]::Exists("$directory/runner.ps1")) { throw "no runner in $directory" }
 $line = 'powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\runner.ps1"'
@@ -101,6 +102,7 @@ elseif ([IO.File]::Exists("$directory/claim")) { 'running' }
 elseif ([IO.Directory]::Exists($directory)) { 'waiting' }
 else { 'absent' }
 """,
+    # Prints part of a file as lines of Base64.
     "read": """\
 $stream = [IO.File]::Open($path, 'Open', 'Read', 'ReadWrite')
 try {
@@ -115,7 +117,7 @@ try {
     }
 } finally { $stream.Close() }
 """,
-    # PowerShell reads a redirected stdin only for a command whose text names $input outside nested script blocks.
+    # Writes lines of Base64 from stdin to a file. PowerShell reads a redirected stdin only for a command whose text names $input outside nested script blocks.
     "write": """\
 $stream = [IO.File]::Open($path, 'OpenOrCreate', 'Write', 'Read')
 try {
@@ -130,7 +132,7 @@ try {
 } finally { $stream.Close() }
 """,
 }
-"""The body of each operation. Assignments of its values precede it."""
+"""The body of each operation: those of the dialect, and ``read`` and ``write`` of WinRM. Assignments of its values precede it."""
 
 _QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
 """The characters that PowerShell takes for a single quote. Each is doubled to stand for itself."""
@@ -176,49 +178,10 @@ class Windows:
         """Join with a backslash."""
         return f"{directory.rstrip(chr(92))}\\{name}"
 
-    def size(self, path: str) -> str:
-        """See Dialect."""
-        return operation("size", path=path)
-
-    def digest(self, path: str) -> str:
-        """See Dialect."""
-        return operation("digest", path=path)
-
-    def settle(self, part: str, target: str, sha256: str) -> str:
-        """See Dialect."""
-        return operation("settle", part=part, target=target, sha256=sha256)
-
-    def remove(self, path: str) -> str:
-        """See Dialect."""
-        return operation("remove", path=path)
-
-    def listing(self, directory: str) -> str:
-        """See Dialect."""
-        return operation("listing", directory=directory)
-
-    def prepare(self, directory: str) -> str:
-        """See Dialect."""
-        return operation("prepare", directory=directory)
-
-    def runner(self, directory: str) -> str:
-        """See Dialect."""
-        return operation("runner", directory=directory)
-
-    def launch(self, directory: str) -> str:
-        """See Dialect. ``Win32_Process.Create`` (CIMWin32 provider): 0 is success."""
-        return operation("launch", directory=directory)
-
-    def state(self, directory: str) -> str:
-        """See Dialect."""
-        return operation("state", directory=directory)
-
-    def read(self, path: str, offset: int, length: int) -> str:
-        """Return the script that prints part of a file as lines of Base64."""
-        return operation("read", path=path, offset=str(offset), length=str(length))
-
-    def write(self, path: str, offset: int) -> str:
-        """Return the script that writes lines of Base64 from its stdin to a file."""
-        return operation("write", path=path, offset=str(offset))
+    def operation(self, name: ShellOperation, /, **values: str) -> str:
+        """Return a script of :data:`BODIES`: its mark, its values as literals, its body."""
+        assigned = [f"${key} = {quoted(value)}" for key, value in values.items()]
+        return "\n".join([MARK + name, *assigned, _TRAP + BODIES[name]])
 
 
 _CMD = """\
@@ -231,12 +194,6 @@ exit $process.ExitCode
 """Runs ``$line`` in cmd.exe, which removes the outer quotes (ML: cmd, /s), with the streams of this PowerShell."""
 
 _POWERSHELL = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass"
-
-
-def operation(name: str, **values: str) -> str:
-    """Return one of the harness's own scripts: its mark, its values as literals, its body."""
-    assigned = [f"${name} = {quoted(value)}" for name, value in values.items()]
-    return "\n".join([MARK + name, *assigned, _TRAP + BODIES[name]])
 
 
 def quoted(value: str) -> str:

@@ -126,15 +126,14 @@ class WinrmWire:
 
     def write(self, target: str, offset: int, source: BinaryIO, deadline: Deadline) -> None:
         """See Wire. One PowerShell reads the file's bytes from its stdin."""
-        answer = self.execute(
-            self.dialect.invoke(self.dialect.write(target, offset)), deadline, limit=_WORDS, source=source
-        )
+        script = self.dialect.operation("write", path=target, offset=str(offset))
+        answer = self.execute(self.dialect.invoke(script), deadline, limit=_WORDS, source=source)
         self._succeeded(answer, f"cannot write {target}")
 
     def read(self, source: str, offset: int, length: int, sink: ByteSink, deadline: Deadline) -> None:
         """See Wire. One PowerShell prints the file's bytes. Complete lines are kept if the connection breaks."""
         lines = _Lines(sink, length, self.name)
-        script = self.dialect.read(source, offset, length)
+        script = self.dialect.operation("read", path=source, offset=str(offset), length=str(length))
         answer = self.execute(self.dialect.invoke(script), deadline, limit=_WORDS, stdout=lines.add)
         self._succeeded(answer, f"cannot read {source}")
 

@@ -43,17 +43,17 @@ def operations() -> dict[str, str]:
     """The operations of the transports."""
     ask, path = Windows(), "C:\\it's"
     return {
-        "size": ask.size(path),
-        "digest": ask.digest(path),
-        "settle": ask.settle(path, path, "0" * 64),
-        "remove": ask.remove(path),
-        "listing": ask.listing(path),
-        "prepare": ask.prepare(path),
-        "runner": ask.runner(path),
-        "launch": ask.launch(path),
-        "state": ask.state(path),
-        "read": ask.read(path, 0, 9),
-        "write": ask.write(path, 0),
+        "size": ask.operation("size", path=path),
+        "digest": ask.operation("digest", path=path),
+        "settle": ask.operation("settle", part=path, target=path, sha256="0" * 64),
+        "remove": ask.operation("remove", path=path),
+        "listing": ask.operation("listing", directory=path),
+        "prepare": ask.operation("prepare", directory=path),
+        "runner": ask.operation("runner", directory=path),
+        "launch": ask.operation("launch", directory=path),
+        "state": ask.operation("state", directory=path),
+        "read": ask.operation("read", path=path, offset="0", length="9"),
+        "write": ask.operation("write", path=path, offset="0"),
     }
 
 

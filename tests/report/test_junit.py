@@ -248,6 +248,25 @@ def test_a_suite_says_when_its_run_began_and_how_long_it_took() -> None:
     ]
 
 
+class AskedSet(set[str]):
+    """Counts how often it is asked for a name."""
+
+    asked = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.asked += 1
+        return super().__contains__(name)
+
+
+def test_naming_a_run_is_no_slower_for_many_of_its_plan() -> None:
+    """Each run of 500 of one plan asks for its name and the next number only, and all names differ."""
+    junit = JUnit()
+    junit._labels = labels = AskedSet()
+    for _ in range(500):
+        junit.skip("twin.veto", "not run")
+    assert (500, True) == (len(labels), labels.asked <= 2 * 500)
+
+
 def test_names_say_what_was_run_and_nothing_of_this_run() -> None:
     """Guest and plan name the suite; a second run of a plan is told apart; times, runs and paths are elsewhere."""
     verdict = judge(trace("S2 C2 V"))

@@ -12,7 +12,7 @@ from harness.contract.notation import trace
 from harness.contract.verdict import Judged, Level, RuleVerdict, RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.report.run_table import RunTable
-from harness.report.style import Style
+from harness.report.style import PLAIN, Style
 
 
 def run(name: str, text: str, *, guest: str = "twin") -> Judged:
@@ -21,7 +21,7 @@ def run(name: str, text: str, *, guest: str = "twin") -> Judged:
     return Judged(path=Path(name), exit_code=verdict.exit_code, verdict=verdict)
 
 
-def lines(*runs: Judged, style: Style | None = None) -> list[str]:
+def lines(*runs: Judged, style: Style = PLAIN) -> list[str]:
     """The table of these runs, with the coverage of those that were read."""
     table = RunTable(style)
     for each in runs:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_a_history_that_is_no_history_has_no_times(tmp_path: Path) -> None:
     (path / "history.jsonl").write_bytes(
         b'{"k":"stage"}\n{"k":"ost",' + b"x" * 200_000 + b'\n\xff{"k":"add"\n{"k":"stage","name":[]}'
     )
+    run = read_run(path)
+    assert run is not None
+    assert [] == run.timings
+
+
+def test_a_history_that_is_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody writes to it: the run has its facts, and no times."""
+    path = make_run(tmp_path, "a")
+    os.mkfifo(path / "history.jsonl")
     run = read_run(path)
     assert run is not None
     assert [] == run.timings

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import shlex
 
+from harness.transport.dialect import ShellOperation
+
 _SIZE = 'if [ -f "$path" ]; then stat -c %s -- "$path"; else echo absent; fi'
 
 _DIGEST = """\
@@ -54,6 +56,19 @@ elif [ -d "$directory" ]; then echo waiting
 else echo absent; fi
 """
 
+_BODIES: dict[ShellOperation, str] = {
+    "size": _SIZE,
+    "digest": _DIGEST,
+    "settle": _SETTLE,
+    "remove": 'rm -rf -- "$path"',
+    "listing": _LISTING,
+    "prepare": 'mkdir -p -- "$directory"',
+    "runner": _RUNNER,
+    # A session of its own outlives the connection's.
+    "launch": _LAUNCH,
+    "state": _STATE,
+}
+
 
 class Posix:
     """``sh`` with the usual small programs (stat, sha256sum, base64, find, setsid), as in coreutils or BusyBox."""
@@ -85,43 +100,7 @@ class Posix:
         """Join with a slash."""
         return f"{directory.rstrip('/')}/{name}"
 
-    def size(self, path: str) -> str:
+    def operation(self, name: ShellOperation, /, **values: str) -> str:
         """See Dialect."""
-        return _with(_SIZE, path=path)
-
-    def digest(self, path: str) -> str:
-        """See Dialect."""
-        return _with(_DIGEST, path=path)
-
-    def settle(self, part: str, target: str, sha256: str) -> str:
-        """See Dialect."""
-        return _with(_SETTLE, part=part, target=target, sha256=sha256)
-
-    def remove(self, path: str) -> str:
-        """See Dialect."""
-        return _with('rm -rf -- "$path"', path=path)
-
-    def listing(self, directory: str) -> str:
-        """See Dialect."""
-        return _with(_LISTING, directory=directory)
-
-    def prepare(self, directory: str) -> str:
-        """See Dialect."""
-        return _with('mkdir -p -- "$directory"', directory=directory)
-
-    def runner(self, directory: str) -> str:
-        """See Dialect."""
-        return _with(_RUNNER, directory=directory)
-
-    def launch(self, directory: str) -> str:
-        """See Dialect. A session of its own outlives the connection's."""
-        return _with(_LAUNCH, directory=directory)
-
-    def state(self, directory: str) -> str:
-        """See Dialect."""
-        return _with(_STATE, directory=directory)
-
-
-def _with(body: str, **values: str) -> str:
-    assigned = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
-    return "\n".join([*assigned, body])
+        assigned = [f"{key}={shlex.quote(value)}" for key, value in values.items()]
+        return "\n".join([*assigned, _BODIES[name]])

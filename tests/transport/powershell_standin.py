@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def bodies() -> tuple[dict[str, str], str, str]:
     """Return the bodies, the mark and the preamble, from the file alone: importing the package takes longer."""
     path = ROOT / "harness" / "transport" / "powershell.py"
+    # What it imports itself is of the same tree, and not of an installed one.
+    sys.path.insert(0, str(ROOT))
     spec = importlib.util.spec_from_file_location("powershell_dialect", path)
     assert spec is not None
     assert spec.loader is not None

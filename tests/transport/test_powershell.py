@@ -37,16 +37,16 @@ def test_every_operation_fits_a_command_line() -> None:
     """With paths as long as Windows takes them without a prefix."""
     dialect, path = Windows(), "C:\\" + "x" * 256
     scripts = [
-        dialect.size(path),
-        dialect.digest(path),
-        dialect.settle(path, path, "0" * 64),
-        dialect.remove(path),
-        dialect.listing(path),
-        dialect.prepare(path),
-        dialect.launch(path),
-        dialect.state(path),
-        dialect.read(path, 1 << 40, 1 << 40),
-        dialect.write(path, 1 << 40),
+        dialect.operation("size", path=path),
+        dialect.operation("digest", path=path),
+        dialect.operation("settle", part=path, target=path, sha256="0" * 64),
+        dialect.operation("remove", path=path),
+        dialect.operation("listing", directory=path),
+        dialect.operation("prepare", directory=path),
+        dialect.operation("launch", directory=path),
+        dialect.operation("state", directory=path),
+        dialect.operation("read", path=path, offset=str(1 << 40), length=str(1 << 40)),
+        dialect.operation("write", path=path, offset=str(1 << 40)),
     ]
     assert len(BODIES) - 1 == len(scripts)  # all but the runner, which is a file
     assert [] == [script for script in scripts if len(dialect.invoke(script)) > dialect.longest_line]
@@ -57,7 +57,9 @@ def test_every_operation_parses(operation: str) -> None:
     """As PowerShell, by a grammar that is not ours."""
     tree_sitter = pytest.importorskip("tree_sitter", reason="tree-sitter is not installed")
     grammar = pytest.importorskip("tree_sitter_powershell", reason="tree-sitter-powershell is not installed")
-    text = Windows().write("C:\\x", 0) if operation == "write" else BODIES[operation]
+    text = (
+        Windows().operation("write", path="C:\\x", offset="0") if operation == "write" else BODIES[operation]
+    )
     tree = tree_sitter.Parser(tree_sitter.Language(grammar.language())).parse(text.encode())
     assert not tree.root_node.has_error
 

@@ -103,7 +103,11 @@ def test_write_takes_its_lines_from_stdin(powershell: Path, tmp_path: Path) -> N
         for name, (before, offset, stdin, after, fails) in cases.items():
             path = folder / name
             path.write_bytes(before)
-            replied = ask(asked, Windows().invoke(Windows().write(str(path), offset)), stdin)
+            replied = ask(
+                asked,
+                Windows().invoke(Windows().operation("write", path=str(path), offset=str(offset))),
+                stdin,
+            )
             assert (fails, [], after) == (replied.failed, replied.printed, path.read_bytes()), replied.said
             assert ("only 4 of 5 bytes are there" in replied.said) is (name == "a gap")
 
@@ -139,29 +143,35 @@ def questions(folder: Path) -> list[tuple[str, str]]:
     path = {name: str(folder / name) for name in (*names, "none", "new", "new/er")}
     part = hashlib.sha256(b"part").hexdigest()
     asked = {
-        "size": [ask.size(path[name]) for name in ("file", "large", "none", "logs")],
-        "digest": [ask.digest(path[name]) for name in ("file", "large", "none", "logs")],
+        "size": [ask.operation("size", path=path[name]) for name in ("file", "large", "none", "logs")],
+        "digest": [ask.operation("digest", path=path[name]) for name in ("file", "large", "none", "logs")],
         "settle": [
-            ask.settle(path["damaged"], path["old"], part),
-            ask.settle(path["part"], path["old"], part),
-            ask.settle(path["part"], path["old"], part),
-            ask.settle(path["part"], path["file"], part),
-            ask.settle(path["none"], path["there already"], part),
-            ask.settle(path["none"], path["none"], part),
+            ask.operation("settle", part=path["damaged"], target=path["old"], sha256=part),
+            ask.operation("settle", part=path["part"], target=path["old"], sha256=part),
+            ask.operation("settle", part=path["part"], target=path["old"], sha256=part),
+            ask.operation("settle", part=path["part"], target=path["file"], sha256=part),
+            ask.operation("settle", part=path["none"], target=path["there already"], sha256=part),
+            ask.operation("settle", part=path["none"], target=path["none"], sha256=part),
         ],
-        "listing": [ask.listing(path[name]) for name in ("logs", "waiting", "none")],
-        "prepare": [ask.prepare(path[name]) for name in ("new/er", "logs", "file")],
-        "state": [ask.state(path[name]) for name in ("none", "waiting", "running", "done")],
+        "listing": [ask.operation("listing", directory=path[name]) for name in ("logs", "waiting", "none")],
+        "prepare": [ask.operation("prepare", directory=path[name]) for name in ("new/er", "logs", "file")],
+        "state": [
+            ask.operation("state", directory=path[name]) for name in ("none", "waiting", "running", "done")
+        ],
         "read": [
-            ask.read(path["large"], 0, len(BYTES)),
-            ask.read(path["large"], 100, 50_000),
-            ask.read(path["file"], 2, 100),
-            ask.read(path["file"], 100, 100),
-            ask.read(path["none"], 0, 1),
+            ask.operation("read", path=path["large"], offset="0", length=str(len(BYTES))),
+            ask.operation("read", path=path["large"], offset="100", length=str(50_000)),
+            ask.operation("read", path=path["file"], offset="2", length="100"),
+            ask.operation("read", path=path["file"], offset="100", length="100"),
+            ask.operation("read", path=path["none"], offset="0", length="1"),
         ],
-        "runner": [ask.runner(path["claimed"]), ask.runner(path["to run"]), ask.runner(path["to run"])],
-        "launch": [ask.launch(path["waiting"])],
-        "remove": [ask.remove(path[name]) for name in ("damaged", "logs", "none")],
+        "runner": [
+            ask.operation("runner", directory=path["claimed"]),
+            ask.operation("runner", directory=path["to run"]),
+            ask.operation("runner", directory=path["to run"]),
+        ],
+        "launch": [ask.operation("launch", directory=path["waiting"])],
+        "remove": [ask.operation("remove", path=path[name]) for name in ("damaged", "logs", "none")],
     }
     return [(name, script) for name, scripts in asked.items() for script in scripts]
 
@@ -192,7 +202,9 @@ def test_launch_hands_the_runner_to_wmi(many: ManyScripts, tmp_path: Path) -> No
     """Win32_Process gets the command line that runs a script file."""
     (tmp_path / "runner.ps1").touch()
     dialect = Windows()
-    (reply,) = many.ask(dialect.invoke(dialect.launch(str(tmp_path))), before=WITHOUT_WINDOWS)
+    (reply,) = many.ask(
+        dialect.invoke(dialect.operation("launch", directory=str(tmp_path))), before=WITHOUT_WINDOWS
+    )
     line = dialect.invoke_file(dialect.join(str(tmp_path), "runner.ps1"))
     assert [f"Win32_Process Create {line}"] == reply.printed
 
@@ -205,13 +217,16 @@ def test_a_file_in_use_is_told_from_others(powershell: Path, tmp_path: Path) -> 
     with path.open("r+b") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         for script in (
-            ask_for.write(str(path), 4),
-            ask_for.settle(str(path), str(tmp_path / "target"), "0" * 64),
+            ask_for.operation("write", path=str(path), offset="4"),
+            ask_for.operation("settle", part=str(path), target=str(tmp_path / "target"), sha256="0" * 64),
         ):
             replied = ask([str(powershell)], ask_for.invoke(script))
             assert (IN_USE, []) == (replied.code, replied.printed)
             assert "used by another process" in replied.said
-    replied = ask([str(powershell)], ask_for.invoke(ask_for.write(str(tmp_path / "no" / "such"), 0)))
+    replied = ask(
+        [str(powershell)],
+        ask_for.invoke(ask_for.operation("write", path=str(tmp_path / "no" / "such"), offset="0")),
+    )
     assert (1, b"0123") == (replied.code, path.read_bytes())
 
 
@@ -224,7 +239,7 @@ def test_a_runner_waits_for_its_script_alone(many: ManyScripts, tmp_path: Path) 
         "[void]$PSBoundParameters.Remove('WindowStyle')",
         "if ($Wait) { throw 'it would wait for grandchildren' }; [void]$PSBoundParameters.Remove('WindowStyle')",
     )
-    (reply,) = many.ask(Windows().invoke(Windows().runner(str(folder))), before=waited)
+    (reply,) = many.ask(Windows().invoke(Windows().operation("runner", directory=str(folder))), before=waited)
     assert (False, "7", "out\n") == (
         reply.failed,
         (folder / "exit").read_text(),
@@ -237,7 +252,9 @@ def test_a_runner_that_throws_leaves_its_end(many: ManyScripts, tmp_path: Path) 
     folder = tmp_path / "job"
     folder.mkdir()
     refused = "function Start-Process { throw 'the policy forbids it' }\n"
-    (reply,) = many.ask(Windows().invoke(Windows().runner(str(folder))), before=refused)
+    (reply,) = many.ask(
+        Windows().invoke(Windows().operation("runner", directory=str(folder))), before=refused
+    )
     assert (False, "-1") == (reply.failed, (folder / "exit").read_text())
     assert "not run to its end: the policy forbids it" in (folder / "stderr").read_text()
 

@@ -28,7 +28,7 @@ from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError
 from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin
-from harness.transport.transport import CommandResult
+from harness.transport.results import CommandResult
 
 pytestmark = pytest.mark.remote
 

@@ -17,7 +17,7 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class LogAccount(msgspec.Struct, kw_only=True):
-    """Filled while a log is indexed and read. A verdict may rest only on a log that is ``whole``.
+    """Filled while a log is indexed and read. A verdict may rest only on one of which nothing is missing.
 
     ``buffers``         in the file, header buffer included; ``bytes`` of the file;
     ``damages``         the first hundred of ``damaged``; the records before each in its buffer were read;
@@ -62,39 +62,28 @@ class LogAccount(msgspec.Struct, kw_only=True):
 
     def reasons(self) -> list[str]:
         """Return why an absence in this log proves nothing; empty if nothing is known to be missing."""
-        found: list[str] = []
-        if self.headless:
-            found.append("the log does not describe its session: losses and clock are unknown")
-        if self.events_lost:
-            found.append(f"the session lost {self.events_lost} events")
-        if self.buffers_lost:
-            found.append(f"the session lost {self.buffers_lost} buffers")
-        if self.loss_flags:
-            found.append(f"{self.loss_flags} buffers are marked as following a loss")
-        if self.absent:
-            found.append(f"{self.absent} buffers are not in the file, by their sequence numbers")
-        if self.first_sequence > 1:
-            found.append(
-                f"the first buffer in the file is number {self.first_sequence}: older ones were overwritten"
-            )
-        if self.damaged:
-            first = self.damages[0]
-            found.append(f"{self.damaged} damaged places, the first at byte {first.offset}: {first.reason}")
-        if self.truncated:
-            found.append("the file ends within a buffer")
-        if self.unclosed:
-            found.append("the session never closed the log")
-        if self.opaque:
-            found.append(f"{self.opaque} buffers hold something other than records")
-        if self.disputed:
-            found.append(
-                f"in {self.disputed} buffers SavedOffset and Offset disagree on where the records end"
-            )
-        if self.late:
-            found.append(f"{self.late} records are out of time order")
-        return found
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is known to be missing or out of order."""
-        return not self.reasons()
+        first = self.damages[0] if self.damages else Damage(0, "")
+        known: tuple[tuple[int, str], ...] = (
+            (self.headless, "the log does not describe its session: losses and clock are unknown"),
+            (self.events_lost, f"the session lost {self.events_lost} events"),
+            (self.buffers_lost, f"the session lost {self.buffers_lost} buffers"),
+            (self.loss_flags, f"{self.loss_flags} buffers are marked as following a loss"),
+            (self.absent, f"{self.absent} buffers are not in the file, by their sequence numbers"),
+            (
+                self.first_sequence > 1,
+                f"the first buffer in the file is number {self.first_sequence}: older ones were overwritten",
+            ),
+            (
+                self.damaged,
+                f"{self.damaged} damaged places, the first at byte {first.offset}: {first.reason}",
+            ),
+            (self.truncated, "the file ends within a buffer"),
+            (self.unclosed, "the session never closed the log"),
+            (self.opaque, f"{self.opaque} buffers hold something other than records"),
+            (
+                self.disputed,
+                f"in {self.disputed} buffers SavedOffset and Offset disagree on where the records end",
+            ),
+            (self.late, f"{self.late} records are out of time order"),
+        )
+        return [said for holds, said in known if holds]

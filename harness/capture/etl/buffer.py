@@ -35,7 +35,9 @@ from harness.capture.etl.record import (
     SystemRecord,
 )
 
-HEADER = struct.Struct("<IIIiqqQHHIIHH16s")
+HEADER = struct.Struct("<III4xqq8xH2x4xIHH16x")
+"""Without the reference count, the clock, the session's number and its state, and the start of the clocks."""
+
 HEADER_SIZE = 72
 
 SMALLEST, LARGEST = 512, 16 << 20
@@ -62,9 +64,8 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     ``used``       bytes up to the end of the last record, header included; in a compressed buffer once it is expanded;
     ``disputed``   Offset and SavedOffset are both plausible and differ, and this is not a header buffer;
     ``time``       when the buffer was flushed, in ticks of the session's clock, 0 in the header buffer;
-    ``sequence``   counts the session's buffers; ``logger`` is the session's number while it ran;
-    ``processor``  the processor that filled the buffer; ``alignment`` of records, only written before Windows 8;
-    ``reference``  16 bytes that have a meaning only in some types: start of the system and the performance clock.
+    ``sequence``   counts the session's buffers;
+    ``processor``  the processor that filled the buffer.
     """
 
     offset: int
@@ -74,12 +75,8 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     time: int
     sequence: int
     processor: int
-    alignment: int
-    logger: int
-    state: int
     flags: int
     type: int
-    reference: bytes
 
     @property
     def lost(self) -> bool:
@@ -96,22 +93,7 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
     """Decode the header at a buffer's beginning; return why it is invalid when its sizes contradict each other."""
     if len(raw) < HEADER_SIZE:
         return f"only {len(raw)} of the {HEADER_SIZE} bytes of a buffer header are there"
-    (
-        size,
-        saved,
-        current,
-        _references,
-        time,
-        sequence,
-        _clock,
-        context,
-        logger,
-        state,
-        used,
-        flags,
-        type_,
-        rest,
-    ) = HEADER.unpack_from(raw)
+    size, saved, current, time, sequence, context, used, flags, type_ = HEADER.unpack_from(raw)
     # A compressed buffer has its compressed length; its offsets are those before compression.
     compressed = flags & COMPRESSED
     if not (HEADER_SIZE if compressed else SMALLEST) <= size <= LARGEST:
@@ -126,7 +108,6 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
     else:
         return f"no offset of the buffer ({saved}, {used}, {current}) lies within its {room} bytes"
     both = HEADER_SIZE <= saved <= room and HEADER_SIZE <= used <= room
-    wide = flags & PROCESSOR_INDEX
     return BufferHeader(
         offset=offset,
         size=size,
@@ -134,13 +115,10 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
         disputed=both and saved != used and offsets[0] == saved,
         time=time,
         sequence=sequence,
-        processor=context & 0x07FF if wide else context & 0xFF,
-        alignment=0 if wide else context >> 8,
-        logger=logger,
-        state=state,
+        # Before Windows 8 the upper half is the alignment of records.
+        processor=context & (0x07FF if flags & PROCESSOR_INDEX else 0xFF),
         flags=flags,
         type=type_,
-        reference=rest,
     )
 
 
@@ -178,7 +156,6 @@ def _table() -> dict[int, _Entry]:
 
 
 _TABLE = _table()
-_SIZES = {upper: (least, int(wide)) for upper, (_make, _unpack, least, wide) in _TABLE.items()}
 
 _MESSAGE = struct.Struct("<HBBHH")
 _TIMED = struct.Struct("<HHIq")
@@ -199,7 +176,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
     _size, _reserved, _version, number, options = _MESSAGE.unpack_from(data, at)
     end = at + size
     place = at + 8
-    sequence = component = thread = process = 0
+    sequence = thread = process = 0
     provider, time, timed = guid.NIL, before, False
     needed = (4 if options & 1 else 0) + (16 if options & 2 else 4 if options & 4 else 0)
     needed += (8 if options & 24 else 0) + (8 if options & 32 else 0)
@@ -212,8 +189,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
         provider = data[place : place + 16]
         place += 16
     elif options & 4:
-        component = int.from_bytes(data[place : place + 4], "little")
-        place += 4
+        place += 4  # the component's id
     if options & 24:
         time, timed = int.from_bytes(data[place : place + 8], "little", signed=True), True
         place += 8
@@ -222,20 +198,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
         process = int.from_bytes(data[place + 4 : place + 8], "little")
         place += 8
     return MessageRecord(
-        processor,
-        data,
-        at,
-        size,
-        number,
-        options,
-        sequence,
-        provider,
-        component,
-        time,
-        timed,
-        thread,
-        process,
-        place,
+        processor, data, at, size, number, options, sequence, provider, time, timed, thread, process, place
     )
 
 
@@ -315,60 +278,3 @@ def decode(
             add(made)
         at += (size + 7) & ~7
     return found, end, ""
-
-
-def tally(data: bytes, end: int, counts: dict[int, int]) -> str:
-    """Count the records of one buffer by the upper half of their markers, without decoding them.
-
-    ``counts`` must create its own zeros (a defaultdict). The walk accepts and refuses the same data as :func:`decode`,
-    except that it does not check the inner sizes of messages. Returns why it stopped early, or "".
-    """
-    words = _words(data)
-    end = min(end, len(data))
-    # Places are in units of words. A record past the end can only be the last one, so the end is checked once, after
-    # the loop. Records of one kind come in runs: a kind is looked up, and its count kept, once for a run.
-    place = HEADER_SIZE >> 2
-    last = (end >> 2) - 2
-    run = least = wide = size = 0
-    kind = -1
-    why = ""
-    while place <= last:
-        marker = words[place]
-        if marker >> 16 != kind:
-            counts[kind] += run
-            run = 0
-            kind = marker >> 16
-            if kind not in _SIZES:
-                if marker == FILLER:
-                    return ""
-                if marker & 0x80000000 or not marker:
-                    return f"no record begins with 0x{marker:08x}"
-                # WNODE_HEADER: its whole first word is the size, so it does not form a run.
-                if marker < 48:
-                    return f"a record of {marker} bytes is shorter than its header of 48"
-                if place * 4 + marker > end:
-                    return f"a record of {marker} bytes runs past the {end - place * 4} left in the buffer"
-                counts[record.WNODE] += 1
-                kind = -1
-                place += (marker + 7) >> 3 << 1
-                continue
-            least, wide = _SIZES[kind]
-        size = words[place + wide] & 0xFFFF
-        if size < least:
-            why = f"a record of {size} bytes is shorter than its header of {least}"
-            break
-        run += 1
-        place += (size + 7) >> 3 << 1
-    at = (place - ((size + 7) >> 3 << 1)) * 4
-    if not why and run and at + size > end:
-        run -= 1
-        why = f"a record of {size} bytes runs past the {end - at} left in the buffer"
-    counts[kind] += run
-    return why
-
-
-def header_type(upper: int) -> int:
-    """Return the header type (the constants of harness.capture.etl.record) for a key of :func:`tally`'s counts."""
-    if upper & 0xC000 == 0xC000 or upper == record.WNODE:
-        return upper & 0xFF
-    return record.TIMED if upper == 0xB000 else record.MESSAGE

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
@@ -20,7 +21,7 @@ import msgspec
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import EventRecord
-from harness.capture.etl.tracelog import ReportProgress, TraceLog
+from harness.capture.etl.tracelog import TraceLog
 from harness.history.driver import AnyDriverRecord, DriverRecord
 from harness.history.record import Channel
 
@@ -73,11 +74,11 @@ class DriverEvents:
             raise BadEvent(f"{description.message}: the driver's name is malformed")
         return record
 
-    def records(self, log: TraceLog, *, progress: ReportProgress | None = None) -> Iterator[DriverRecord]:
+    def records(self, log: TraceLog) -> Iterator[DriverRecord]:
         """Yield the driver's records in time order, equal times by sequence number. Other events are left out."""
         events = (
             record
-            for record in log.records(progress=progress)
+            for record in log.records()
             if isinstance(record, EventRecord) and record.provider == self._provider.guid
         )
         for _time, together in groupby(events, attrgetter("time")):
@@ -106,15 +107,13 @@ class DriverEvents:
         )
 
 
+@dataclass(slots=True)
 class _Sequence:
     """The sequence numbers that came: the first, the last and how many. A repeated number hides a missing one."""
 
-    __slots__ = ("count", "first", "last")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: int | None = None
-        self.last = 0
+    count: int = 0
+    first: int | None = None
+    last: int = 0
 
     def add(self, number: int) -> None:
         self.first = number if self.first is None else min(self.first, number)

@@ -85,12 +85,10 @@ _OUT_TYPES: dict[int, int] = {
 
 
 class EventInfo(msgspec.Struct, frozen=True):
-    """A description found in a log. ``event_class`` and the description's ``opcode`` identify a classic event."""
+    """A description found in a log."""
 
     provider: bytes
     provider_name: str
-    event_class: bytes
-    source: int
     description: EventDescription
 
 
@@ -117,7 +115,7 @@ def parse(raw: bytes, maps: dict[str, Labels]) -> EventInfo | None:
     """Read a TRACE_EVENT_INFO; ``maps`` are the provider's, by name. None when it contradicts itself."""
     if len(raw) < _HEAD.size:
         return None
-    provider, event_class, number, version, _channel, level, opcode, task, _keyword, source, *rest = (
+    provider, _class, number, version, _channel, level, opcode, task, _keyword, _source, *rest = (
         _HEAD.unpack_from(raw)
     )
     (name_at, _level_at, _channel_at, keywords_at, task_at, opcode_at, message_at) = rest[:7]
@@ -142,7 +140,7 @@ def parse(raw: bytes, maps: dict[str, Labels]) -> EventInfo | None:
         message=_text(raw, message_at),
         fields=fields,
     )
-    return EventInfo(provider, _text(raw, name_at), event_class, source, description)
+    return EventInfo(provider, _text(raw, name_at), description)
 
 
 def parse_map(raw: bytes) -> tuple[bytes, str, Labels] | None:

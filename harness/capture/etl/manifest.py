@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from xml.parsers import expat
@@ -129,16 +130,14 @@ class Provider:
         return self._layouts[key]
 
 
+@dataclass(slots=True)
 class _Element:
     """An XML element without its namespace: the needed parts of a tree, with the line for messages."""
 
-    __slots__ = ("attributes", "children", "line", "tag")
-
-    def __init__(self, tag: str, attributes: dict[str, str], line: int) -> None:
-        self.tag = tag
-        self.attributes = attributes
-        self.line = line
-        self.children: list[_Element] = []
+    tag: str
+    attributes: dict[str, str]
+    line: int
+    children: list[_Element] = field(default_factory=list)
 
     def all(self, *path: str) -> list[_Element]:
         """Return the elements at the end of a path of tags below this one."""
@@ -147,8 +146,8 @@ class _Element:
             found = [child for parent in found for child in parent.children if child.tag == tag]
         return found
 
-    def get(self, name: str, default: str = "") -> str:
-        return self.attributes.get(name, default)
+    def get(self, name: str) -> str:
+        return self.attributes.get(name, "")
 
 
 def _tree(raw: bytes, name: str) -> _Element:

@@ -251,7 +251,6 @@ class MessageRecord(BufferPosition, frozen=True, gc=False):
     options: int
     sequence: int
     provider: bytes
-    component: int
     time: int
     timed: bool
     thread: int

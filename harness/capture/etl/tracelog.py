@@ -22,8 +22,8 @@ from __future__ import annotations
 import heapq
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -67,26 +67,25 @@ class Opening(NamedTuple):
     horizon: int | None
 
 
+@dataclass(slots=True)
 class _Open:
     """A buffer whose records are being returned: the decoded ones from ``place`` on, and where decoding continues."""
 
-    __slots__ = ("at", "data", "end", "expanded", "key", "offset", "place", "processor", "records")
-
-    def __init__(self, data: bytes, offset: int, processor: int, key: int, *, expanded: bool) -> None:
-        self.data = data
-        self.offset = offset
-        self.processor = processor
-        self.key = key
-        self.at = buffer.HEADER_SIZE
-        self.end = len(data)
-        self.expanded = expanded
-        self.place = 0
-        self.records: list[AnyLogRecord] = []
+    data: bytes
+    offset: int
+    processor: int
+    key: int
+    expanded: bool
+    at: int = buffer.HEADER_SIZE
+    place: int = 0
+    records: list[AnyLogRecord] = field(default_factory=list)
 
     def refill(self, account: LogAccount) -> bool:
         """Decode the next records. Return False when the buffer is used up."""
         before = self.records[-1].time if self.records else 0
-        self.records, at, damage = buffer.decode(self.data, self.processor, self.at, self.end, CHUNK, before)
+        self.records, at, damage = buffer.decode(
+            self.data, self.processor, self.at, len(self.data), CHUNK, before
+        )
         if damage and self.expanded:
             account.damage(self.offset, f"byte {self.at} of the expanded buffer: {damage}")
         elif damage:
@@ -249,7 +248,7 @@ class TraceLog(LogFile):
         heap: list[tuple[int, int, int, _Open]] = []
         cost = 0
         for one in self.openings(progress):
-            opened = _Open(one.data, one.offset, one.processor, one.place, expanded=one.expanded)
+            opened = _Open(one.data, one.offset, one.processor, one.place, one.expanded)
             if opened.refill(self.account):
                 heapq.heappush(heap, (opened.records[0].time, opened.processor, opened.key, opened))
                 cost += opened.cost
@@ -268,7 +267,7 @@ class TraceLog(LogFile):
         while heap and heap[0][0] < limit:
             opened = heapq.heappop(heap)[3]
             taking.append(opened)
-            if opened.at < opened.end:
+            if opened.at < len(opened.data):
                 limit = min(limit, opened.records[-1].time)
         taking.sort(key=lambda one: (one.processor, one.key))
         batch: list[AnyLogRecord] = []
@@ -311,18 +310,3 @@ class TraceLog(LogFile):
                 if not records:
                     break
                 time = records[-1].time
-
-    def tally(self, progress: ReportProgress | None = None) -> dict[int, int]:
-        """Count the records by header type without decoding them, in file order."""
-        counts: defaultdict[int, int] = defaultdict(int)
-        for index in range(len(self._offsets)):
-            data, _problem = self._data(index)
-            buffer.tally(data, len(data), counts)
-            if progress is not None:
-                progress(self._packed[index] or len(data))
-        types: dict[int, int] = {}
-        for upper, count in counts.items():
-            kind = buffer.header_type(upper)
-            if count:
-                types[kind] = types.get(kind, 0) + count
-        return types

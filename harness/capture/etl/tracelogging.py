@@ -11,6 +11,7 @@ Layout: TraceLoggingProvider.h of the Windows SDK. Descriptions repeat in every 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.capture.etl.field import COUNTED, Field, InType
@@ -23,15 +24,13 @@ MOST_FIELDS = 16_384
 CHAIN, FIXED_COUNT, VARIABLE_COUNT, CUSTOM, TYPE = 0x80, 0x20, 0x40, 0x60, 0x1F
 
 
+@dataclass(slots=True)
 class Schema:
     """An event's own description: its name, its tag, its layout."""
 
-    __slots__ = ("layout", "name", "tag")
-
-    def __init__(self, name: str, tag: int, layout: Layout) -> None:
-        self.name = name
-        self.tag = tag
-        self.layout = layout
+    name: str
+    tag: int
+    layout: Layout
 
 
 class _Cut(Exception):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,7 @@ from harness.capture.live.console import ConsoleWatch
 from harness.capture.live.debugcon import DebugPortDecoder
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
+from harness.errors import HarnessError
 from harness.history.driver import DriverRecord, Hello
 from harness.history.record import Channel, Clock, Console, Stage
 from harness.history.writer import HistoryWriter
@@ -69,9 +71,15 @@ class Capture:
         )
 
     def __enter__(self) -> Self:
-        if self.debugger is not None:
-            self.debugger.start(Deadline(30, "listen on the kernel debugger's port"))
-        self._follower.start()
+        try:
+            if self.debugger is not None:
+                self.debugger.start(Deadline(30, "listen on the kernel debugger's port"))
+            self._follower.start()
+        except BaseException:
+            # Nobody leaves what was not entered: the reader's process and the descriptors would stay.
+            with contextlib.suppress(HarnessError, OSError):
+                self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -233,10 +233,9 @@ def _check(event: EventMap, index: int, bad: Any) -> None:
 
 
 def _layout(event: EventMap, index: int, bad: Any) -> Layout:
-    for field, kind in event.payload.items():
+    for kind in event.payload.values():
         if kind not in PAYLOAD:
             raise bad(["event", index, "payload"], f"no type is called {kind!r}", suggest(kind, PAYLOAD))
-        del field
     _check_sources(event, index, set(event.payload), bad)
     return Layout(tuple(Field(name=name, in_type=PAYLOAD[kind]) for name, kind in event.payload.items()))
 

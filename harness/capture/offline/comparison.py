@@ -58,11 +58,6 @@ class ChannelAccount(msgspec.Struct, kw_only=True):
     after: int = 0
     ranges: list[SequenceRange] = []
 
-    @property
-    def complete(self) -> bool:
-        """Whether it carried all that any channel carried."""
-        return not (self.lost or self.before or self.after)
-
 
 class ChannelComparison(msgspec.Struct, kw_only=True):
     """The channels side by side. ``nowhere`` are numbers that no channel brought although later ones came."""
@@ -72,11 +67,6 @@ class ChannelComparison(msgspec.Struct, kw_only=True):
     different: int = 0
     nowhere: list[SequenceRange] = []
     lost_nowhere: int = 0
-
-    @property
-    def agree(self) -> bool:
-        """Whether every channel carried everything, and all copies agree."""
-        return not self.different and not self.lost_nowhere and all(c.complete for c in self.channels)
 
     def accounts(self) -> list[Channel]:
         """Return each channel's account as seen from the others. Records that no channel brought count for each."""

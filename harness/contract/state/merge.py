@@ -240,7 +240,7 @@ class Merger:
     def end(self) -> Iterator[Record]:
         """Pass on what is held, because missing records no longer come, and then what each channel brought in all."""
         yield from self._release()
-        yield from self._all_carried()
+        yield from (self._channel(name) for name in sorted(self.channels))
 
     def _release(self) -> Iterator[Record]:
         if self._held:
@@ -278,9 +278,6 @@ class Merger:
     def channels(self) -> set[str]:
         """The channels that have brought a record."""
         return {*self._carried, *(name for stream in self._streams.values() for name in stream.brought)}
-
-    def _all_carried(self) -> Iterator[Carried]:
-        yield from (self._channel(name) for name in sorted(self.channels))
 
     def _channel(self, name: str) -> Carried:
         totals = [a + b for a, b in zip(self._carried.get(name, [0, 0, 0, 0]), self._now(name), strict=True)]

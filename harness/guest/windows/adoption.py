@@ -29,8 +29,8 @@ from harness.transport import ssh, winrm
 from harness.transport.first_contact import certificate_at, host_key_at
 from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin, HostKeyPin
+from harness.transport.results import CommandResult
 from harness.transport.secret import Secret
-from harness.transport.transport import CommandResult, Transport
 
 FIRST_INTERVAL, LONGEST_INTERVAL = 0.1, 2.0
 """Seconds between two attempts to log on."""
@@ -62,7 +62,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
     """The transport of a successful logon, and the guest's identity. ``host_key`` is None if SSH was not used."""
 
-    transport: Transport
+    transport: WireTransport
     certificate: CertificatePin | None
     host_key: HostKeyPin | None = None
 
@@ -77,7 +77,7 @@ def enter(machine: Machine, login: Login, deadline: Deadline) -> Entered:
     certificate, host_key = None, None
     if login.key is None:
         certificate = certificate_at(LOOPBACK, ports[WINRM_PORT], deadline)
-        link: Transport = WireTransport(
+        link: WireTransport = WireTransport(
             winrm.WinrmWire(
                 LOOPBACK,
                 port=ports[WINRM_PORT],
@@ -204,6 +204,18 @@ class AdoptionVisit:
         found = deadline.poll(attempt, interval=FIRST_INTERVAL, longest=LONGEST_INTERVAL, error=late)
         return found if isinstance(found, Entered) else None
 
+<<<<<<< HEAD
+=======
+    def _ask(self, link: WireTransport) -> PromiseEvidence:
+        outcome = link.script(promise.script(), Deadline(ASK, "ask what it keeps"), idempotent=True)
+        if outcome.exit_code != 0:
+            raise GuestRefused(
+                f"the script that asks for the promises ended with {outcome.exit_code}: {outcome.stderr.strip()[:400]}",
+                hint="vm_templates/windows-common/verify/promises.ps1 is the script.",
+            )
+        return promise.decode(outcome.stdout)
+
+>>>>>>> line7a
     def _judge(self, evidence: PromiseEvidence, found: Entered, evaluation_days: int) -> list[PromiseFinding]:
         """Return the promises that are not kept, that of a certificate included if WinRM shows none."""
         template = self._template

@@ -23,7 +23,7 @@ from harness.machine.accelerator import choose
 from harness.machine.attachments import AHCI_PORTS, Cdrom
 from harness.machine.backend import BACKENDS, make_machine
 from harness.machine.machine import MachineSpec
-from harness.transport.transport import Transport
+from harness.transport.link import WireTransport
 
 BACKEND = "qemu"
 
@@ -37,7 +37,7 @@ def with_medium(spec: MachineSpec, medium: Path) -> MachineSpec:
 @contextlib.contextmanager
 def build_vm(
     guest_type: GuestType, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
-) -> Iterator[Transport]:
+) -> Iterator[WireTransport]:
     """Start the guest with ``medium`` in its drive, yield its transport, and shut it down at the end.
 
     Raises the errors of preparing, starting and booting. For a template that was not built UsageError names the command.

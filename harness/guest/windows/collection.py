@@ -23,7 +23,7 @@ from harness.guest.windows.shell import HOME, PowerShellSession
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.transports import GuestTransports
 from harness.machine.machine import Machine
-from harness.transport.transport import Transport
+from harness.transport.link import WireTransport
 
 ANSWERS_WITHIN = 30.0
 ANSWER_SHARE = 0.25
@@ -180,5 +180,5 @@ class Collection:
         )
 
     @property
-    def _files(self) -> Transport:
+    def _files(self) -> WireTransport:
         return self._transports.files

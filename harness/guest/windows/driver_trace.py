@@ -35,7 +35,7 @@ from harness.guest.windows.trace import Trace
 from harness.history.driver import DriverRecord, Hello
 from harness.history.record import Channel, Clock, Stage
 from harness.history.writer import HistoryWriter
-from harness.transport.transport import Transport
+from harness.transport.link import WireTransport
 
 SESSION = "HotplugHarnessDriver"
 """Name of the session. The session of hpnotify, which begins with the boot, has another."""
@@ -193,7 +193,7 @@ class DriverTrace:
         self.finish(deadline)
         self._let_go("")
 
-    def end(self, into: Path, files: Transport, deadline: Deadline, *, limit: int) -> CollectedFile:
+    def end(self, into: Path, files: WireTransport, deadline: Deadline, *, limit: int) -> CollectedFile:
         """Finish the session at the end of the run, fetch the log, and write the channel's account."""
         log = self._log
         if log is None:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
 from harness.guest.windows import answer, script
-from harness.transport.transport import CommandResult, Transport
+from harness.transport.link import WireTransport
+from harness.transport.results import CommandResult
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class PowerShellSession:
     with a code other than 0, or :data:`BROKE_OFF` with Windows' message. It is not called if the answer was lost on the way.
     """
 
-    def __init__(self, commands: Transport) -> None:
+    def __init__(self, commands: WireTransport) -> None:
         self.commands = commands
         self.told: Callable[[str, str], None] = lambda *_: None
 

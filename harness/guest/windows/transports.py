@@ -12,7 +12,6 @@ from harness.machine.machine import Machine
 from harness.template.template import SSH_PORT, WINRM_PORT
 from harness.transport import ssh, winrm
 from harness.transport.link import WireTransport
-from harness.transport.transport import Transport
 
 LOOPBACK = "127.0.0.1"
 
@@ -20,11 +19,11 @@ LOOPBACK = "127.0.0.1"
 class GuestTransports(msgspec.Struct, frozen=True, kw_only=True):
     """``commands`` runs commands and scripts; ``ssh`` is None if the guest has no SSH server. See :attr:`files`."""
 
-    commands: Transport
-    ssh: Transport | None = None
+    commands: WireTransport
+    ssh: WireTransport | None = None
 
     @property
-    def files(self) -> Transport:
+    def files(self) -> WireTransport:
         """The better transport for files: over WinRM each byte is in Base64 twice."""
         return self.ssh or self.commands
 

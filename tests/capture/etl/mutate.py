@@ -253,7 +253,6 @@ def read_everything(path: Path) -> int:
         return 0
     with log:
         decoder.learn(log)
-        counts = log.tally()
         latest = None
         seen = late = 0
         for record in log:
@@ -270,8 +269,6 @@ def read_everything(path: Path) -> int:
         account = log.account
         assert account.records == seen
         assert account.late == late
-        # Messages are checked more closely when they are decoded than when they are counted.
-        assert seen <= sum(counts.values())
         account.reasons()
     return seen
 
@@ -345,7 +342,7 @@ def read_formats(raw: bytes, payload: bytes) -> int:
         modules = tmf.parse(raw, "fuzz.tmf")
     except BadDocument:
         return 0
-    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, 0, False, 0, 0, 0)
+    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, False, 0, 0, 0)
     found = 0
     for module in modules:
         for message in module.messages.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,6 @@ def test_every_header_type_is_read(tmp_path: Path) -> None:
     )
     with TraceLog(path) as log:
         found = list(log)[1:]
-        counts = log.tally()
         assert log.account.reasons() == []
     # The error record has no time and stands, by the time before it, where it was written.
     assert [one.time - T for one in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 15, 15, 16]
@@ -153,24 +153,9 @@ def test_every_header_type_is_read(tmp_path: Path) -> None:
     assert isinstance(many_of, headers.MessageRecord)
     assert (many_of.number, many_of.sequence, many_of.thread, many_of.provider) == (42, 77, 4, guid.bytes_le)
     assert [getattr(one, "timed", True) for one in found[12:]] == [True, False, True, False, True]
-    assert sum(counts.values()) == len(found) + 1
-    assert counts == {
-        1: 1,
-        2: 2,
-        3: 1,
-        4: 1,
-        10: 1,
-        12: 1,
-        13: 1,
-        14: 1,
-        15: 2,
-        16: 1,
-        17: 2,
-        18: 1,
-        19: 1,
-        20: 1,
-        21: 1,
-    }
+    assert Counter(one.kind for one in found) == {
+        "event": 2, "system": 2, "compact": 2, "perf": 3, "classic": 2, "instance": 1, "message": 2, "other": 3,
+    }  # fmt: skip
 
 
 def test_extended_items_stand_between_header_and_payload(tmp_path: Path) -> None:
@@ -294,7 +279,7 @@ def test_processor_numbers_before_windows_8_take_one_byte(tmp_path: Path) -> Non
     )
     with TraceLog(path) as log:
         _first, second = log.buffers()
-        assert (second.processor, second.alignment) == (3, 8)
+        assert second.processor == 3
         assert [one.processor for one in log] == [0, 3]
 
 
@@ -333,7 +318,7 @@ def test_a_missing_buffer_within_a_whole_count_is_no_loss_and_one_short_is(tmp_p
             encoder.buffer(encoder.event(T + 2), sequence=4),
         )
         with TraceLog(path) as log:
-            assert (log.account.absent, log.account.whole) == (absent, not absent)
+            assert (log.account.absent, not log.account.reasons()) == (absent, not absent)
 
 
 def test_records_behind_the_saved_offset_of_the_header_buffer_are_read(tmp_path: Path) -> None:

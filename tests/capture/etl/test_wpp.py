@@ -226,7 +226,7 @@ def test_any_text_takes_any_arguments(text: str, payload: bytes) -> None:
     arguments = (tmf.Argument(10, "a", "ItemLong"), tmf.Argument(11, "b", "ItemString"))
     one = tmf.MessageFormat(number=1, place="x", text=text, arguments=arguments)
     module = tmf.Module(GUID.bytes_le, "m", "s", {1: one})
-    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, GUID.bytes_le, 0, 0, False, 0, 0, 0)
+    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, GUID.bytes_le, 0, False, 0, 0, 0)
     values, _problem = wpp.layout(module, one).read(payload, 8)
     shown = wpp.text(module, one, record, values)
     assert len(shown) <= (len(text) + 1) * (wpp.WIDEST + len(payload) + 20)
