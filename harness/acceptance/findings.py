@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import BadDocument, UsageError, system_errors
-from harness.history.json_file import read_json
+from harness.history.json_file import indented, read_json
 from harness.history.private import write_private
 
 FORMAT = 1
@@ -168,7 +168,7 @@ def write_findings(file: Path, found: Findings) -> None:
         f"cannot write the findings to {file}", hint="Give another place with --findings FILE."
     ):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_private(file, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        write_private(file, indented(found))
 
 
 def read_findings(file: Path) -> Findings:

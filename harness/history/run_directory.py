@@ -32,6 +32,7 @@ import msgspec
 
 from harness.errors import MAKE_ROOM, InfrastructureError, UsageError, system_errors
 from harness.history.evidence import EvidenceIndex
+from harness.history.json_file import indented
 from harness.history.private import open_regular, write_private
 
 FACTS, HISTORY, VERDICT = "run.json", "history.jsonl", "verdict.json"
@@ -232,5 +233,5 @@ class RunDirectory:
         """
         target = self.path / name
         with system_errors(f"cannot write {target}", hint=f"The history up to there is kept. {MAKE_ROOM}"):
-            data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+            data = indented(value)
             write_private(target, data, durable=durable)

@@ -21,6 +21,7 @@ import msgspec
 
 from harness import __version__
 from harness.errors import UsageError, system_errors
+from harness.history.json_file import indented
 from harness.history.private import replacing
 from harness.history.run_directory import FACTS, HISTORY, INDEX, VERDICT
 
@@ -119,7 +120,7 @@ def pack(
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as squeezed,
             tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
-            listed = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+            listed = indented(manifest)
             archive.addfile(_member(f"{name}/{MANIFEST}", len(listed)), io.BytesIO(listed))
             for file in files:
                 with _opened(run / file.name) as data:

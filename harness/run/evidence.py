@@ -16,12 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MonitorLost
 from harness.guest.guest import Guest
 from harness.history.evidence import EvidenceIndex, EvidenceItem
+from harness.history.json_file import indented
 from harness.history.run_directory import EVIDENCE, FACTS, HISTORY, INDEX, PAGE, SILENT, RunDirectory
 from harness.host.budget import size_text
 from harness.machine.inspection import Inspectable, Inspector
@@ -163,7 +162,7 @@ class Evidence:
             except HarnessError as error:
                 answers[query] = {"error": error.message}
         file = self._folder / "state.json"
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n")
+        file.write_bytes(indented(answers))
         return [file]
 
     def _registers(self, deadline: Deadline) -> list[Path]:

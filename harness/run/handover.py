@@ -15,6 +15,7 @@ from harness.capture.offline.recordings import FILES
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.guest.guest import CollectedFile, Guest
+from harness.history.json_file import indented
 
 FOLDER = "guest"
 """The folder of a guest's own files in the directory of a successful run."""
@@ -56,7 +57,7 @@ def _described(found: list[CollectedFile], run: Path) -> bytes:
         if one.file is not None:
             row["file"] = str(one.file.relative_to(run)) if one.file.is_relative_to(run) else one.file.name
         rows.append(row)
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
+    return indented(rows)
 
 
 def _link(file: Path, target: Path) -> None:

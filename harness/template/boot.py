@@ -40,7 +40,7 @@ LONGEST_SAMPLE = 5.0
 """The most seconds between two samples."""
 
 SCREENS = 8
-"""Screens that are remembered. One of them again is no progress: a cursor blinks on the screen of a guest that hangs."""
+"""Screens that are remembered. One of them again is not a change: a cursor blinks on the screen of a guest that hangs."""
 
 READ_AT_ONCE = 1 << 20
 """Bytes of COM1 that are read at once. A guest may write without end."""

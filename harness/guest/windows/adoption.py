@@ -204,18 +204,6 @@ class AdoptionVisit:
         found = deadline.poll(attempt, interval=FIRST_INTERVAL, longest=LONGEST_INTERVAL, error=late)
         return found if isinstance(found, Entered) else None
 
-<<<<<<< HEAD
-=======
-    def _ask(self, link: WireTransport) -> PromiseEvidence:
-        outcome = link.script(promise.script(), Deadline(ASK, "ask what it keeps"), idempotent=True)
-        if outcome.exit_code != 0:
-            raise GuestRefused(
-                f"the script that asks for the promises ended with {outcome.exit_code}: {outcome.stderr.strip()[:400]}",
-                hint="vm_templates/windows-common/verify/promises.ps1 is the script.",
-            )
-        return promise.decode(outcome.stdout)
-
->>>>>>> line7a
     def _judge(self, evidence: PromiseEvidence, found: Entered, evaluation_days: int) -> list[PromiseFinding]:
         """Return the promises that are not kept, that of a certificate included if WinRM shows none."""
         template = self._template
@@ -261,7 +249,7 @@ class AdoptionVisit:
             )
 
 
-def ask_promises(link: Transport) -> PromiseEvidence:
+def ask_promises(link: WireTransport) -> PromiseEvidence:
     """Ask Windows for what a template promises."""
     within = Deadline(ASK, "ask for what the template promises")
     outcome = link.script(promise.script(), within, idempotent=True)

@@ -302,7 +302,7 @@ def test_a_file_of_another_size(make_machine: MakeMachine, deadline: Deadline) -
     machine.start(deadline)
     small = MemoryBackend(kind="file", file_size=64 * MIB)
     with pytest.raises(
-        CommandRefused, match="backing store size 0x4000000 (does not match|is too small for)"
+        CommandRefused, match=r"backing store size 0x4000000 (does not match|is too small for)"
     ):
         machine.add_dimm("dimm0", 128 * MIB, deadline, backend=small)
     machine.add_dimm("dimm0", 128 * MIB, deadline, backend=MemoryBackend(kind="file"))
