@@ -64,9 +64,10 @@ class Stale(_OfDriver, frozen=True, kw_only=True, tag="checker.stale"):
 
 
 class Disorder(_OfDriver, frozen=True, kw_only=True, tag="checker.disorder"):
-    """One channel brought the number ``seq`` of a driver after a later one, and no other channel had it."""
+    """One channel brought the number ``seq`` of a driver after a later one, ``behind``, and no other channel had it."""
 
     seq: int
+    behind: int
     channel: str
 
 
@@ -341,7 +342,7 @@ class Merger:
             brought.highest = max(brought.highest, record.seq)
             return
         if again:
-            yield Disorder.of(record, seq=record.seq, channel=record.channel)
+            yield Disorder.of(record, seq=record.seq, behind=brought.highest, channel=record.channel)
         brought.places += 1 if record.seq > brought.highest + 1 else -(brought.places > 0 and again)
         brought.highest = max(brought.highest, record.seq)
         stream.recent[record.seq % stream.kept] = record

@@ -263,10 +263,7 @@ class Model:
         self.evidence.twice(repeat, self.epoch_at)
 
     def _disorder(self, disorder: Disorder) -> None:
-        self.evidence.contradict(
-            f"channel {disorder.channel} brought record #{disorder.seq} of driver {disorder.driver} behind a later one",
-            (disorder,), driver=disorder.driver, begin=self.epoch_at,
-        )  # fmt: skip
+        self.evidence.disorder(disorder, self.epoch_at)
 
     def _behind(self, behind: Behind) -> None:
         self.evidence.contradict(
