@@ -61,6 +61,7 @@ class Stale(_OfDriver, frozen=True, kw_only=True, tag="checker.stale"):
 
     seq: int
     why: str
+    earlier: bool = False
 
 
 class Disorder(_OfDriver, frozen=True, kw_only=True, tag="checker.disorder"):
@@ -318,7 +319,7 @@ class Merger:
         why = self._stale(record, stream)
         if why:
             self._carried.setdefault(record.channel, [0, 0, 0, 0])[0] += 1
-            yield Stale.of(record, seq=record.seq, why=why)
+            yield Stale.of(record, seq=record.seq, why=why, earlier=record.boot in self._ended)
             return
         if stream is None:
             if isinstance(record, Hello):
