@@ -319,7 +319,14 @@ class Merger:
         why = self._stale(record, stream)
         if why:
             self._carried.setdefault(record.channel, [0, 0, 0, 0])[0] += 1
-            yield Stale.of(record, seq=record.seq, why=why, earlier=record.boot in self._ended)
+            stale = Stale.of(record, seq=record.seq, why=why, earlier=record.boot in self._ended)
+            if not self._held:
+                yield stale
+                return
+            # Its place is behind what is held.
+            self._held.append(stale)
+            if len(self._held) > PATIENCE:
+                yield from self._release()
             return
         if stream is None:
             if isinstance(record, Hello):
