@@ -122,20 +122,34 @@ class Ends:
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_in_a_finalizer_is_not_lost(number: signal.Signals) -> None:
     """Python ignores the exception there (Python: sys.unraisablehook), so the signal comes again, and counts once."""
-    with pytest.raises(Interrupted) as told, interruptible() as came:
-        Ends(number)
-        threading.Event().wait(30)
-    assert (number, [number]) == (told.value.number, came)
+    received: list[int] = []
+
+    def act() -> None:
+        with interruptible() as came:
+            try:
+                Ends(number)
+                threading.Event().wait(30)
+            finally:
+                received.extend(came)
+
+    with pytest.raises(Interrupted) as told:
+        act()
+    assert (number, [number]) == (told.value.number, received)
 
 
 def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost() -> None:
     """Hypothesis and ast drop weakly referenced objects while plans are generated: the exploration has to end."""
-    one = threading.Event()
-    with pytest.raises(Interrupted), interruptible():
+
+    def act() -> None:
+        one = threading.Event()
         watched = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGTERM))
-        del one
-        threading.Event().wait(30)
-    assert watched() is None
+        with interruptible():
+            del one
+            threading.Event().wait(30)
+            assert watched() is None, "the interruption has to come first"
+
+    with pytest.raises(Interrupted):
+        act()
 
 
 def test_an_ignored_exception_of_another_kind_is_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
