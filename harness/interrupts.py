@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from harness.delicate import is_delicate, protect, send_again
@@ -38,6 +39,9 @@ def interruptible(*, last: bool = False) -> Iterator[list[int]]:
     An ignored signal stays ignored: ``nohup`` ignores SIGHUP, a shell's background job ignores Ctrl-C. On another thread than
     the main one nothing changes, because only the main thread receives signals (Python: signal). With ``last`` the process
     ends after the block, and no signal ends it before what it does then is done.
+
+    Python prints and ignores an exception in a finalizer or in a callback of a weak reference (Python: sys.unraisablehook). A
+    signal whose exception was lost there is sent again.
     """
     _came.clear()
     if threading.current_thread() is not threading.main_thread():
@@ -45,11 +49,14 @@ def interruptible(*, last: bool = False) -> Iterator[list[int]]:
         return
     before = {number: signal.getsignal(number) for number in ENDING}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    hook = sys.unraisablehook
+    sys.unraisablehook = _lost(hook)
     for number in before:
         signal.signal(number, _interrupt)
     try:
         yield _came
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             # None means that Python did not set the handler.
             signal.signal(number, _note if last else signal.SIG_DFL if handler is None else handler)
@@ -63,6 +70,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     _came.append(number)
     if not again:
         raise Interrupted(number)
+
+
+def _lost(hook: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
+    """Return a hook that sends the signal of a lost interruption again, and passes all else to ``hook``."""
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        error = lost.exc_value
+        if isinstance(error, Interrupted) and error.number in _came and send_again(error.number):
+            # It has not taken effect: the next one of its kind is not the second.
+            _came.remove(error.number)
+        else:
+            hook(lost)
+
+    return again
 
 
 def interruption() -> int:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -105,6 +107,62 @@ def test_a_signal_is_raised_and_noted(number: signal.Signals) -> None:
             signal.raise_signal(number)
         assert (number, [number]) == (raised.value.number, came)
     assert before == {each: signal.getsignal(each) for each in ENDING}
+
+
+class Ends:
+    """An object whose end a signal interrupts: Python ignores the exceptions of a finalizer."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_in_a_finalizer_is_not_lost(number: signal.Signals) -> None:
+    """Python ignores the exception there (Python: sys.unraisablehook), so the signal comes again, and counts once."""
+    received: list[int] = []
+
+    def act() -> None:
+        with interruptible() as came:
+            try:
+                Ends(number)
+                threading.Event().wait(30)
+            finally:
+                received.extend(came)
+
+    with pytest.raises(Interrupted) as told:
+        act()
+    assert (number, [number]) == (told.value.number, received)
+
+
+def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost() -> None:
+    """Hypothesis and ast drop weakly referenced objects while plans are generated: the exploration has to end."""
+
+    def act() -> None:
+        one = threading.Event()
+        watched = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGTERM))
+        with interruptible():
+            del one
+            threading.Event().wait(30)
+            assert watched() is None, "the interruption has to come first"
+
+    with pytest.raises(Interrupted):
+        act()
+
+
+def test_an_ignored_exception_of_another_kind_is_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an interruption is sent again; the rest is for the hook that was there, which is there again afterwards."""
+    reported: list[sys.UnraisableHookArgs] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    hook = sys.unraisablehook
+    one = threading.Event()
+    with interruptible() as came:
+        watched = weakref.ref(one, lambda _: [][0])
+        del one
+    assert (["IndexError"], []) == ([kind.exc_type.__name__ for kind in reported], came)
+    assert (None, hook) == (watched(), sys.unraisablehook)
 
 
 def test_a_terminal_that_closes_is_in_no_hurry() -> None:

@@ -104,7 +104,7 @@ def nightly(
     from harness.cli.nightly_plan import costs, ordered, say_plan
     from harness.cli.nightly_view import NightlyView
     from harness.cli.nightly_watch import watch_nightly
-    from harness.cli.notification import notification, tell_morning
+    from harness.cli.notification import check_metrics, notification, tell_morning
     from harness.cli.retention import retain_after
     from harness.explore.generation import load_hypothesis
     from harness.host.end_time import read_end_time, shown
@@ -153,6 +153,7 @@ def nightly(
             say(f"then exploring until {shown(explore_ends)}: {', '.join(matrix.explored)}")
         return ExitCode.HOLDS
     command = notification(notify, notify_as)
+    check_metrics(metrics)
     fleet = fleet_settings(matrix.document.fleet, scheduler, lab.parent, into)
     if fleet is not None and despite_reservations:
         raise UsageError(

@@ -49,6 +49,15 @@ def notification(command: str, form: str) -> list[str]:
         ) from error
 
 
+def check_metrics(file: Path | None) -> None:
+    """Raise UsageError for a file of metrics that node_exporter's textfile collector would not read."""
+    if file is not None and not file.name.endswith(".prom"):
+        raise UsageError(
+            f"--metrics: the name of '{file}' does not end in .prom",
+            hint="node_exporter's textfile collector reads no other files.",
+        )
+
+
 def tell_morning(
     keeper: NightlyKeeper,
     state: NightlyState,

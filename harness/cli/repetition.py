@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.cli.output import complain, say_result
@@ -67,7 +67,7 @@ def perform_repetitions(
             "contrast": found.contrast,
             "exit_code": code or found.exit_code,
         },
-        _lines(found),
+        _lines(found, recorded.verdict.reasons),
         json=json,
     )
     if code:
@@ -85,10 +85,13 @@ def _words(options: Mapping[str, Any], request: RunRequest) -> list[str]:
     return words
 
 
-def _lines(found: Repetitions) -> Iterator[str]:
+def _lines(found: Repetitions, reasons: Sequence[str]) -> Iterator[str]:
     kinds = Counter((run.same, str(run.now) if run.counts else str(run)) for run in found.runs)
     for (same, what), times in sorted(kinds.items(), key=lambda pair: (not pair[0][0], -pair[1])):
         yield f"{times:>5}  {'as recorded: ' if same else ''}{printable(what, 300)}"
+    if any(run.counts for run in found.runs) and not any(run.same for run in found.runs):
+        because = f": {reasons[0]}" if reasons else ""
+        yield f"    0  as recorded: {printable(f'{found.before}{because}', 300)}"
     between = found.contrast
     if between is not None:
         yield f"Reproduced:     {between.reproduced}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import selectors
 import socket
 import sys
@@ -37,6 +38,9 @@ Place = Literal["monitor", "console", "gdb", "kd", "vnc"]
 
 ATTACH = 10.0
 """Seconds that opening a monitor, gdb stub or screen may take."""
+
+GREETING = 2.0
+"""Seconds after which a monitor that has not greeted is said to be silent. QEMU greets whom it serves at once."""
 
 LOOK = 0.2
 """Seconds between two checks whether the guest is still there."""
@@ -136,9 +140,7 @@ def attach(directory: Path, place: Place, say: Say) -> None:
         say(_debugger(directory))
         return
     if place == "monitor":
-        with connected(_socket(runtime / "human", place, entry)) as monitor:
-            say("Press Ctrl-] to detach.")
-            relay(monitor)
+        attach_monitor(_socket(runtime / "human", place, entry), say)
         return
     if place == "gdb" and entry.uri:
         raise UsageError(
@@ -148,6 +150,16 @@ def attach(directory: Path, place: Place, say: Say) -> None:
     if place == "gdb" and not (runtime / "gdb").exists():
         _ask_stub(_socket(runtime / "human", "monitor", entry), runtime / "gdb")
     forward(_socket(runtime / place, place, entry), VIEWERS[place], say)
+
+
+def attach_monitor(place: Path, say: Say) -> None:
+    """Connect this terminal to the human monitor at the socket ``place``. Another terminal's turn is said, and waited for."""
+    with connected(place) as monitor:
+        say("Press Ctrl-] to detach.")
+        greeted, *_ = select.select([monitor], [], [], GREETING)
+        if not greeted:
+            say("No answer yet: another terminal may be attached to the monitor, which serves one at a time.")
+        relay(monitor)
 
 
 @contextlib.contextmanager

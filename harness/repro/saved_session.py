@@ -96,7 +96,13 @@ def _of_no_plan(field: str) -> bool:
 def _write(file: Path, text: str) -> None:
     try:
         with file.open("x", encoding="utf-8") as out:
-            out.write(text)
+            try:
+                out.write(text)
+                out.flush()
+            except BaseException:
+                # A part of it would keep the name from the next attempt.
+                file.unlink()
+                raise
     except FileExistsError as error:
         raise UsageError(
             f"{file} already exists", hint="Give another name; existing files are not overwritten."

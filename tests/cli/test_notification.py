@@ -103,6 +103,7 @@ def test_a_store_that_is_not_there_changes_no_exit_code(
     [
         (["--notify", "mail -s 'x"], "is not a command"),
         (["--notify", "true", "--notify-as", "markdwon"], "Did you mean 'markdown'?"),
+        (["--metrics", "nightly.txt"], "'nightly.txt' does not end in .prom"),
     ],
 )
 def test_a_wrong_notification_is_refused_before_anything_runs(

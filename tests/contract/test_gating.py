@@ -55,6 +55,54 @@ def test_a_loss_in_a_later_attempt_leaves_the_earlier_alone() -> None:
     assert ({"SYNC-IRQL-PASSIVE"}, {"processor 3"}) == (rules(verdict, Verdict.VIOLATED), unclear)
 
 
+@pytest.mark.parametrize("seq", [1 << 31, (1 << 64) - 1])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[S0 S1 C0 C1] Q +cpu S2 C2 V =cpu Q +cpu S3 C3 V =cpu Q unload",
+        "+dimm M =dimm Q +cpu a:S2 b:S2 a:C2 b:C2 a:V b:V =cpu",
+    ],
+)
+def test_a_number_that_contradicts_the_order_of_the_lines_accuses_nobody(text: str, seq: int) -> None:
+    """One wrong number puts its record behind all that follow. Which of the two orders is right is not known."""
+    run = trace(text)
+    places = [place for place, record in enumerate(run) if isinstance(record, DriverRecord)]
+    accused = {}
+    for place in places[:-1]:
+        wrong = [*run[:place], msgspec.structs.replace(run[place], seq=seq), *run[place + 1 :]]  # type: ignore[type-var]
+        accused[place] = rules(judge(wrong), Verdict.VIOLATED)
+    assert (set(), places[:-1]) == (rules(judge(run), Verdict.VIOLATED), list(accused))
+    assert {} == {place: more for place, more in accused.items() if more}
+
+
+def test_what_lies_before_a_wrong_number_is_still_judged() -> None:
+    """Only the records between the two orders are uncertain: an earlier violation remains one."""
+    run = trace("+cpu S2{irql=1} C2 V =cpu Q +cpu S3 C3 V =cpu Q")
+    place = [at for at, record in enumerate(run) if isinstance(record, DriverRecord)][-3]
+    run[place] = msgspec.structs.replace(run[place], seq=1 << 40)  # type: ignore[type-var]
+    verdict = judge(run)
+    assert {"SYNC-IRQL-PASSIVE"} == rules(verdict, Verdict.VIOLATED)
+    assert "CAP-CONSISTENT" in told(verdict)
+
+
+@pytest.mark.parametrize("lines", [1, 3, 1 << 30])
+def test_records_that_cannot_be_judged_may_be_the_missing_ones(lines: int) -> None:
+    """Lines with another boot's nonce have no place in this one: what seems never to have come may be among them."""
+    run = trace("[S0 S1 C0 C1] Q +cpu S2 C2 V =cpu Q +cpu S3 C3 V =cpu Q unload")
+    places = [place for place, record in enumerate(run) if isinstance(record, DriverRecord)]
+    said = {}
+    for first in range(1, len(places)):
+        moved = set(places[first : first + lines])
+        wrong = [
+            msgspec.structs.replace(record, boot="f0f0f0f0f0f0f0f0") if place in moved else record  # type: ignore[type-var]
+            for place, record in enumerate(run)
+        ]
+        verdict = judge(wrong)
+        said[places[first]] = verdict.verdict, rules(verdict, Verdict.VIOLATED)
+    assert (set(), len(places) - 1) == (rules(judge(run), Verdict.VIOLATED), len(said))
+    assert {} == {place: one for place, one in said.items() if one != (Verdict.UNKNOWN, set())}
+
+
 def test_a_loss_between_attempts_touches_no_attempt() -> None:
     """A record lost while nothing was under way, between two quiet points, is told by its gate only."""
     verdict = judge(trace("+cpu S2 C2 V =cpu Q mark lose mark Q +cpu S3 C3 V"))

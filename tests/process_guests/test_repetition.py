@@ -54,6 +54,20 @@ def test_what_has_no_result_does_not_count(
     )  # fmt: skip
 
 
+def test_what_was_recorded_is_said_if_no_run_is_like_it(
+    run_forked: Callable[..., tuple[int, str, str]], perform_on: Perform, tmp_path: Path
+) -> None:
+    """A damaged history is unknown: it is not the repetitions' fault that none is as recorded."""
+    first = perform_on("cpu-and-dimm", "host", inject_fault="complete-before-start")
+    history = first.directory / "history.jsonl"
+    history.write_bytes(history.read_bytes()[:5000])
+    _, out, err = run_forked(
+        "repro", str(first.directory), "--repeat", "1", "--runs", str(tmp_path / "again")
+    )
+    assert "0  as recorded: unknown (unknown): the history is damaged: line " in out, err
+    assert out.splitlines()[-1] == "reproduced 0 of 1 (95 % between 0 and 79 %)"
+
+
 def test_a_good_and_a_bad_run_are_compared(perform_on: Perform) -> None:
     """The first step that they tell differently is named, with what each says of it."""
     bad = perform_on("cpu-and-dimm", "host", inject_fault="complete-before-start")

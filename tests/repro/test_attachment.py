@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.interrupts import interruptible
-from harness.repro.attachment import VIEWERS, bridge, follow, forward, live_run, relay
+from harness.repro.attachment import VIEWERS, attach_monitor, bridge, follow, forward, live_run, relay
 
 
 def test_a_console_is_followed_to_the_end_of_its_guest(tmp_path: Path) -> None:
@@ -105,3 +105,32 @@ def test_no_guest_to_attach_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(UsageError, match=r"the run .* has no live guest") as caught:
         live_run(tmp_path)
     assert "repro" in caught.value.hint
+
+
+@pytest.mark.parametrize("greets", [True, False])
+def test_a_monitor_that_serves_another_terminal_is_told(
+    greets: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU serves one connection of a socket at a time: the next one is accepted by the kernel, and gets no greeting."""
+    monkeypatch.setattr("harness.repro.attachment.GREETING", 30 if greets else 0.01)
+    said: list[str] = []
+    typed, typing = os.pipe()
+    with (
+        socket.socket(socket.AF_UNIX) as machine,
+        os.fdopen(typed) as source,
+        (tmp_path / "shown").open("w") as sink,
+    ):
+        machine.bind(str(tmp_path / "human"))
+        machine.listen(1)
+        os.write(typing, b"\x1d")
+        os.close(typing)
+        monkeypatch.setattr("sys.stdin", source)
+        monkeypatch.setattr("sys.stdout", sink)
+        greeting = threading.Thread(target=lambda: machine.accept()[0].sendall(b"(qemu) "), name="greeting")
+        if greets:
+            greeting.start()
+        attach_monitor(tmp_path / "human", said.append)
+        if greets:
+            greeting.join(30)
+    assert (1 if greets else 2) == len(said)
+    assert greets or "another terminal" in said[1]

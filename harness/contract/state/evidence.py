@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from harness.contract.state.entities import DriverLoad, Loss, Stretch
-from harness.contract.state.merge import Carried, Conflict, Gap, Repeat
+from harness.contract.state.merge import Carried, Conflict, Disorder, Gap, Repeat
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Record
 
@@ -56,6 +56,7 @@ class HistoryEvidence:
         self.contradictions: list[Contradiction] = []
         self._disputed: set[tuple[str, str, int]] = set()
         self._doubtful: dict[tuple[str, str], str] = {}
+        self._disordered: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
         self._unseen: list[Loss] = []
         self._accounts: dict[str, Channel] = {}
         self._carried: dict[str, Carried] = {}
@@ -108,6 +109,20 @@ class HistoryEvidence:
         self.lose(repeat.driver, begin, FOREVER, why, repeat)
         if len(self._disputed) < MOST_LOSSES:
             self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
+
+    def disorder(self, disorder: Disorder, begin: int) -> None:
+        """Record that a driver's numbers and the order in which a channel brought them contradict each other.
+
+        It is not known which of the two is right, and so not where the records with the numbers between them belong.
+        """
+        why = f"channel {disorder.channel} brought record #{disorder.seq} of driver {disorder.driver} behind a later one"
+        self.contradict(why, (disorder,), driver=disorder.driver, begin=begin)
+        known = self._disordered.setdefault((disorder.boot, disorder.driver), [])
+        low, high = disorder.seq, disorder.behind
+        if known and (low <= known[-1][1] or len(known) >= MOST_LOSSES):
+            before = known.pop()
+            low, high, why = min(low, before[0]), max(high, before[1]), before[2]
+        known.append((low, high, why))
 
     def distrust(self, boot: str, driver: str, why: str) -> None:
         """Trust nothing that ``driver`` ("" for any) reported in the boot with nonce ``boot`` ("" for any)."""
@@ -173,6 +188,8 @@ class HistoryEvidence:
                 for key in ((boot, driver), ("", driver), (boot, "")):
                     if key in self._doubtful:
                         return self._doubtful[key]
+        if self._disordered and (why := self._misplaced(shown)):
+            return why
         if absent is None:
             return ""
         driver, begin, end = absent
@@ -180,6 +197,15 @@ class HistoryEvidence:
             if one.begin < end and one.end > begin and (not driver or one.driver == driver):
                 return one.why
         return self.missing(*absent) if self.losses else ""
+
+    def _misplaced(self, shown: Iterable[Record]) -> str:
+        """Return why it is not known where one of these records belongs; "" if it is."""
+        for record in shown:
+            if isinstance(record, DriverRecord):
+                for low, high, why in self._disordered.get((record.boot, record.driver), ()):
+                    if low <= record.seq <= high:
+                        return why
+        return ""
 
     # -- at the end --------------------------------------------------------------------------------------------
 

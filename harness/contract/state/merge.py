@@ -61,12 +61,14 @@ class Stale(_OfDriver, frozen=True, kw_only=True, tag="checker.stale"):
 
     seq: int
     why: str
+    earlier: bool = False
 
 
 class Disorder(_OfDriver, frozen=True, kw_only=True, tag="checker.disorder"):
-    """One channel brought the number ``seq`` of a driver after a later one, and no other channel had it."""
+    """One channel brought the number ``seq`` of a driver after a later one, ``behind``, and no other channel had it."""
 
     seq: int
+    behind: int
     channel: str
 
 
@@ -314,7 +316,14 @@ class Merger:
         why = self._stale(record, stream)
         if why:
             self._carried.setdefault(record.channel, [0, 0, 0, 0])[0] += 1
-            yield Stale.of(record, seq=record.seq, why=why)
+            stale = Stale.of(record, seq=record.seq, why=why, earlier=record.boot in self._ended)
+            if not self._held:
+                yield stale
+                return
+            # Its place is behind what is held.
+            self._held.append(stale)
+            if len(self._held) > PATIENCE:
+                yield from self._release()
             return
         if stream is None:
             if isinstance(record, Hello):
@@ -338,7 +347,7 @@ class Merger:
             brought.highest = max(brought.highest, record.seq)
             return
         if again:
-            yield Disorder.of(record, seq=record.seq, channel=record.channel)
+            yield Disorder.of(record, seq=record.seq, behind=brought.highest, channel=record.channel)
         brought.places += 1 if record.seq > brought.highest + 1 else -(brought.places > 0 and again)
         brought.highest = max(brought.highest, record.seq)
         stream.recent[record.seq % stream.kept] = record

@@ -40,6 +40,7 @@ from harness.contract.state.merge import (
     Disorder,
     Gap,
     Repeat,
+    Stale,
     UnrecordedBoot,
 )
 from harness.contract.state.processors import SystemProcessors
@@ -136,7 +137,7 @@ class Model:
             r.Removal: self._removal, r.Migration: self._migration, r.Stage: self._stage,
             r.Agreement: self._agreement, r.OperationProgress: self._operation, r.Channel: self.evidence.account, r.End: self._end,
             r.GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self.evidence.carried,
-            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, d.Hello: self._hello,
+            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Stale: self._stale, d.Hello: self._hello,
             d.SyncEnter: self._sync_enter, d.SyncExit: self._sync_exit, d.AsyncEnter: self._async_enter,
             d.AsyncExit: self._async_exit, d.CallEnter: self._call_enter, d.CallExit: self._call_exit,
             d.Alloc: self._alloc, d.Free: self._free, d.Bind: self._bind, d.PnpEnter: self._pnp_enter, d.PnpExit: self._pnp_exit,
@@ -263,10 +264,16 @@ class Model:
         self.evidence.twice(repeat, self.epoch_at)
 
     def _disorder(self, disorder: Disorder) -> None:
-        self.evidence.contradict(
-            f"channel {disorder.channel} brought record #{disorder.seq} of driver {disorder.driver} behind a later one",
-            (disorder,), driver=disorder.driver, begin=self.epoch_at,
-        )  # fmt: skip
+        self.evidence.disorder(disorder, self.epoch_at)
+
+    def _stale(self, stale: Stale) -> None:
+        """Record that a record without a place may be one that its driver's stream lacks, in this boot or in an earlier one."""
+        loaded = (stream.last_at for (_, driver), stream in self.streams.items() if driver == stale.driver)
+        begin, end = max(loaded, default=self.epoch_at), self.at
+        if stale.earlier:
+            begin, end = 0, self.epoch_at
+        why = f"record #{stale.seq} of driver {stale.driver} cannot be judged: {stale.why}"
+        self.evidence.lose(stale.driver, begin, end, why, stale)
 
     def _behind(self, behind: Behind) -> None:
         self.evidence.contradict(

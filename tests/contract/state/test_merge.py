@@ -83,6 +83,12 @@ def test_a_record_of_an_earlier_boot_is_stale() -> None:
     assert ["a1", "a2", "boot", "a2"] == merged([at(1), at(2), restored, at(2)])
 
 
+def test_a_stale_record_stays_behind_what_is_held() -> None:
+    """What waits for a gap to be filled came before it: the records that it may stand for are missing behind those."""
+    found = merged([at(1), at(3), at(4, boot="other"), at(2), at(5)])
+    assert found.index("a3") < found.index("stale 4") < found.index("gap 4-4")
+
+
 def test_waiting_has_an_end() -> None:
     """After PATIENCE records the missing one is given up; if it comes later, that is told too."""
     words = merged([at(1), *(at(seq) for seq in range(3, PATIENCE + 10)), at(2, channel="ring")])
