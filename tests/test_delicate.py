@@ -31,11 +31,37 @@ class Strike:
         self._until = until
 
     def __enter__(self) -> Self:
-        sys.settrace(self._call)
+        self._thread = threading.get_ident()
+        if sys.version_info < (3, 12):
+            sys.settrace(self._call)
+        else:
+            # With settrace, Python 3.13 leaves opcodes out of the first calls of a function.
+            sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "strike")
+            sys.monitoring.register_callback(
+                sys.monitoring.DEBUGGER_ID, sys.monitoring.events.INSTRUCTION, self._instruction
+            )
+            self._watch(sys.monitoring.events.INSTRUCTION)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        self._stop()
+        if sys.version_info >= (3, 12):
+            sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
+
+    def _stop(self) -> None:
+        if sys.version_info < (3, 12):
+            sys.settrace(None)
+        else:
+            self._watch(sys.monitoring.events.NO_EVENTS)
+
+    def _watch(self, events: int) -> None:
+        if sys.version_info >= (3, 12):
+            for code in self._codes:
+                sys.monitoring.set_local_events(sys.monitoring.DEBUGGER_ID, code, events)
+
+    def _instruction(self, _code: CodeType, _offset: int) -> None:
+        if threading.get_ident() == self._thread:
+            self._step(sys._getframe(1), "opcode", None)
 
     def be_interrupted(self) -> None:
         """Wait for the signal, which comes from another thread, if it is on its way."""
@@ -52,7 +78,7 @@ class Strike:
         if event == "opcode" and self._until not in frame.f_locals:
             self.moment -= 1
             if not self.moment:
-                sys.settrace(None)
+                self._stop()
                 self.came = True
                 interrupts._interrupt(signal.SIGTERM, frame)
         return self._step
