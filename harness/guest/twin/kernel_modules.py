@@ -28,9 +28,13 @@ def wanted_modules(spec: MachineSpec) -> list[str]:
 
 
 def module_files(kernel: UnpackedKernel) -> Iterator[tuple[str, bytes]]:
-    """Yield the :data:`MODULES` that the kernel's package has. Debian 13 compresses them. Ubuntu has another package for them."""
-    folder = kernel.root / "lib" / "modules" / kernel.release / "kernel"
-    found = {path.name.partition(".")[0]: path for path in sorted(folder.rglob("*.ko*"))}
+    """Yield the :data:`MODULES` that the kernel's package has.
+
+    Debian 13 compresses them and has them in ``/usr/lib``. Ubuntu has another package for them.
+    """
+    folders = [kernel.root / place / "modules" / kernel.release / "kernel" for place in ("lib", "usr/lib")]
+    files = sorted(path for folder in folders for path in folder.rglob("*.ko*"))
+    found = {path.name.partition(".")[0]: path for path in files}
     for name in MODULES:
         path = found.get(name)
         if path is not None and path.suffix in (".ko", ".xz"):
