@@ -19,6 +19,7 @@ from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest_types import GUEST_TYPES, TwinType
+from harness.guest.twin.guest import KNOWN_HYPERVISOR
 from harness.host.firmware import find_ovmf
 from harness.machine.attachments import RealTimeClock
 from harness.run.request import RunRequest
@@ -102,7 +103,11 @@ class TwinInTheirPlace(TwinType):
         disks = tuple(msgspec.structs.replace(disk, boot=None) for disk in spec.disks)
         spec = msgspec.structs.replace(spec, disks=disks)
         twin = super().prepare(msgspec.structs.replace(options, spec=spec), deadline, progress)
-        spec = msgspec.structs.replace(twin.spec, append=f"{twin.spec.append} loglevel=7")
+        # The processor's model is the template's: what the twin's own needs on some kernels is said of this one.
+        hides = ",-hypervisor" if KNOWN_HYPERVISOR[-1] in twin.spec.extra else ""
+        spec = msgspec.structs.replace(
+            twin.spec, append=f"{twin.spec.append} loglevel=7", cpu=f"{twin.spec.cpu}{hides}"
+        )
         return msgspec.structs.replace(twin, spec=spec, pace=5.0)
 
 
