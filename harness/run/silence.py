@@ -88,18 +88,23 @@ def blame(machine: Machine | None, error: HarnessError) -> HarnessError:
         try:
             state = machine.run_state(Deadline(ASK, "ask QEMU for the guest's state"))
         except (CommandRefused, InfrastructureError) as refused:
-            return _infrastructure(
+            # A starved QEMU may be too slow to answer.
+            return _starved(pid, error) or _infrastructure(
                 error, f"QEMU does not tell the guest's state: {refused.message}", refused.hint
             )
         if not state.running:
             return _not_running(machine, error, state.status)
-    if pid and (share := waiting_share(pid, SAMPLE)) >= STARVED:
-        return _infrastructure(
-            error,
-            f"the guest is starved: process {pid}, which runs it, waits {share:.0%} of the time for a processor",
-            "The host is overloaded: run less beside it.",
-        )
-    return error
+    return _starved(pid, error) or error
+
+
+def _starved(pid: int, error: GuestHang | GuestUnreachable) -> HarnessError | None:
+    if not pid or (share := waiting_share(pid, SAMPLE)) < STARVED:
+        return None
+    return _infrastructure(
+        error,
+        f"the guest is starved: process {pid}, which runs it, waits {share:.0%} of the time for a processor",
+        "The host is overloaded: run less beside it.",
+    )
 
 
 def _not_running(machine: _Stateful, error: GuestHang | GuestUnreachable, status: str) -> HarnessError:
