@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import BadDocument, system_errors
-from harness.history.json_file import indented
 
 LABEL = "cross-built: never loaded by Windows"
 """The label of every cross-built driver, until a real Windows has loaded it."""
@@ -65,4 +64,4 @@ def save(driver: Path, manifest: DriverManifest) -> None:
     """Write the manifest next to a driver. Raises InfrastructureError."""
     path = path_of(driver)
     with system_errors(f"cannot write {path}"):
-        path.write_bytes(indented(manifest))
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
