@@ -101,7 +101,7 @@ def nightly(
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
     from harness.cli.fleet_options import fleet_settings
-    from harness.cli.nightly_plan import costs, ordered, say_plan
+    from harness.cli.nightly_plan import costs, ordered, refused, say_plan
     from harness.cli.nightly_view import NightlyView
     from harness.cli.nightly_watch import watch_nightly
     from harness.cli.notification import check_metrics, notification, tell_morning
@@ -111,6 +111,7 @@ def nightly(
     from harness.lab import cell_choice, summary
     from harness.lab.live_nightly import NightlyWatch
     from harness.lab.matrix import UNTIL, lab_schema, read_matrix
+    from harness.lab.matrix_rehearsal import rehearse_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_pass import PassOptions
     from harness.lab.nightly_state import open_nightly_run
@@ -137,6 +138,10 @@ def nightly(
         )
     if only:
         matrix = cell_choice.only(matrix, only)
+    if wrong := rehearse_matrix(matrix):
+        raise refused(matrix, wrong, json=json)
+    command = notification(notify, notify_as)
+    check_metrics(metrics)
     address = store_address(into, matrix.document.store.url, base=lab.parent)
     now, said = time.time(), until or matrix.document.until
     ends = read_end_time(said, what="--until" if until else "until", now=now) if said else None
@@ -152,8 +157,6 @@ def nightly(
         if explore and not json:
             say(f"then exploring until {shown(explore_ends)}: {', '.join(matrix.explored)}")
         return ExitCode.HOLDS
-    command = notification(notify, notify_as)
-    check_metrics(metrics)
     fleet = fleet_settings(matrix.document.fleet, scheduler, lab.parent, into)
     if fleet is not None and despite_reservations:
         raise UsageError(

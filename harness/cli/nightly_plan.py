@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.cli.output import complain, say, say_json
-from harness.errors import HarnessError, MissingPart
+from harness.errors import HarnessError, MissingPart, UsageError
 from harness.host.qemu_build import find_qemu
 from harness.lab.expected_time import ExpectedTime
 from harness.lab.matrix import NO_QEMU, Cell, Matrix, resolved
+from harness.lab.matrix_rehearsal import WrongPoint
 from harness.store.address import StoreAddress
 from harness.store.database import Database
 from harness.store.nightly_keeper import SHORT_S
@@ -90,6 +91,22 @@ def _builds(matrix: Matrix, base: Path) -> dict[str, KnownBuild]:
         cell.machine: KnownBuild(qemu=qemus.get(cell.qemu, ""), driver=drivers.get(cell.guest, ""))
         for cell in matrix.cells
     }
+
+
+def refused(matrix: Matrix, wrong: Sequence[WrongPoint], *, json: bool) -> UsageError:
+    """Print each point that cannot be executed, and return the error that ends the command.
+
+    With ``json`` they are in the error's message instead, for its document.
+    """
+    runs = sum(point.runs for point in wrong)
+    said = f"{matrix.origin[1]}: {runs} of {len(matrix.cells)} runs cannot be executed; nothing was started"
+    for point in () if json else wrong:
+        # Each on its own, because a message of many lines is cut.
+        complain(str(point), point.hint)
+    return UsageError(
+        "\n".join([said, *map(str, wrong)]) if json else said,
+        hint="Change their plans, topologies or options, or leave them out with [[skip]] or --only.",
+    )
 
 
 def say_plan(

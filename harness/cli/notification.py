@@ -7,6 +7,7 @@ A failure here is reported, and does not change the exit code.
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -39,14 +40,23 @@ LONGEST_S = 60.0
 
 
 def notification(command: str, form: str) -> list[str]:
-    """Return the arguments of the notification command. Raises UsageError for one that a shell could not parse either."""
+    """Return the arguments of the notification command. Raises UsageError for one that a shell could not parse either.
+
+    A program that is not there now is reported, because it is needed only after the last run.
+    """
     check_choice("form of --notify-as", form, FORMS)
     try:
-        return shlex.split(command)
+        words = shlex.split(command)
     except ValueError as error:
         raise UsageError(
             f"--notify: {command!r} is not a command: {error}", hint="Close its quotes."
         ) from error
+    if words and shutil.which(words[0]) is None:
+        complain(
+            f"--notify: there is no program '{words[0]}' yet",
+            "Without it, the morning summary is in the directory of the nightly run only. The runs do not need it.",
+        )
+    return words
 
 
 def check_metrics(file: Path | None) -> None:

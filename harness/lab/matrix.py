@@ -237,17 +237,34 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
+class PointRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a point of the matrix asks for: its plan, on the machine of its topology, and the options of its runs.
+
+    ``text`` is the text of the plan; the plan itself has the source text of its own file. ``rows`` are the numbers of
+    the point's rows in the document, by table. ``error`` says why plan and topology exclude each other, None if not.
+    """
+
+    plan: Plan
+    text: str
+    options: RunOptions
+    rows: dict[str, int]
+    error: BadDocument | None = None
+
+
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     """The work of a nightly run: its ``cells`` in their order, the text of each point's plan, and what is left out.
 
+    ``origin`` is the source text of the document and its name. ``requests`` are what the points ask for, by point.
     ``options`` are the arguments of ``harness run`` for the machine of a cell. ``explored`` are the options of
     explorations, by guest and QEMU build. They have no topology, because all explored plans have the same machine.
     ``digest`` identifies the matrix: two documents with the same digest make the same nightly run.
     """
 
     document: LabDocument
+    origin: tuple[str, str]
     cells: list[Cell]
     plans: dict[str, str]
+    requests: dict[str, PointRequest]
     options: dict[str, list[str]]
     explored: dict[str, RunOptions]
     skipped: list[Skipped]
@@ -332,7 +349,8 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
     texts: dict[str, str] = {}
     skipped: list[Skipped] = []
     common = check.options(document)
-    options: dict[str, list[str]] = {}
+    requests: dict[str, PointRequest] = {}
+    machines: dict[str, RunOptions] = {}
     explored: dict[str, RunOptions] = {}
     several = [len(document.topology) > 1, len(document.qemu) > 1]
     for index, guest in enumerate(document.guest):
@@ -343,7 +361,7 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
                     index, common, guest, build, TopologyRow(name="explored")
                 )
             for at, topology in enumerate(document.topology):
-                for row, plan in zip(document.plan, plans, strict=True):
+                for number, (row, plan) in enumerate(zip(document.plan, plans, strict=True)):
                     slug = _slug(plan.name)
                     point = f"{guest.name}.{qemu}.{topology.name}.{slug}"
                     of = {"guest": guest.name, "qemu": qemu, "topology": topology.name, "plan": plan.name}
@@ -351,14 +369,18 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
                         skipped.append(Skipped(point=point, why=skip.why))
                         continue
                     machine = f"{guest.name}.{qemu}.{topology.name}"
-                    if machine not in options:
-                        options[machine] = check.run(index, common, guest, build, topology).words()
+                    if machine not in machines:
+                        machines[machine] = check.run(index, common, guest, build, topology)
                     parts = [
                         plan.name,
                         *([topology.name] if several[0] else []),
                         *([qemu] if several[1] else []),
                     ]
-                    texts[point] = check.merged(at, plan, topology, "-".join(parts))
+                    requests[point] = _merged(
+                        plan, topology, "-".join(parts), machines[machine],
+                        {"guest": index, "topology": at, "plan": number},
+                    )  # fmt: skip
+                    texts[point] = requests[point].text
                     times = row.repeat or document.repeat
                     points.append((guest.name, qemu, topology.name, slug, times))
     cells: list[Cell] = []
@@ -381,13 +403,33 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
     meant = msgspec.json.encode([to_plain(same), texts], order="sorted")
     return Matrix(
         document=document,
+        origin=(check.text, check.name),
         cells=cells,
         plans=texts,
-        options=options,
+        requests=requests,
+        options={machine: options.words() for machine, options in machines.items()},
         explored=explored,
         skipped=skipped,
         digest=hashlib.sha256(meant).hexdigest(),
     )
+
+
+WISHES = [field.name for field in msgspec.structs.fields(MachineWishes)]
+
+
+def _merged(
+    plan: Plan, topology: TopologyRow, name: str, options: RunOptions, rows: dict[str, int]
+) -> PointRequest:
+    """Return what a point asks for: the plan, called ``name``, with the topology's keys in place of its own."""
+    wishes = {key: value for key in WISHES if (value := getattr(topology, key)) is not None}
+    merged = msgspec.structs.replace(plan, name=name, machine=msgspec.structs.replace(plan.machine, **wishes))
+    merged.__dict__["origin"] = plan.origin
+    text, wrong = plan_text(merged), None
+    try:
+        decode_plan(text, name=plan.name)
+    except BadDocument as error:
+        wrong = error
+    return PointRequest(plan=merged, text=text, options=options, rows=rows, error=wrong)
 
 
 def _seed(*of: object) -> int:
@@ -405,12 +447,12 @@ class _Check:
     """Checks that a document can be carried out. Errors name the line."""
 
     def __init__(self, text: str, name: str, base: Path) -> None:
-        self._text = text
-        self._name = name
+        self.text = text
+        self.name = name
         self._base = base
 
     def _at(self, *steps: object) -> str:
-        return f"{self._name}:{line_of(self._text, list(steps))}"
+        return f"{self.name}:{line_of(self.text, list(steps))}"
 
     def names(self, table: str, names: Sequence[str], *, key: str = "name") -> None:
         for index, name in enumerate(names):
@@ -476,13 +518,22 @@ class _Check:
         except Exception as error:
             raise BadDocument(
                 f"{self._at('qemu', index, 'path')}: there is no program {path!r}",
-                hint=f"Relative paths begin at the directory of {self._name}; a name without a slash is looked up on PATH.",
+                hint=f"Relative paths begin at the directory of {self.name}; a name without a slash is looked up on PATH.",
             ) from error
 
     def plan(self, index: int, wanted: str) -> Plan:
-        named = resolved(self._base, wanted) if "/" in wanted or wanted.endswith(".toml") else wanted
-        with self.at("plan", index, "plan"):
-            return find_plan(str(named))
+        if "/" not in wanted and not wanted.endswith(".toml"):
+            with self.at("plan", index, "plan"):
+                return find_plan(wanted)
+        file = resolved(self._base, wanted)
+        try:
+            text = read_document(file)
+        except BadDocument as error:
+            raise BadDocument(
+                f"{self._at('plan', index, 'plan')}: {error.message}",
+                hint=error.hint or f"Relative paths begin at the directory of {self.name}.",
+            ) from error
+        return decode_plan(text, name=str(file))
 
     def skip(self, index: int, row: SkipRow, document: LabDocument, plans: Sequence[str]) -> None:
         known = {table: [other.name for other in getattr(document, table)] for table in TABLES}
@@ -517,24 +568,6 @@ class _Check:
                     f"{self._at('known', index)}: this matches every failure",
                     hint=f"Give at least one of {', '.join(KNOWN_BY)}.",
                 )
-
-    def merged(self, index: int, plan: Plan, topology: TopologyRow, name: str) -> str:
-        """Return the plan's text with the topology's keys in place of its own."""
-        wishes = {
-            field.name: getattr(topology, field.name)
-            for field in msgspec.structs.fields(MachineWishes)
-            if getattr(topology, field.name) is not None
-        }
-        machine = msgspec.structs.replace(plan.machine, **wishes)
-        text = plan_text(msgspec.structs.replace(plan, name=name, machine=machine))
-        try:
-            decode_plan(text, name=plan.name)
-        except BadDocument as error:
-            raise BadDocument(
-                f"{self._at('topology', index)}: the plan {plan.name!r} cannot run on topology {topology.name!r}: {error.message}",
-                hint="A [[skip]] table with this plan and topology leaves the combination out.",
-            ) from error
-        return text
 
 
 def resolved(base: Path, path: str) -> Path:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -20,15 +21,20 @@ def plan_text(plan: Plan) -> str:
     if wishes:
         lines += ["", "[machine]", *_pairs(wishes)]
     for operation in plan.do:
-        kind = type(operation)
-        defaults = {
-            field.encode_name: field.default
-            for field in msgspec.structs.fields(kind)
-            if field.default is not msgspec.NODEFAULT
-        }
+        defaults = _defaults(type(operation))
         named = to_plain(operation)
         lines += ["", "[[do]]", f"op = {_value(named.pop('op'))}", *_pairs(_set(named, defaults))]
     return "\n".join(lines) + "\n"
+
+
+@functools.cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the defaults of a struct by key. A matrix has thousands of plans, and reading a struct's fields is slow."""
+    return {
+        field.encode_name: field.default
+        for field in msgspec.structs.fields(kind)
+        if field.default is not msgspec.NODEFAULT
+    }
 
 
 def _set(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

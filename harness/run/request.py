@@ -31,6 +31,49 @@ def _no_text(word: str) -> UsageError:
     )
 
 
+def check_plan(plan: Plan, options: RunOptions) -> None:
+    """Check that a run with these options can execute ``plan``, as far as this is known before it starts.
+
+    Raises UsageError for options that exclude the plan, and BadDocument for a plan that no machine of the guest can
+    execute.
+    """
+    if options.restore and plan.machine.started != "running":
+        raise UsageError(
+            "--restore begins where a boot ended, and the plan before one: "
+            f"machine.started = {plan.machine.started!r}",
+            hint="Leave out --restore.",
+        )
+    if options.restore and _without_snapshot(plan, options.guest):
+        raise UsageError(
+            f"--restore and a plan with pnp = true cannot be combined on {options.guest}: QEMU does not save the state of the "
+            "device that the driver's package is for",
+            hint="Leave out --restore, or say --cold.",
+        )
+    rehearse(plan, guest=options.guest, machine=options.machine, backend=options.backend, kd=options.kd)
+    if options.inject_fault in UNPLUG_FAULTS and options.guest != "twin":
+        raise UsageError(
+            f"the fault {options.inject_fault} is one of the twin's Linux, and {options.guest} has none",
+            hint="Use --guest twin.",
+        )
+
+
+def read_driver_map(path: str) -> DriverMap | None:
+    """Return the decoded driver map in a file, None for "". Raises BadDocument."""
+    if not path:
+        return None
+    from harness.capture.mapping.driver_map import load
+
+    return load(Path(path))
+
+
+def _with_devices(plan: Plan) -> bool:
+    return plan.pnp or any(isinstance(one, LoadDriver) and one.pnp for one in plan.do)
+
+
+def _without_snapshot(plan: Plan, guest: str) -> bool:
+    return guest.startswith("windows") and _with_devices(plan)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRequest(RunOptions):
     """What to run: the plan, the options with a decided ``restore``, and the origin of the run.
@@ -52,33 +95,15 @@ class RunRequest(RunOptions):
         for word in (*self.argv, str(self.runs.absolute()), self.driver, self.driver_map):
             if word != word.encode(errors="replace").decode():
                 raise _no_text(word)
-        before_boot = self.plan.machine.started != "running"
-        if self.restore and before_boot:
-            raise UsageError(
-                "--restore begins where a boot ended, and the plan before one: "
-                f"machine.started = {self.plan.machine.started!r}",
-                hint="Leave out --restore.",
-            )
-        devices = self.guest.startswith("windows") and self.with_devices
-        if self.restore and devices:
-            raise UsageError(
-                f"--restore and a plan with pnp = true cannot be combined on {self.guest}: QEMU does not save the state of the "
-                "device that the driver's package is for",
-                hint="Leave out --restore, or say --cold.",
-            )
-        object.__setattr__(self, "restore", self.restores and not before_boot and not devices)
         self.mapped()
-        rehearse(self.plan, guest=self.guest, machine=self.machine, backend=self.backend, kd=self.kd)
-        if self.inject_fault in UNPLUG_FAULTS and self.guest != "twin":
-            raise UsageError(
-                f"the fault {self.inject_fault} is one of the twin's Linux, and {self.guest} has none",
-                hint="Use --guest twin.",
-            )
+        check_plan(self.plan, self)
+        cold = self.plan.machine.started != "running" or _without_snapshot(self.plan, self.guest)
+        object.__setattr__(self, "restore", self.restores and not cold)
 
     @property
     def with_devices(self) -> bool:
         """Whether the plan installs the driver as a Plug and Play driver."""
-        return self.plan.pnp or any(isinstance(one, LoadDriver) and one.pnp for one in self.plan.do)
+        return _with_devices(self.plan)
 
     @property
     def migrates(self) -> bool:
@@ -87,8 +112,4 @@ class RunRequest(RunOptions):
 
     def mapped(self) -> DriverMap | None:
         """Return the decoded driver map, None without one. Raises BadDocument."""
-        if not self.driver_map:
-            return None
-        from harness.capture.mapping.driver_map import load
-
-        return load(Path(self.driver_map))
+        return read_driver_map(self.driver_map)

@@ -19,12 +19,12 @@ MOST_LINES = 10
 """The most lines of a summary."""
 
 MOST_NEW = 3
-"""The most new incidents that have a line each."""
+"""The most new incidents that have a line each, if there is room."""
 
 LONGEST = 160
 """The most characters of one incident's title or place."""
 
-SORTS = ("new", "still", "gone", "flaky", "infrastructure")
+SORTS = ("new", "still", "gone", "flaky", "infrastructure", "plan")
 """Groups of incidents, in the order of the summary."""
 
 
@@ -80,9 +80,12 @@ def morning(
             + (f"; {night.cells - night.done} left out: {left_out}" if left_out else ""),
         )
     ]
-    for sort in SORTS:
+    # Plans are checked before the first run, so this line is rare.
+    sorts = [sort for sort in SORTS if sort != "plan" or found.plan]
+    others = len(lines) + len(sorts) - 1 + bool(explored) + bool(found.new)
+    for sort in sorts:
         incidents: list[IncidentLine] = getattr(found, sort)
-        shown = MOST_NEW if sort == "new" else 1
+        shown = min(MOST_NEW, MOST_LINES - others) if sort == "new" else 1
         about = f"{sort} {len(incidents)}"
         if not incidents:
             lines.append(MorningLine(about, "-"))

@@ -79,6 +79,31 @@ def test_a_notification_that_fails_changes_no_exit_code(
     assert (0, True) == (code, said in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("nosuch-mailer -s x", True),
+        ("./to-chat", True),
+        ("true", False),
+        ("", False),
+    ],
+)
+def test_a_program_that_is_not_there_is_said_before_anything_runs(
+    command: str,
+    missing: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A night is worth more than its mail: it is a message, not a refusal, and --dry-run has it too."""
+    monkeypatch.chdir(tmp_path)
+    Path("lab.toml").write_text('[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n')
+    assert 0 == main(["nightly", "--dry-run", "--notify", command])
+    program = command.partition(" ")[0]
+    said = f"harness: --notify: there is no program '{program}' yet\n"
+    assert missing is capsys.readouterr().err.startswith(said)
+
+
 @pytest.mark.host
 def test_a_store_that_is_not_there_changes_no_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

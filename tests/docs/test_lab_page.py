@@ -48,6 +48,17 @@ def test_the_sample_in_the_root_is_a_nightly_run(capsys: pytest.CaptureFixture[s
     assert f"{len(read_matrix(ROOT / 'lab.toml').cells)} runs, 2 at once" in capsys.readouterr().out
 
 
+def test_what_no_machine_can_execute_is_shown_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's messages are those about its own lab.toml, with the key that it names changed."""
+    monkeypatch.chdir(tmp_path)
+    assert "With `max_processors = 1` in the topology `small`:" in PAGE
+    Path("lab.toml").write_text(example().replace("max_processors = 4", "max_processors = 1"))
+    assert 64 == main(["nightly", "--dry-run"])
+    assert f"```text\n{capsys.readouterr().err}```" in PAGE
+
+
 SAID = {
     "harness nightly --dry-run": [r"5 runs, 2 at once"],
     "harness nightly --once": [r"Nightly run \d{8}(-2)? of twin: 5 of 5 runs", r"holds 5"],

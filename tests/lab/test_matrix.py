@@ -194,9 +194,9 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
             "PATH",
         ),
         (
-            '[[plan]]\nplan = "veto"\n[[topology]]\nname = "a"\nprocessors = 4\nmax_processors = 2\n',
-            "lab.toml:3: the plan 'veto' cannot run on topology 'a'",
-            "[[skip]]",
+            'repeat = 2\n[[plan]]\nplan = "./mine.toml"\n',
+            "lab.toml:3: beside/mine.toml: No such file",
+            "Relative paths begin at the directory of lab.toml.",
         ),
         (
             '[[plan]]\nplan = "veto"\n[[plan]]\nplan = "veto"\n',

@@ -109,6 +109,10 @@ def test_what_one_plan_asks_for_in_vain_keeps_no_other_from_running(
         (run["state"], run["word"], run["exit_code"], len(run["runs"])) for run in document["runs"]
     ]
     assert 2 == document["counts"]["plan"]
+    lines = (tmp_path / "kept" / "n" / "morning.txt").read_text().splitlines()
+    assert ["infrastructure 0: -", "plan 1"] == [
+        line if "infra" in line else line.partition(":")[0] for line in lines if line.startswith(("infrastructure ", "plan "))
+    ]  # fmt: skip
 
 
 @pytest.mark.qemu

@@ -47,9 +47,17 @@ def test_a_hundred_incidents_are_ten_lines() -> None:
     found = morning(nightly(**dict.fromkeys(SORTS, many)))
     text = found.text()
     assert len(text.splitlines()) <= MOST_LINES
-    assert (9, "; and 97 more", "; and 99 more") == (
+    assert (10, "; and 97 more", "; and 99 more") == (
         len(text.splitlines()), text.splitlines()[3][-13:], text.splitlines()[4][-13:],
     )  # fmt: skip
+
+
+def test_a_plan_that_a_run_refused_is_no_infrastructure() -> None:
+    """It has a line of its own, only where there is one."""
+    lines = morning(nightly(plan=[incident("A", failure_class="plan")])).lines
+    assert [("infrastructure 0", True), ("plan 1", False)] == [
+        (one.about, one.said == "-") for one in lines if one.about.split()[0] in ("infrastructure", "plan")
+    ]
 
 
 def test_exploring_has_a_line() -> None:
@@ -58,6 +66,9 @@ def test_exploring_has_a_line() -> None:
     found = morning(nightly(**dict.fromkeys(SORTS, many)), explored="9 plans; nothing new")
     assert [one.said for one in found.lines if one.about == "exploring"] == ["9 plans; nothing new"]
     assert len(found.lines) == MOST_LINES
+    assert [2, "reproduce"] == [
+        sum(one.about == "new 100" for one in found.lines), found.lines[-1].about
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,8 @@ def test_known_issues_are_seen_or_not_or_expired(made: Database) -> None:
 def nights(tmp_path: Path) -> tuple[Path, Path]:
     """Make two nightly runs: what fails in both, in one, in some repetitions, and what the infrastructure did."""
     points = {
-        name: f"twin.q.t.{name}" for name in ("still", "new", "gone", "flaky", "unrun", "infra", "good")
+        name: f"twin.q.t.{name}"
+        for name in ("still", "new", "gone", "flaky", "unrun", "infra", "plan", "good")
     }
     first = make_night(
         tmp_path, "20261128",
@@ -348,6 +349,7 @@ def nights(tmp_path: Path) -> tuple[Path, Path]:
         outcome(f"{points['gone']}.1", "gone-2"),
         outcome(f"{points['good']}.1", "good-2"),
         outcome(f"{points['infra']}.1", verdict="unknown", code=69, failure_class="infrastructure", reason="no disk"),
+        outcome(f"{points['plan']}.1", verdict="unknown", code=64, failure_class="plan", reason="no such slot"),
         at=NOW, cells=9,
     )  # fmt: skip
     for night, at, names in (
@@ -371,13 +373,14 @@ def test_a_night_beside_the_one_before(store: Database, tmp_path: Path) -> None:
         first = nightly_comparison(connection, name="20261128")
     lists = {
         name: [one.witness for one in getattr(found, name)]
-        for name in ("new", "still", "flaky", "infrastructure", "gone", "not_run")
+        for name in ("new", "still", "flaky", "infrastructure", "plan", "gone", "not_run")
     }
     assert {
         "new": ["new # times"], "still": ["still # times"], "flaky": ["flaky # times"], "infrastructure": ["no disk"],
+        "plan": ["no such slot"],
         "gone": ["gone # times"], "not_run": ["unrun # times"],
     } == lists  # fmt: skip
-    assert ("20261129", 9, 7, {"holds": 3, "infrastructure": 1, "violated": 3}) == (
+    assert ("20261129", 9, 8, {"holds": 3, "infrastructure": 1, "plan": 1, "violated": 3}) == (
         found.night.name, found.night.cells, found.night.done, found.night.counts,
     )  # fmt: skip
     assert (None, 3) == (first.before, len(first.new))

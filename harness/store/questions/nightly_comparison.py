@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A nightly run compared with the previous one: new, persisting, gone and flaky incidents.
 
-Each incident of the nightly run is in exactly one list. It is *infrastructure* by its class. It is *flaky* if another
+Each incident of the nightly run is in exactly one list. It is *infrastructure* or *plan* by its class. It is *flaky* if another
 repetition held at every point where it occurred. Otherwise it is *still* there if the previous nightly run had it, and
 *new* if not. An incident of the previous one only is *gone* if one of its points was run again, and *not run*
 otherwise.
@@ -40,7 +40,10 @@ class ComparedNightly(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A nightly run and the previous one of the same lab, None if there is none."""
+    """A nightly run and the previous one of the same lab, None if there is none.
+
+    ``plan`` are the incidents whose runs ended with exit code 64: what their plan or their options ask for is impossible.
+    """
 
     night: ComparedNightly
     before: ComparedNightly | None
@@ -48,6 +51,7 @@ class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
     still: list[IncidentLine]
     flaky: list[IncidentLine]
     infrastructure: list[IncidentLine]
+    plan: list[IncidentLine]
     gone: list[IncidentLine]
     not_run: list[IncidentLine]
 
@@ -57,7 +61,8 @@ class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
         lists = [
             ("Still failing", self.still),
             ("Flaky: held at the same points in other repetitions", self.flaky),
-            ("Infrastructure and plans", self.infrastructure),
+            ("Infrastructure", self.infrastructure),
+            ("Plans and options that a run refused", self.plan),
             ("Gone", self.gone),
             ("Not run again", self.not_run),
         ]
@@ -124,12 +129,12 @@ def nightly_comparison(connection: Connection, *, lab: str = "", name: str = "")
         return places
 
     sorts: dict[str, list[int]] = {
-        key: [] for key in ("new", "still", "flaky", "infrastructure", "gone", "not_run")
+        key: [] for key in ("new", "still", "flaky", *NOT_THE_DRIVER, "gone", "not_run")
     }
     here = points(row.id)
     for number, failure_class in now.items():
         if failure_class in NOT_THE_DRIVER:
-            sorts["infrastructure"].append(number)
+            sorts[failure_class].append(number)
         elif all("holds" in outcomes.get(point, ()) for point in here[number]):
             sorts["flaky"].append(number)
         else:
