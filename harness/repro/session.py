@@ -24,12 +24,13 @@ from harness.contract.rules.catalogue import all_rules, find
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import BadDocument, FailureClass, HarnessError, UsageError
+from harness.history.absent import ReadableRecords
 from harness.history.reader import History
 from harness.history.record import OperationProgress, Qmp, Record, Stage
 from harness.machine.inspection import Inspectable
 from harness.report.causes import causes
 from harness.report.escape import printable
-from harness.report.timeline import timeline
+from harness.report.timeline import record_lines
 from harness.repro import saved_session
 from harness.repro.attachment import how_to_attach
 from harness.repro.record_tape import RecordTape, kinds_of
@@ -403,7 +404,9 @@ class Session:
     def _say_timeline(self, records: Sequence[Record]) -> None:
         if not records:
             self._say("none")
-        for record, line in zip(records, timeline(records, everything=True), strict=True):
+        for record, line in zip(
+            records, record_lines(ReadableRecords(records), self._tape.zero), strict=True
+        ):
             self._say(f"{record.n:>6} {line}")
 
     def _judge(self) -> None:
