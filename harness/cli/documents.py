@@ -115,6 +115,7 @@ class RepetitionsDocument(TypedDict):
     reproduced: Rate
     runs: list[Repetition]
     contrast: RunContrast | None
+    differences: list[str]
     exit_code: int
 
 

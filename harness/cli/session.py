@@ -13,9 +13,10 @@ from harness.history.reader import History
 from harness.invocation import program
 from harness.report.stage_view import StageView
 from harness.report.style import style_for
+from harness.repro.differences import Differences
 from harness.repro.interactive_run import InteractiveRun, SessionOpening
 from harness.repro.prompt import lines_for
-from harness.repro.recorded_run import Differences, RepeatableRun
+from harness.repro.recorded_run import RepeatableRun
 from harness.run.request import RunRequest
 from harness.run.run import RunInterrupted
 
