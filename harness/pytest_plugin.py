@@ -245,13 +245,14 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
 def _booted(run: Run, item: pytest.Item, guests: Guests, stack: contextlib.ExitStack) -> RunUnderTest:
     """Boot the guest of a test. A run that does not get so far is judged, and fails the test."""
     from harness.errors import HarnessError
+    from harness.testing.settings import spoken
 
     try:
         return RunUnderTest(run, stack=stack)
     except HarnessError as error:
         run.error = run.error or error
         guests.ended(item, run, run.result(run.judge()))
-        said = f"{error}\nevidence: {run.directory.path}"
+        said = f"{spoken(str(error))}\nevidence: {run.directory.path}"
         raise pytest.fail.Exception(said, pytrace=False) from None
     except pytest.fail.Exception as error:
         # The time for the test was over while the guest booted.
