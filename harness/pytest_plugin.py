@@ -25,7 +25,7 @@ from _pytest.runner import runtestprotocol
 
 from harness.testing import marks
 from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
-from harness.testing.settings import Settings, add_settings
+from harness.testing.settings import Settings, add_settings, spoken
 from harness.testing.summary import Summary, attach
 from harness.testing.timer import RUN_SO_FAR, TIMER, TimeLimit, TimeoutSettings
 from harness.testing.under_test import Hotplug, JudgeNow, ReadRecords, RunUnderTest
@@ -197,7 +197,7 @@ def guest_name(request: pytest.FixtureRequest) -> str:
 def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Path) -> Iterator[RunUnderTest]:
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
-    from harness.errors import UsageError
+    from harness.errors import InfrastructureError, UsageError
     from harness.interrupts import interruptible
     from harness.run.run import Run
 
@@ -208,7 +208,11 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
         item.stash[CLASS] = "usage"
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     guests.refuse_known_failure(asked)
-    run = item.stash[RUN_SO_FAR] = Run(asked)
+    try:
+        run = item.stash[RUN_SO_FAR] = Run(asked)
+    except InfrastructureError as error:
+        item.stash[CLASS] = str(error.failure_class)
+        raise pytest.fail.Exception(spoken(str(error)), pytrace=False) from None
     # SIGTERM, SIGHUP and SIGQUIT end the run like Ctrl-C, while there is one. One block for all: a signal between the end
     # of the guest and the verdict leaves a verdict, too.
     try:
@@ -245,7 +249,6 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
 def _booted(run: Run, item: pytest.Item, guests: Guests, stack: contextlib.ExitStack) -> RunUnderTest:
     """Boot the guest of a test. A run that does not get so far is judged, and fails the test."""
     from harness.errors import HarnessError
-    from harness.testing.settings import spoken
 
     try:
         return RunUnderTest(run, stack=stack)

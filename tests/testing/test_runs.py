@@ -104,6 +104,18 @@ def test_failed_assertion_ends_the_run_with_evidence(
     assert "not so" in index.read_text()
 
 
+def test_a_place_without_runs_is_said_in_the_plugins_words(
+    run_pytest: RunPytest, pytester: pytest.Pytester
+) -> None:
+    """The hint names the plugin's option, and no traceback of the harness is shown."""
+    pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n")
+    Path(pytester.path, "runs").write_text("")
+    result = run_pytest(HOST, "--hotplug-runs", "runs")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*cannot make the run directory*", "*with --hotplug-runs DIR."])
+    result.stdout.no_fnmatch_line("*run_directory.py*")
+
+
 STRUCK = """
 import signal
 
