@@ -52,6 +52,7 @@ def hosts(
     with Engine.connect(url, tls) as engine:
         offered, running = engine.hosts(), engine.running()
         drained, nightlies = engine.drained(), engine.nightlies()
+        unheard = engine.unheard()
     found: list[ListedHost] = [
         {
             "host": host.name,
@@ -68,6 +69,7 @@ def hosts(
                 if name not in ("vcpus", "memory") and not name.startswith("session=")
             ),
             "attempts": sorted(running.get(host.address, [])),
+            "unheard": round(unheard.get(host.address, 0.0), 1),
         }
         for host in offered
     ]
@@ -77,6 +79,7 @@ def hosts(
 
 
 def _lines(document: FleetDocument) -> list[str]:
+    from harness.fleet.engine import UNHEARD_S
     from harness.fleet.order import SILENT_S
     from harness.host.budget import size_text
     from harness.report.style import style_for
@@ -88,7 +91,9 @@ def _lines(document: FleetDocument) -> list[str]:
     wide = max((len(printable(name, 24)) for name in names), default=0)
     lines = [f"Hosts of {document['scheduler']}: {len(document['hosts'])}"]
     for host in document["hosts"]:
-        state = "drained" if host["drained"] else f"{len(host['attempts'])} under way"
+        under_way = f"{len(host['attempts'])} under way"
+        silent = host["unheard"] > UNHEARD_S
+        state = "silent" if silent else "drained" if host["drained"] else under_way
         has = [
             *(f"instance {host['instance']}" for _ in host["instance"][:1]),
             *(
@@ -101,6 +106,12 @@ def _lines(document: FleetDocument) -> list[str]:
             f"  {printable(host['host'], 24):<{wide}}  {state:<12} {host['vcpus']:>4} processors"
             f" {size_text(host['memory']):>9}  {printable(', '.join(has), 300)}".rstrip()
         )
+        if silent:
+            since = time.strftime("%H:%M:%S", time.localtime(time.time() - host["unheard"]))
+            lines.append(
+                f"    no heartbeat since {since}, for {_duration(host['unheard'])}; {under_way} then. It may be stopped, "
+                "or cut off."
+            )
     for nightly in document["nightlies"]:
         silent = time.time() - nightly.time
         lines += [
@@ -122,6 +133,10 @@ def _lines(document: FleetDocument) -> list[str]:
         lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
     style = style_for(sys.stdout)
     return [piece for line in lines for piece in style.fold(line)]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 @group.command("drain")

@@ -116,6 +116,7 @@ def test_a_host_has_one_name_and_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     host: ListedHost = {
         "host": "three", "instance": "3", "address": "tcp://127.0.0.1:1", "drained": False, "vcpus": 2, "memory": 32512 << 20,
         "harness": "1", "engine": "1", "offers": ["engine=1", "harness=1", "kvm", "qemu=7.2.22"], "attempts": ["a", "b"],
+        "unheard": 0.4,
     }  # fmt: skip
     long: ListedHost = {
         **host,
