@@ -16,7 +16,7 @@ from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
-from harness.report.escape import printable
+from harness.report.escape import cell, columns_of, padded, printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import FleetDocument, ListedHost
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 group = typer.Typer(
     help="List the hosts of a fleet, the cells on each, and the cells that wait; or manage the hosts."
 )
+
+LONGEST_NAME = 24
+"""The columns that a host's name may take in the list."""
 
 
 @group.callback(invoke_without_command=True)
@@ -88,8 +91,8 @@ def _lines(document: FleetDocument) -> list[str]:
         *(host["host"] for host in document["hosts"]),
         *(one.host for nightly in document["nightlies"] for one in nightly.under_way),
     ]
-    wide = max((len(printable(name, 24)) for name in names), default=0)
-    lines = [f"Hosts of {document['scheduler']}: {len(document['hosts'])}"]
+    wide = max((columns_of(cell(name, LONGEST_NAME)) for name in names), default=0)
+    lines = [f"Hosts of {printable(document['scheduler'], 300)}: {len(document['hosts'])}"]
     for host in document["hosts"]:
         under_way = f"{len(host['attempts'])} under way"
         silent = host["unheard"] > UNHEARD_S
@@ -103,7 +106,7 @@ def _lines(document: FleetDocument) -> list[str]:
             ),
         ]
         lines.append(
-            f"  {printable(host['host'], 24):<{wide}}  {state:<12} {host['vcpus']:>4} processors"
+            f"  {padded(cell(host['host'], LONGEST_NAME), wide)}  {state:<12} {host['vcpus']:>4} processors"
             f" {size_text(host['memory']):>9}  {printable(', '.join(has), 300)}".rstrip()
         )
         if silent:
@@ -123,7 +126,7 @@ def _lines(document: FleetDocument) -> list[str]:
         if silent > SILENT_S:
             lines.append(f"  no report for {silent / 60:.0f} minutes: it may have been killed")
         lines += [
-            f"  {printable(one.host, 24):<{wide}}  {printable(one.cell, 200)}"
+            f"  {padded(cell(one.host, LONGEST_NAME), wide)}  {printable(one.cell, 200)}"
             + ("  sent, not begun" if one.stage == "sent" else "")
             for one in nightly.under_way
         ]
@@ -132,7 +135,7 @@ def _lines(document: FleetDocument) -> list[str]:
         ]
         lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
     style = style_for(sys.stdout)
-    return [piece for line in lines for piece in style.fold(line)]
+    return [piece for line in lines for piece in style.fold(line, breaking=True)]
 
 
 def _duration(seconds: float) -> str:

@@ -55,7 +55,7 @@ def timeline(records: Iterable[r.Record], *, everything: bool = False, style: St
     readable = ReadableRecords(records)
     lines = record_lines(readable, zero) if everything else TimelineSelection(zero).lines(readable)
     for line in lines:
-        yield from style.fold(line, indent=HEADING.index("what"))
+        yield from style.fold(line, indent=HEADING.index("what"), breaking=True)
 
 
 def zero_of(records: Iterable[r.Record]) -> int | None:
