@@ -95,8 +95,8 @@ def _lines(document: FleetDocument) -> list[str]:
     lines = [f"Hosts of {printable(document['scheduler'], 300)}: {len(document['hosts'])}"]
     for host in document["hosts"]:
         under_way = f"{len(host['attempts'])} under way"
-        silent = host["unheard"] > UNHEARD_S
-        state = "silent" if silent else "drained" if host["drained"] else under_way
+        unheard = host["unheard"] > UNHEARD_S
+        state = "silent" if unheard else "drained" if host["drained"] else under_way
         has = [
             *(f"instance {host['instance']}" for _ in host["instance"][:1]),
             *(
@@ -109,7 +109,7 @@ def _lines(document: FleetDocument) -> list[str]:
             f"  {padded(cell(host['host'], LONGEST_NAME), wide)}  {state:<12} {host['vcpus']:>4} processors"
             f" {size_text(host['memory']):>9}  {printable(', '.join(has), 300)}".rstrip()
         )
-        if silent:
+        if unheard:
             since = time.strftime("%H:%M:%S", time.localtime(time.time() - host["unheard"]))
             lines.append(
                 f"    no heartbeat since {since}, for {_duration(host['unheard'])}; {under_way} then. It may be stopped, "

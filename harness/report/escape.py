@@ -38,7 +38,8 @@ def cell(text: str, width: int) -> str:
 
     For a column of a table, in which what is escaped counts with all its characters.
     """
-    room, shown = width, []
+    room = width
+    shown: list[str] = []
     for place, character in enumerate(text):
         piece = printable(character)
         room -= columns_of(piece)
