@@ -154,7 +154,15 @@ def pytest_enter_pdb(config: pytest.Config, pdb: Any) -> None:
     """Print how to inspect the live guests while the prompt is open, and add the command ``repro`` to it."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     live = [run for run in config.stash[GUESTS].live if not run.over]
-    if terminal is None or not live:
+    if terminal is None:
+        return
+
+    # A command of pdb is a method called do_NAME (Python: cmd).
+    def refuse(_arguments: str) -> None:
+        terminal.write_line("No guest is alive here: the test's run has ended, and was judged.")
+
+    pdb.do_repro = refuse
+    if not live:
         return
     for run in live:
         for line in run.how_to_attach():
@@ -163,7 +171,6 @@ def pytest_enter_pdb(config: pytest.Config, pdb: Any) -> None:
     def converse(_arguments: str) -> None:
         live[-1].converse(terminal.write_line)
 
-    # A command of pdb is a method called do_NAME (Python: cmd).
     pdb.do_repro = converse
     terminal.write_line("Type 'repro' for a session on the guest; its 'quit' comes back here.")
 

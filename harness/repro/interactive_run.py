@@ -164,7 +164,8 @@ def hold_here(run: Run, live: Live, lines: SessionLines, say: Say) -> Session:
     tape.zero = zero_of(history)
     session = Session(run, live, say, tape=tape, done=operations_in(history))
     if not lines.scripted:
-        say("The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C continues the test.")
+        say("The guest is yours: 'help' lists what can be typed, Tab completes; 'quit' continues the test.")
+    session.tell_violated()
     if (refused := converse(session, lines, say)) is not None:
         say(refused.message)
     return session

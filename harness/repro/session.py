@@ -176,6 +176,8 @@ class Session:
         hint = f"{suggested(name, self.names())} help lists them.".strip()
         if known := ELSEWHERE.get(name):
             hint = f"Here it is called {known!r}. help lists the others."
+        elif name == "repro":
+            hint = "This is its session: help lists what can be typed here, quit leaves it."
         elif name in ("harness", "./lab"):
             hint = "This is a prompt of a session, not a shell: type the command in another terminal."
         return UsageError(f"no command or operation is called {name!r}", hint=hint)
@@ -211,7 +213,7 @@ class Session:
             return False
         self._legal.append(operation)
         self._show()
-        self._tell_violated()
+        self.tell_violated()
         return True
 
     def repeat(self, operations: Sequence[Operation]) -> None:
@@ -273,7 +275,8 @@ class Session:
         self.quiet = False
         self._say_all(self._last)
 
-    def _tell_violated(self) -> None:
+    def tell_violated(self) -> None:
+        """Judge the history so far, and name the rules that are violated since the last call."""
         now = self.violated()
         new = [f"VIOLATED so far: {rule}   (explain {rule})" for rule in sorted(now - self.known_violated)]
         self.known_violated = now

@@ -288,6 +288,7 @@ def test_a_mistake_does_nothing(hold: Hold, line: str, words: str) -> None:
     ("line", "hint"),
     [
         ("exit", "Here it is called 'quit'"),
+        ("repro", "This is its session"),
         ("next", "Here it is called 'step'"),
         ("help monitor", "Here it is called 'attach'"),
         ("harness attach latest monitor", "in another terminal"),

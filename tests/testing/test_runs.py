@@ -275,7 +275,13 @@ def test_a_violation_is_held_before_its_guest_ends(run_pytest: RunPytest, pytest
             assert verdict().verdict == "holds"
         """
     )
-    said = run_pytest(HOST, "--pdb", typed="check\nadd-cpu\nsave test_kept.py\nquit\nquit\n").stdout.str()
+    said = run_pytest(
+        HOST, "--pdb", typed="check\nadd-cpu\nsave test_kept.py\nquit\nrepro\nquit\n"
+    ).stdout.str()
+    # It says why it begins, and what is no longer possible after it.
+    assert "VIOLATED so far: SYNC-BARRIER   (explain SYNC-BARRIER)" in said.partition("> check")[0]
+    assert "No guest is alive here: the test's run has ended" in said
+    assert "NameError" not in said
     assert "VIOLATED so far: NO-RUN-BEFORE-START-DONE, SYNC-BARRIER, SYNC-START-BEFORE-COMPLETE" in said
     assert "Complete NtNumber=3" in said
     assert "assert <Verdict.VIOLATED" in said
