@@ -25,7 +25,7 @@ from _pytest.runner import runtestprotocol
 
 from harness.testing import marks
 from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
-from harness.testing.settings import Settings, add_settings
+from harness.testing.settings import Settings, add_settings, spoken
 from harness.testing.summary import Summary, attach
 from harness.testing.timer import RUN_SO_FAR, TIMER, TimeLimit, TimeoutSettings
 from harness.testing.under_test import Hotplug, JudgeNow, ReadRecords, RunUnderTest
@@ -154,7 +154,15 @@ def pytest_enter_pdb(config: pytest.Config, pdb: Any) -> None:
     """Print how to inspect the live guests while the prompt is open, and add the command ``repro`` to it."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     live = [run for run in config.stash[GUESTS].live if not run.over]
-    if terminal is None or not live:
+    if terminal is None:
+        return
+
+    # A command of pdb is a method called do_NAME (Python: cmd).
+    def refuse(_arguments: str) -> None:
+        terminal.write_line("No guest is alive here: the test's run has ended, and was judged.")
+
+    pdb.do_repro = refuse
+    if not live:
         return
     for run in live:
         for line in run.how_to_attach():
@@ -163,7 +171,6 @@ def pytest_enter_pdb(config: pytest.Config, pdb: Any) -> None:
     def converse(_arguments: str) -> None:
         live[-1].converse(terminal.write_line)
 
-    # A command of pdb is a method called do_NAME (Python: cmd).
     pdb.do_repro = converse
     terminal.write_line("Type 'repro' for a session on the guest; its 'quit' comes back here.")
 
@@ -197,7 +204,7 @@ def guest_name(request: pytest.FixtureRequest) -> str:
 def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Path) -> Iterator[RunUnderTest]:
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
-    from harness.errors import UsageError
+    from harness.errors import InfrastructureError, UsageError
     from harness.interrupts import interruptible
     from harness.run.run import Run
 
@@ -208,7 +215,11 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
         item.stash[CLASS] = "usage"
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     guests.refuse_known_failure(asked)
-    run = item.stash[RUN_SO_FAR] = Run(asked)
+    try:
+        run = item.stash[RUN_SO_FAR] = Run(asked)
+    except InfrastructureError as error:
+        item.stash[CLASS] = str(error.failure_class)
+        raise pytest.fail.Exception(spoken(str(error)), pytrace=False) from None
     # SIGTERM, SIGHUP and SIGQUIT end the run like Ctrl-C, while there is one. One block for all: a signal between the end
     # of the guest and the verdict leaves a verdict, too.
     try:
@@ -251,7 +262,7 @@ def _booted(run: Run, item: pytest.Item, guests: Guests, stack: contextlib.ExitS
     except HarnessError as error:
         run.error = run.error or error
         guests.ended(item, run, run.result(run.judge()))
-        said = f"{error}\nevidence: {run.directory.path}"
+        said = f"{spoken(str(error))}\nevidence: {run.directory.path}"
         raise pytest.fail.Exception(said, pytrace=False) from None
     except pytest.fail.Exception as error:
         # The time for the test was over while the guest booted.

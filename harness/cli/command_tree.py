@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from keyword import iskeyword
 from typing import Annotated, Any
@@ -129,6 +130,29 @@ def command_for(words: Sequence[str]) -> Any:
     if not words or words[0] in HELP:
         return _summaries()
     return command_tree(COMMANDS.get(words[0], ""))
+
+
+PLACES = ("--runs", "--into", "--out")
+"""The options for the place where a command writes, those before the others if it has several."""
+
+_GIVE_ANOTHER = re.compile(
+    r",? or give (?:another place|one) with --runs DIR|Give (?:another|a writable) place with --runs DIR\."
+)
+
+
+def with_own_place(hint: str, words: Sequence[str]) -> str:
+    """Return ``hint``, in which ``--runs DIR`` is the place for new files, with the option that the command of ``words``
+    has for it. Leave the advice out if it has none."""
+    if "--runs DIR" not in hint:
+        return hint
+    command = command_for(words)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    metavars = {name: one.metavar for one in command.params for name in one.opts}
+    place = next((one for one in PLACES if one in metavars), "")
+    if place:
+        return hint.replace("--runs DIR", f"{place} {metavars[place] or 'DIR'}")
+    return _GIVE_ANOTHER.sub("", hint).strip()
 
 
 @functools.cache

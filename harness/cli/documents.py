@@ -115,6 +115,7 @@ class RepetitionsDocument(TypedDict):
     reproduced: Rate
     runs: list[Repetition]
     contrast: RunContrast | None
+    differences: list[str]
     exit_code: int
 
 
@@ -252,7 +253,8 @@ class NightlyPlan(TypedDict):
 
 class ListedHost(TypedDict):
     """A host of a fleet: its budget in processors and bytes, what else it offers, and the attempts that it has.
-    ``instance`` tells several workers of one host apart, "" for its only one."""
+    ``instance`` tells several workers of one host apart, "" for its only one. ``unheard`` are the seconds since its last
+    heartbeat."""
 
     host: str
     instance: str
@@ -264,6 +266,7 @@ class ListedHost(TypedDict):
     engine: str
     offers: list[str]
     attempts: list[str]
+    unheard: float
 
 
 class FleetDocument(TypedDict):

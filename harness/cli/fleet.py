@@ -16,7 +16,7 @@ from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
-from harness.report.escape import printable
+from harness.report.escape import cell, columns_of, padded, printable
 
 if TYPE_CHECKING:
     from harness.cli.documents import FleetDocument, ListedHost
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 group = typer.Typer(
     help="List the hosts of a fleet, the cells on each, and the cells that wait; or manage the hosts."
 )
+
+LONGEST_NAME = 24
+"""The columns that a host's name may take in the list."""
 
 
 @group.callback(invoke_without_command=True)
@@ -52,6 +55,7 @@ def hosts(
     with Engine.connect(url, tls) as engine:
         offered, running = engine.hosts(), engine.running()
         drained, nightlies = engine.drained(), engine.nightlies()
+        unheard = engine.unheard()
     found: list[ListedHost] = [
         {
             "host": host.name,
@@ -68,6 +72,7 @@ def hosts(
                 if name not in ("vcpus", "memory") and not name.startswith("session=")
             ),
             "attempts": sorted(running.get(host.address, [])),
+            "unheard": round(unheard.get(host.address, 0.0), 1),
         }
         for host in offered
     ]
@@ -77,6 +82,7 @@ def hosts(
 
 
 def _lines(document: FleetDocument) -> list[str]:
+    from harness.fleet.engine import UNHEARD_S
     from harness.fleet.order import SILENT_S
     from harness.host.budget import size_text
     from harness.report.style import style_for
@@ -85,10 +91,12 @@ def _lines(document: FleetDocument) -> list[str]:
         *(host["host"] for host in document["hosts"]),
         *(one.host for nightly in document["nightlies"] for one in nightly.under_way),
     ]
-    wide = max((len(printable(name, 24)) for name in names), default=0)
-    lines = [f"Hosts of {document['scheduler']}: {len(document['hosts'])}"]
+    wide = max((columns_of(cell(name, LONGEST_NAME)) for name in names), default=0)
+    lines = [f"Hosts of {printable(document['scheduler'], 300)}: {len(document['hosts'])}"]
     for host in document["hosts"]:
-        state = "drained" if host["drained"] else f"{len(host['attempts'])} under way"
+        under_way = f"{len(host['attempts'])} under way"
+        unheard = host["unheard"] > UNHEARD_S
+        state = "silent" if unheard else "drained" if host["drained"] else under_way
         has = [
             *(f"instance {host['instance']}" for _ in host["instance"][:1]),
             *(
@@ -98,9 +106,15 @@ def _lines(document: FleetDocument) -> list[str]:
             ),
         ]
         lines.append(
-            f"  {printable(host['host'], 24):<{wide}}  {state:<12} {host['vcpus']:>4} processors"
+            f"  {padded(cell(host['host'], LONGEST_NAME), wide)}  {state:<12} {host['vcpus']:>4} processors"
             f" {size_text(host['memory']):>9}  {printable(', '.join(has), 300)}".rstrip()
         )
+        if unheard:
+            since = time.strftime("%H:%M:%S", time.localtime(time.time() - host["unheard"]))
+            lines.append(
+                f"    no heartbeat since {since}, for {_duration(host['unheard'])}; {under_way} then. It may be stopped, "
+                "or cut off."
+            )
     for nightly in document["nightlies"]:
         silent = time.time() - nightly.time
         lines += [
@@ -112,7 +126,7 @@ def _lines(document: FleetDocument) -> list[str]:
         if silent > SILENT_S:
             lines.append(f"  no report for {silent / 60:.0f} minutes: it may have been killed")
         lines += [
-            f"  {printable(one.host, 24):<{wide}}  {printable(one.cell, 200)}"
+            f"  {padded(cell(one.host, LONGEST_NAME), wide)}  {printable(one.cell, 200)}"
             + ("  sent, not begun" if one.stage == "sent" else "")
             for one in nightly.under_way
         ]
@@ -121,7 +135,11 @@ def _lines(document: FleetDocument) -> list[str]:
         ]
         lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
     style = style_for(sys.stdout)
-    return [piece for line in lines for piece in style.fold(line)]
+    return [piece for line in lines for piece in style.fold(line, breaking=True)]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 @group.command("drain")

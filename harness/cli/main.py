@@ -17,7 +17,7 @@ import typer
 
 from harness.choice import closest, suggest
 from harness.cli import completion
-from harness.cli.command_tree import command_for, command_tree
+from harness.cli.command_tree import command_for, command_tree, with_own_place
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError, of_shortage
@@ -61,6 +61,7 @@ def _interrupted(words: list[str], number: int) -> int:
 
 def _failed(words: list[str], message: str, hint: str, code: ExitCode) -> int:
     """Print an error: as text on standard error, and with ``--json`` also as JSON on standard output."""
+    hint = with_own_place(hint, words)
     if "--json" in _options_of(words):
         say_error(message, hint, code)
     complain(message, hint)

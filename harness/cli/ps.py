@@ -12,7 +12,7 @@ from harness.cli.output import say, say_json
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
 from harness.invocation import invocation
-from harness.report.escape import printable
+from harness.report.escape import cell, padded, printable
 from harness.report.style import Style, style_for
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _machines(machines: list[ListedMachine], style: Style) -> list[str]:
         dead = each.state in ("orphaned", "gone")
         state = (style.bad if dead else style.good)(f"{each.state:<9}")
         lines.append(
-            f"{state} {printable(each.guest or '-', 16):<16} {each.vcpus or '-':>5} {_age(each.age):>7} "
+            f"{state} {padded(cell(each.guest or '-', 16), 16)} {each.vcpus or '-':>5} {_age(each.age):>7} "
             f"{each.qemu or '-':>8} {each.harness or '-':>8}  {printable(each.directory, 1000)}"
         )
         if each.domain:

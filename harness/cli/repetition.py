@@ -14,6 +14,7 @@ from harness.interrupts import interrupted_by, interruption, uninterrupted
 from harness.invocation import invocation
 from harness.report.escape import printable
 from harness.report.stage_view import StageView
+from harness.repro.differences import Differences, compare_machine
 from harness.repro.recorded_run import RepeatableRun, Signature
 from harness.repro.repetition import Repetition, Repetitions, repeat, repetitions
 from harness.run.options import options_at
@@ -35,6 +36,8 @@ def perform_repetitions(
 ) -> int:
     """Do the run ``count`` times, print the result, and return the exit code of the worst.
 
+    Raises UsageError before the first of them if the machine would differ, unless ``anyway``.
+
     After Ctrl-C the runs under way are ended, and the result is that of the others.
     """
     if not 1 <= count <= MOST:
@@ -45,7 +48,9 @@ def perform_repetitions(
     at_once = min(count, jobs or len(os.sched_getaffinity(0)))
     ended: list[Repetition] = []
     code = 0
+    differences = Differences(recorded.facts, anyway=anyway)
     with StageView(quiet=json) as view:
+        compare_machine(request, differences, listeners=(view,))
 
         def done(one: Repetition) -> None:
             # At once, so that an interrupt loses none.
@@ -65,9 +70,10 @@ def perform_repetitions(
             "reproduced": found.reproduced,
             "runs": found.runs,
             "contrast": found.contrast,
+            "differences": differences.notes,
             "exit_code": code or found.exit_code,
         },
-        _lines(found, recorded.verdict.reasons),
+        [*differences.lines(), *_lines(found, recorded.verdict.reasons)],
         json=json,
     )
     if code:

@@ -64,8 +64,9 @@ def repro(
     from harness.cli.session import perform_session
     from harness.history.run_directory import lasting
     from harness.report.stage_view import StageView
+    from harness.repro.differences import Differences
     from harness.repro.interactive import execute_and_wait
-    from harness.repro.recorded_run import Differences, RepeatableRun, Signature
+    from harness.repro.recorded_run import RepeatableRun, Signature
     from harness.run.run import RunInterrupted, perform
     from harness.setup.cache import cache_directory
 

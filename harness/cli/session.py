@@ -13,9 +13,11 @@ from harness.history.reader import History
 from harness.invocation import program
 from harness.report.stage_view import StageView
 from harness.report.style import style_for
+from harness.repro.attachment import is_command
+from harness.repro.differences import Differences
 from harness.repro.interactive_run import InteractiveRun, SessionOpening
 from harness.repro.prompt import lines_for
-from harness.repro.recorded_run import Differences, RepeatableRun
+from harness.repro.recorded_run import RepeatableRun
 from harness.run.request import RunRequest
 from harness.run.run import RunInterrupted
 
@@ -40,9 +42,8 @@ def perform_session(
         # Looked up for each line, because an open prompt replaces the stream.
         stream = sys.stderr if json else sys.stdout
         # One write: the stream of an open prompt has no writelines.
-        stream.write(
-            "".join(f"{piece}\n" for piece in ([line] if f"{program()} " in line else style.fold(line)))
-        )
+        whole = is_command(line) or f"{program()} " in line
+        stream.write("".join(f"{piece}\n" for piece in ([line] if whole else style.fold(line))))
         stream.flush()
 
     # A missing prompt package is reported before a guest boots.

@@ -47,6 +47,12 @@ BEGUN = "hotplug-harness-begun"
 ENDING = "hotplug-harness-ending"
 """The topic under which a worker that was told to end reports its session."""
 
+CLOCK = "hotplug-harness-clock"
+"""The topic of an empty event, of which the scheduler notes the time."""
+UNHEARD_S = 10.0
+"""Seconds without a heartbeat after which a worker is listed as silent. Workers send one every 0.5 to 2 s in a fleet of up to
+200 (distributed 2026.8: scheduler.py, heartbeat_interval)."""
+
 
 class OfferedHost(msgspec.Struct, frozen=True):
     """A worker known to the scheduler. ``name`` is the host's, and ``instance`` tells several workers of one host apart."""
@@ -220,6 +226,19 @@ class Engine:
             name, _, instance = str(about.get("name", "")).partition("/")
             found.append(OfferedHost(str(address), name[:200], instance[:200], _offers(about)))
         return sorted(found, key=lambda host: (host.name, host.address))
+
+    def unheard(self) -> dict[str, float]:
+        """Return for how many seconds each worker has sent no heartbeat, by address. Raises SchedulerLost.
+
+        Both times are the scheduler's: clocks of hosts differ.
+        """
+        workers = self._call("identity", n_workers=-1)["workers"]
+        self._call("log_event", topic=CLOCK, msg="")
+        now = float(self._call("events", topic=CLOCK)[-1][0])
+        return {
+            str(address): max(0.0, now - float(about.get("last_seen", now)))
+            for address, about in workers.items()
+        }
 
     def forget(self, host: OfferedHost) -> None:
         """Let the scheduler forget a worker that is gone, which it has not noticed yet. Raises SchedulerLost."""

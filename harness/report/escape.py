@@ -26,6 +26,41 @@ def printable(text: str, limit: int = LONGEST) -> str:
     return shown if len(text) <= limit else f"{shown}…(+{len(text) - limit})"
 
 
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a printable text takes: East Asian wide characters take two (UAX #11)."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(one) in ("W", "F") else 1 for one in text)
+
+
+def cell(text: str, width: int) -> str:
+    """Return ``text`` as :func:`printable` shows it, in at most ``width`` columns: a longer one is cut and ends in ``…``.
+
+    For a column of a table, in which what is escaped counts with all its characters.
+    """
+    room = width
+    shown: list[str] = []
+    for place, character in enumerate(text):
+        piece = printable(character)
+        room -= columns_of(piece)
+        if room < 0 or (room == 0 and place + 1 < len(text)):
+            return _cut("".join([*shown, piece]), width)
+        shown.append(piece)
+    return "".join(shown)
+
+
+def _cut(shown: str, width: int) -> str:
+    while shown and columns_of(shown) > width - 1:
+        shown = shown[:-1]
+    return f"{shown}…"
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return a printable text with spaces up to ``width`` columns, on its left if it is to stand on the ``right``."""
+    spaces = " " * max(0, width - columns_of(text))
+    return f"{spaces}{text}" if right else f"{text}{spaces}"
+
+
 def _shown(character: str) -> str:
     if character.isprintable() and not unicodedata.combining(character):
         return character if unicodedata.category(character) not in ("Mn", "Me") else _escape(character)

@@ -21,7 +21,7 @@ from harness.history.record import End, Record, RunFailure
 from harness.history.run_directory import INDEX, lasting
 from harness.invocation import invocation, quoted
 from harness.report.causes import causes
-from harness.report.escape import printable
+from harness.report.escape import cell, printable
 from harness.report.operations import OperationOutcome, Operations
 from harness.report.sentence import sentence
 from harness.report.style import PLAIN, Style
@@ -110,7 +110,7 @@ def verdict_line(
     style: Style = PLAIN,
 ) -> str:
     """Return the verdict with its reason and its guest on one line, of at most 80 columns."""
-    guest = shortened(printable(verdict.guest, 30) or "an unnamed guest", 30)
+    guest = cell(verdict.guest, 30) or "an unnamed guest"
     worth = "" if verdict.guest.startswith("windows") else " (not Windows)"
     head = f"{verdict.verdict.value.upper()} on {guest}{worth}: "
     word = verdict_word(verdict.verdict, style)

@@ -13,7 +13,7 @@ from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import Judged, RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.invocation import invocation
-from harness.report.escape import printable
+from harness.report.escape import cell, padded, printable
 from harness.report.style import PLAIN, Style
 from harness.report.verdict_text import MINOR, broken_rules
 
@@ -55,7 +55,7 @@ class RunTable:
         paint = {"holds": self._style.good, "violated": self._style.bad}.get(word, self._style.doubtful)
         self._counts[word] += 1
         self._rows.append(
-            f"{paint(word)}{'':<{12 - len(word)}}{int(run.exit_code):>4}  {printable(guest, 20):<20}  "
+            f"{paint(word)}{'':<{12 - len(word)}}{int(run.exit_code):>4}  {padded(cell(guest, 20), 20)}  "
             f"{printable(str(run.path), 1000)}"
         )
         if run.verdict is None:

@@ -18,17 +18,22 @@ class Style:
         self.colour = colour
         self.width = width
 
-    def fold(self, line: str, *, indent: int | None = None) -> list[str]:
-        """Return ``line`` in pieces that fit, the later ones indented by ``indent``, or a little more than the first."""
+    def fold(self, line: str, *, indent: int | None = None, breaking: bool = False) -> list[str]:
+        """Return ``line`` in pieces that fit, the later ones indented by ``indent``, or a little more than the first.
+
+        A word that is too long stays whole, so that it can be copied. With ``breaking`` only paths and addresses do.
+        """
         if not self.width or len(line) <= self.width:
             return [line]
         further = len(line) - len(line.lstrip()) + 4 if indent is None else indent
+        room = max(self.width, 40)
+        whole = any("/" in word for word in line.split() if len(word) > room - further)
         return textwrap.wrap(
             line,
-            max(self.width, 40),
+            room,
             subsequent_indent=" " * further,
             break_on_hyphens=False,
-            break_long_words=False,
+            break_long_words=breaking and not whole,
         )
 
     def bad(self, text: str) -> str:

@@ -44,38 +44,42 @@ def timeline(records: Iterable[r.Record], *, everything: bool = False, style: St
     """Yield the lines of the timeline of ``records``, without heading; no line holds a control character.
 
     ``records`` is iterated twice (a :class:`~harness.history.reader.History` or a list, not an iterator): zero is
-    the first add, or the first record where nothing was added. With ``everything``, each record gives exactly one
+    that of :func:`zero_of`, or the first record where nothing was added. With ``everything``, each record gives exactly one
     line. Otherwise records that explain little are left out, copies of a driver record from a second channel too,
     and a callback's return joins the line of its entry when nothing else is shown between them. With a ``style``
     that has a width, what does not fit goes on below itself.
     """
-    zero = _zero(records)
-    records = ReadableRecords(records)
-    lines = _everything(records, zero) if everything else TimelineSelection(zero).lines(records)
+    zero = zero_of(records)
+    if zero is None:
+        zero = next((record.host_ns for record in records), 0)
+    readable = ReadableRecords(records)
+    lines = record_lines(readable, zero) if everything else TimelineSelection(zero).lines(readable)
     for line in lines:
-        yield from style.fold(line, indent=HEADING.index("what"))
+        yield from style.fold(line, indent=HEADING.index("what"), breaking=True)
 
 
-def _everything(records: Iterable[r.Record], zero: int) -> Iterator[str]:
+def zero_of(records: Iterable[r.Record]) -> int | None:
+    """Return the ``host_ns`` from which the times of a run are counted: its first add or removal, None without one."""
+    return next((record.host_ns for record in records if isinstance(record, r.Add | r.Removal)), None)
+
+
+def record_lines(records: Iterable[r.Record], zero: int | None) -> Iterator[str]:
+    """Yield exactly one line for each record. ``zero`` is that of :func:`zero_of`; without one no line has a time."""
     replies = Replies()
     for record in records:
-        yield _line(record.host_ns - zero, lane(record), sentence(record, answers=replies.answered(record)))
+        yield _line(record, zero, sentence(record, answers=replies.answered(record)))
 
 
-def _zero(records: Iterable[r.Record]) -> int:
-    first = 0
-    for record in records:
-        first = first or record.host_ns
-        if isinstance(record, r.Add | r.Removal):
-            return record.host_ns
-    return first
+def _line(record: r.Record, zero: int | None, what: str) -> str:
+    time = "-" if zero is None else _milliseconds(record.host_ns - zero)
+    return f"{time:>9} {lane(record):<8} {what}"
 
 
-def _line(after_zero: int, who: str, what: str) -> str:
+def _milliseconds(after_zero: int) -> str:
     tenths = after_zero // 100_000
     sign = "-" if tenths < 0 else ""
     whole, part = divmod(abs(tenths), 10)
-    return f"{sign + str(whole)[:18] + '.' + str(part):>9} {who:<8} {what}"
+    return f"{sign}{str(whole)[:18]}.{part}"
 
 
 def _telling(record: r.Qmp, answers: str) -> bool:
@@ -107,10 +111,11 @@ class Replies:
 
 
 class TimelineSelection:
-    """The default timeline: what is left out, and which two records share a line."""
+    """The default timeline: what is left out, and which two records share a line. ``zero`` is that of :func:`zero_of`;
+    it may become known later."""
 
-    def __init__(self, zero: int) -> None:
-        self._zero = zero
+    def __init__(self, zero: int | None) -> None:
+        self.zero = zero
         self._replies = Replies()
         self._seen: dict[tuple[str, str], set[int]] = {}
         self._rates: dict[str, int] = {}
@@ -135,7 +140,7 @@ class TimelineSelection:
             yield self._one(*waiting)
 
     def _one(self, record: r.Record, text: str) -> str:
-        return _line(record.host_ns - self._zero, lane(record), text)
+        return _line(record, self.zero, text)
 
     def shows(self, record: r.Record, answers: str, before: r.Record | None) -> bool:
         """Return whether a record is shown by default; call it with each record in file order.

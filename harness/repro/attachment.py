@@ -12,6 +12,7 @@ import os
 import re
 import select
 import selectors
+import shlex
 import socket
 import sys
 import termios
@@ -56,6 +57,10 @@ VIEWERS = {
 }
 
 
+COMMAND = re.compile(r"(?:monitor|gdb|screen|libvirt|console|driver|history) {2,}\S")
+"""The beginning of a line that says how to attach."""
+
+
 def how_to_attach(machine: Machine, run: Run) -> list[str]:
     """Return the ways to attach to the guest of a live run, one line each."""
     # The other terminal may be in another directory.
@@ -73,10 +78,16 @@ def how_to_attach(machine: Machine, run: Run) -> list[str]:
         )
     lines += [
         f"console    {invocation('attach', directory, 'console')}",
-        f"driver     tail -f {machine.debugcon}",
+        # A driver chooses what is in it: cat -v shows control characters, and does not send them to the terminal.
+        f"driver     tail -f {shlex.quote(str(machine.debugcon))} | cat -v",
         f"history    {invocation('show', '--all', directory)}",
     ]
     return ["", *lines]
+
+
+def is_command(line: str) -> bool:
+    """Whether a line is one of :func:`how_to_attach`. It is to be copied, so it must not be folded."""
+    return COMMAND.match(line) is not None
 
 
 def _screen(machine: Machine, place: Path) -> str:

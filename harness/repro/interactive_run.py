@@ -17,6 +17,7 @@ from harness.history.reader import History
 from harness.history.record import Stage
 from harness.history.writer import Listener
 from harness.report.escape import printable
+from harness.report.timeline import zero_of
 from harness.repro.attachment import how_to_attach
 from harness.repro.prompt import SessionLines
 from harness.repro.record_tape import RecordTape
@@ -158,9 +159,13 @@ def hold_here(run: Run, live: Live, lines: SessionLines, say: Say) -> Session:
     """
     tape = RecordTape()
     live.writer.subscribe(tape)
-    session = Session(run, live, say, tape=tape, done=operations_in(History(run.directory.path)))
+    history = History(run.directory.path)
+    # Read after the tape listens: no add is missed between the two.
+    tape.zero = zero_of(history)
+    session = Session(run, live, say, tape=tape, done=operations_in(history))
     if not lines.scripted:
-        say("The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C continues the test.")
+        say("The guest is yours: 'help' lists what can be typed, Tab completes; 'quit' continues the test.")
+    session.tell_violated()
     if (refused := converse(session, lines, say)) is not None:
         say(refused.message)
     return session

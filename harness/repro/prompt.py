@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -143,11 +143,35 @@ async def _watch(session: Session, show: Callable[[list[str]], None]) -> None:
 
 
 def _status(session: Session) -> str:
-    broken = ", ".join(sorted(session.known_violated)) or "nothing violated"
-    alive = "guest alive" if session.live.machine.alive() else "the guest has ended"
-    return f" {session.place} of {len(session.plan.do)} operations of the plan | {broken} | {alive} | help, quit"[
-        :78
+    from prompt_toolkit.application import get_app
+
+    return status_line(
+        f"{session.place} of {len(session.plan.do)} operations",
+        sorted(session.known_violated),
+        "guest alive" if session.live.machine.alive() else "the guest has ended",
+        width=get_app().output.get_size().columns,
+    )
+
+
+def status_line(place: str, violated: Sequence[str], guest: str, *, width: int) -> str:
+    """Return the toolbar in less than ``width`` columns. The violated rules are shortened first, the guest's state never.
+
+    As many rules as fit are named, the others counted.
+    """
+    most = len(violated)
+    named = [
+        ", ".join([*violated[:count], *([f"{most - count} more"] if count < most else [])])
+        for count in range(most, 0, -1)
     ]
+    counted = f"{most} violated" if violated else "nothing violated"
+    shortened = [
+        *([place, rules, guest, "help, quit"] for rules in named or [counted]),
+        *([place, rules, guest] for rules in [*named, counted]),
+        [counted, guest],
+        [guest],
+    ]
+    lines = [f" {' | '.join(parts)}" for parts in shortened]
+    return next((line for line in lines if len(line) < width), lines[-1])
 
 
 def _completer(session: Session) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from harness.history.absent import ReadableRecords
 from harness.history.driver import AsyncEnter, SyncEnter
 from harness.history.record import Mapped, Record
-from harness.report.timeline import TimelineSelection
+from harness.report.timeline import TimelineSelection, zero_of
 
 MOST = 2000
 """The most records that wait to be shown. Further ones are counted. The history has them all."""
@@ -29,16 +29,23 @@ def kinds_of(record: Record) -> set[str]:
 
 
 class RecordTape:
-    """Listens to a history. It takes records on any thread and never blocks. One thread calls :meth:`lines`."""
+    """Listens to a history. It takes records on any thread and never blocks. One thread calls :meth:`lines`.
+
+    ``zero`` is the ``host_ns`` from which the lines' times are counted (:func:`harness.report.timeline.zero_of`). Before
+    the first add there is none: then a line has no time, because every other number would change with that add.
+    """
 
     def __init__(self) -> None:
+        self.zero: int | None = None
         self._new: deque[Record] = deque()
         self._mapped: list[Record] = []
-        self._selection: TimelineSelection | None = None
+        self._selection = TimelineSelection(None)
         self._left_out = 0
 
     def __call__(self, record: Record) -> None:
         """Take a record."""
+        if self.zero is None:
+            self.zero = zero_of([record])
         if len(self._new) < MOST:
             self._new.append(record)
         else:
@@ -57,8 +64,7 @@ class RecordTape:
         taken = self.take() if records is None else list(records)
         if not taken:
             return []
-        if self._selection is None:
-            self._selection = TimelineSelection(taken[0].host_ns)
+        self._selection.zero = self.zero
         shown = ReadableRecords([*self._mapped, *taken])
         lines = [*self._selection.lines(one for one in shown if not isinstance(one, Mapped))]
         if self._left_out:

@@ -24,12 +24,13 @@ from harness.contract.rules.catalogue import all_rules, find
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import BadDocument, FailureClass, HarnessError, UsageError
+from harness.history.absent import ReadableRecords
 from harness.history.reader import History
 from harness.history.record import OperationProgress, Qmp, Record, Stage
 from harness.machine.inspection import Inspectable
 from harness.report.causes import causes
 from harness.report.escape import printable
-from harness.report.timeline import timeline
+from harness.report.timeline import record_lines
 from harness.repro import saved_session
 from harness.repro.attachment import how_to_attach
 from harness.repro.record_tape import RecordTape, kinds_of
@@ -175,6 +176,8 @@ class Session:
         hint = f"{suggested(name, self.names())} help lists them.".strip()
         if known := ELSEWHERE.get(name):
             hint = f"Here it is called {known!r}. help lists the others."
+        elif name == "repro":
+            hint = "This is its session: help lists what can be typed here, quit leaves it."
         elif name in ("harness", "./lab"):
             hint = "This is a prompt of a session, not a shell: type the command in another terminal."
         return UsageError(f"no command or operation is called {name!r}", hint=hint)
@@ -210,7 +213,7 @@ class Session:
             return False
         self._legal.append(operation)
         self._show()
-        self._tell_violated()
+        self.tell_violated()
         return True
 
     def repeat(self, operations: Sequence[Operation]) -> None:
@@ -272,7 +275,8 @@ class Session:
         self.quiet = False
         self._say_all(self._last)
 
-    def _tell_violated(self) -> None:
+    def tell_violated(self) -> None:
+        """Judge the history so far, and name the rules that are violated since the last call."""
         now = self.violated()
         new = [f"VIOLATED so far: {rule}   (explain {rule})" for rule in sorted(now - self.known_violated)]
         self.known_violated = now
@@ -403,7 +407,9 @@ class Session:
     def _say_timeline(self, records: Sequence[Record]) -> None:
         if not records:
             self._say("none")
-        for record, line in zip(records, timeline(records, everything=True), strict=True):
+        for record, line in zip(
+            records, record_lines(ReadableRecords(records), self._tape.zero), strict=True
+        ):
             self._say(f"{record.n:>6} {line}")
 
     def _judge(self) -> None:

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -92,6 +92,15 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     writer: HistoryWriter
 
 
+class ExaminedMachine(NamedTuple):
+    """What a machine will be made of, before anything of it runs. ``qemu`` is None for a process."""
+
+    qemu: QemuBuild | None
+    options: GuestOptions
+    bootable: Bootable
+    spec: MachineSpec
+
+
 class GuestBoot:
     """Boots one guest. ``facts`` is extended and stored with each newly known fact.
 
@@ -131,19 +140,10 @@ class GuestBoot:
     def up(self, stack: contextlib.ExitStack) -> Live:
         """Take every step. Raises what a step raises."""
         self._stages.current = "qemu"
-        check_backend(self.request.backend)
         self._check_host()
-        with all_missing_named(self.request.guest, qemu=self.request.qemu):
-            # A process guest needs no QEMU, so QEMU is not searched.
-            qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
-            options = self._options(qemu)
-            bootable = self._prepare(options)
-        if bootable.release is not None:
-            stack.callback(bootable.release)
-        budget = self.budget = paced(self.request.budget, bootable.pace)
-        spec = self._accelerate(qemu, bootable)
-        self._refuse_fatal(qemu, spec)
-        self._compare(qemu, spec)
+        examined = self.examine(stack)
+        qemu, options, bootable, spec = examined.qemu, examined.options, examined.bootable, examined.spec
+        budget = self.budget
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
         if self.request.restore and qemu is not None:
@@ -225,6 +225,25 @@ class GuestBoot:
         return Live(
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, writer=self._writer
         )
+
+    def examine(self, stack: contextlib.ExitStack) -> ExaminedMachine:
+        """Take the steps before the first process: make the image, and learn what the machine will be.
+
+        Raises what such a step raises.
+        """
+        check_backend(self.request.backend)
+        with all_missing_named(self.request.guest, qemu=self.request.qemu):
+            # A process guest needs no QEMU, so QEMU is not searched.
+            qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
+            options = self._options(qemu)
+            bootable = self._prepare(options)
+        if bootable.release is not None:
+            stack.callback(bootable.release)
+        self.budget = paced(self.request.budget, bootable.pace)
+        spec = self._accelerate(qemu, bootable)
+        self._refuse_fatal(qemu, spec)
+        self._compare(qemu, spec)
+        return ExaminedMachine(qemu, options, bootable, spec)
 
     def _check_host(self) -> None:
         """Check what the plan requires of this host; another host cannot be checked."""

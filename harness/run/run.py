@@ -242,6 +242,15 @@ class Run:
             with uninterrupted():
                 self._end(outcome, stack)
 
+    def examine(self) -> None:
+        """Learn what can be known before the guest's machine starts, and start nothing. The run ends, and is not judged.
+
+        Raises what a boot raises until there.
+        """
+        with self.writer, contextlib.ExitStack() as stack:
+            self._begin()
+            self._boot.examine(stack)
+
     def collect_evidence(self, why: str, *, cheap: bool = False) -> EvidenceIndex:
         """Collect evidence into ``evidence/``; with ``cheap`` only what takes milliseconds.
 

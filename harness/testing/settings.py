@@ -52,8 +52,8 @@ _BY_FLAG = {f"--{one.source.name}": one.option for one in SETTINGS} | {
 }
 
 
-def _spoken(text: str) -> str:
-    """Return a message of the harness with the plugin's names of the options."""
+def spoken(text: str) -> str:
+    """Return a message or a hint of the harness with the plugin's names of the options."""
     return re.sub(r"(?<![\w-])--[a-z-]+", lambda flag: _BY_FLAG.get(flag[0], flag[0]), text)
 
 
@@ -108,7 +108,7 @@ class Settings:
             where = ""
             return made("pytest", {**values, **more})
         except UsageError as error:
-            raise UsageError(where + _spoken(error.message), hint=_spoken(error.hint)) from error
+            raise UsageError(where + spoken(error.message), hint=spoken(error.hint)) from error
 
 
 def add_settings(parser: pytest.Parser) -> None:

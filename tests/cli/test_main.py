@@ -1,25 +1,37 @@
 # SPDX-License-Identifier: MIT
 """The command line: what it accepts, what it says when misused, and that 1 never means anything but violated."""
 
+import ast
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 from cli.test_check import record
 from report.records import hot_add
+from small_disk import small_disk
 
 import harness
 from harness.cli import main as command_line
 from harness.cli.command_tree import COMMANDS as MODULES
-from harness.cli.command_tree import command_for, command_tree, whole
+from harness.cli.command_tree import command_for, command_tree, whole, with_own_place
 from harness.cli.revision import revision
-from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
+from harness.errors import (
+    MAKE_ROOM,
+    ExitCode,
+    GuestHang,
+    HarnessError,
+    InfrastructureError,
+    MissingPart,
+    UsageError,
+)
 from harness.interrupts import Interrupted
 
 Caught = pytest.CaptureFixture[str]
@@ -255,6 +267,57 @@ def test_an_output_that_cannot_be_written_is_infrastructure() -> None:
         ended.returncode,
         ended.stderr,
     ]
+
+
+def leaves(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each command with its words."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield words, command
+    for name, one in (inner or {}).items():
+        yield from leaves(one, *words, name)
+
+
+def hints() -> set[str]:
+    """Return every text of the package that names ``--runs DIR``."""
+    return {
+        node.value
+        for file in Path(harness.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant)
+        and "--runs DIR" in str(node.value)
+        and file.name != "command_tree.py"
+    }
+
+
+def test_a_hint_names_the_option_that_the_command_has() -> None:
+    """For each command and each hint of the package about the place of new files; without one the advice is left out."""
+    said = hints()
+    assert MAKE_ROOM in said
+    wrong = [
+        (words, found)
+        for words, command in leaves(command_tree())
+        for hint in said
+        for found in [with_own_place(hint, [*words, "word"])]
+        if not set(re.findall(r"--[a-z]+", found)) <= {name for one in command.params for name in one.opts}
+        or found.strip() != found
+    ]
+    assert wrong == []
+    assert (
+        with_own_place(MAKE_ROOM, ["explore"])
+        == "Free some disk space, or give another place with --into DIR."
+    )
+    assert with_own_place(MAKE_ROOM, ["run", "x"]) == MAKE_ROOM
+    assert with_own_place(MAKE_ROOM, ["show", "x"]) == "Free some disk space."
+
+
+def test_a_full_disk_of_an_exploration(tmp_path: Path, capsys: Caught) -> None:
+    """The command says which of its own options gives another place."""
+    with small_disk(tmp_path / "disk", "16k") as disk:
+        (disk / "other").write_bytes(bytes(16 << 10))
+        code = command_line.main(["explore", "--guest", "host", "--plans", "1", "--into", str(disk / "into")])
+        said = capsys.readouterr().err
+    assert (code, "--into DIR" in said, "--runs" in said) == (ExitCode.INFRASTRUCTURE, True, False), said
 
 
 def test_starting_up_imports_no_heavy_library() -> None:

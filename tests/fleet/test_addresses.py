@@ -15,8 +15,10 @@ from harness.cli.fleet import _lines
 from harness.cli.main import main
 from harness.errors import UsageError
 from harness.fleet.engine import check_address
+from harness.fleet.order import NightlyNote, PlacedCell, WaitingCell
 from harness.fleet.results_place import check_results
 from harness.fleet.tls import tls_files
+from harness.report.escape import printable
 
 
 @pytest.mark.parametrize("url", ["tcp://192.0.2.1:8786", "tcp://lab1.example.org:8786"])
@@ -116,6 +118,7 @@ def test_a_host_has_one_name_and_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     host: ListedHost = {
         "host": "three", "instance": "3", "address": "tcp://127.0.0.1:1", "drained": False, "vcpus": 2, "memory": 32512 << 20,
         "harness": "1", "engine": "1", "offers": ["engine=1", "harness=1", "kvm", "qemu=7.2.22"], "attempts": ["a", "b"],
+        "unheard": 0.4,
     }  # fmt: skip
     long: ListedHost = {
         **host,
@@ -130,6 +133,22 @@ def test_a_host_has_one_name_and_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(len(line) <= 80 for line in lines)
     assert "two" == lines[2].split()[0]
     assert " ".join(" ".join(lines[2:]).split()).endswith(", template windows-4")
+
+
+def test_hostile_names_break_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a worker or a nightly run is called, nothing raw is shown and each line fits 80 columns."""
+    monkeypatch.setattr("harness.report.style.is_terminal", lambda _: True)
+    for name in ("\x1b[31mred\x1b]0;title\x07\r\nnext\u202e\x9b2J" * 3, "n" * 400, ""):
+        host: ListedHost = {
+            "host": name, "instance": name, "address": name, "drained": False, "vcpus": 2, "memory": 1 << 30, "harness": "1",
+            "engine": "1", "offers": [name], "attempts": [], "unheard": 99.0,
+        }  # fmt: skip
+        note = NightlyNote(
+            name=name, lab=name, host=name, left=1, under_way=[PlacedCell(name, name, "sent")],
+            waiting=[WaitingCell(name, name)], aside={name: name}, time=0.0,
+        )  # fmt: skip
+        for line in _lines({"scheduler": "tcp://127.0.0.1:1", "hosts": [host], "nightlies": [note]}):
+            assert (printable(line, 1000), len(line) <= 80) == (line, True)
 
 
 def test_nothing_of_the_engine_is_imported_without_a_scheduler() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from fleet.conftest import PATIENCE, Fleet
 
+from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.fleet import engine as engines
 from harness.fleet import worker_service
@@ -67,6 +69,31 @@ def test_a_stopped_scheduler_is_lost(fleet: Fleet, monkeypatch: pytest.MonkeyPat
                 call()
         with pytest.raises(SchedulerLost):
             Engine.connect(fleet.url, None, seconds=1)
+
+
+def test_a_stopped_worker_is_listed_as_silent(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not idle: the list says since when the scheduler has not heard of it, until it goes on."""
+    monkeypatch.setattr(engines, "UNHEARD_S", 3.0)
+    fleet.scheduler()
+    worker = fleet.worker("a")
+    fleet.worker("b")
+    fleet.hosts("a", "b")
+
+    def listed() -> dict[str, str]:
+        assert main(["fleet", "--scheduler", fleet.url]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        hosts = re.split(r"^  (?=\w)", "\n".join(lines), flags=re.MULTILINE)[1:]
+        return {one.split()[0]: " ".join(one.split()[1:]) for one in hosts}
+
+    assert [one.startswith("0 under way") for one in listed().values()] == [True, True]
+    stop(worker)
+    said = re.compile(r"silent .* no heartbeat since \d\d:\d\d:\d\d, for \d+ s; 0 under way then")
+    Deadline(PATIENCE, "the silence").poll(lambda: said.match(listed()["a"]) is not None, interval=0.2)
+    assert listed()["b"].startswith("0 under way")
+    worker.send_signal(signal.SIGCONT)
+    Deadline(PATIENCE, "a heartbeat").poll(lambda: listed()["a"].startswith("0 under way"), interval=0.2)
 
 
 def test_a_closed_connection_is_said_in_words(fleet: Fleet) -> None:

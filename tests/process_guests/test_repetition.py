@@ -125,6 +125,28 @@ def read(file: Path) -> bytes:
         return b""
 
 
+def test_another_machine_is_refused_once(perform_on: Perform, tmp_path: Path) -> None:
+    """As by ``repro`` alone: the whole list, the hint and the exit code, and no run directory. ``--anyway`` says it too."""
+    first = perform_on("cpu-and-dimm", "host")
+    facts = first.directory / "run.json"
+    recorded = json.loads(facts.read_text())
+    recorded["driver"] = "0" * 64
+    recorded["host"] |= {"system": "Linux of another host", "cpus": "1024"}
+    facts.write_text(json.dumps(recorded))
+    repro = "repro", str(first.directory), "--runs"
+    alone = run_here(*repro, str(tmp_path / "alone"))
+    often = run_here(*repro, str(tmp_path / "often"), "--repeat", "3")
+    said = [err[err.index("harness: ") :] for _, _, err in (alone, often)]
+    assert said[0] == said[1]
+    for word in ("the driver differs", "the host's system differs", "processors differs", "--anyway"):
+        assert word in said[1]
+    assert (alone[0], often[0], often[1]) == (ExitCode.USAGE, ExitCode.USAGE, "")
+    assert not (tmp_path / "often").exists()
+    code, out, err = run_here(*repro, str(tmp_path / "often"), "--repeat", "2", "--anyway")
+    assert (code, out.count("Different from the recorded run: ")) == (ExitCode.HOLDS, 3), err
+    assert out.splitlines()[-1].startswith("reproduced 2 of 2")
+
+
 def test_what_cannot_be_repeated(perform_on: Perform) -> None:
     """Refused before anything starts."""
     first = perform_on("cpu-and-dimm", "host")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from harness.errors import ExitCode, UsageError
 from harness.history.reader import History
 from harness.history.record import End, OperationProgress
 from harness.history.run_directory import RunDirectory
+from harness.report.timeline import timeline
 from harness.repro.interactive_run import InteractiveRun, InteractiveRuns
 from harness.repro.prompt import ScriptLines
 from harness.repro.recorded_run import RepeatableRun
@@ -109,6 +111,24 @@ def test_until_a_rule_a_record_and_a_number(hold: Hold, perform_on: Perform) -> 
     done, _ = hold("continue\nuntil NOSUCH-RULE\n")
     assert done.refused is not None
     assert "'NOSUCH-RULE' is not a rule" in done.refused.message
+
+
+def test_times_are_those_of_show(hold: Hold) -> None:
+    """Zero is the first add in the live lines, in ``records`` and in ``harness show``; before it no line has a time."""
+    script = "settle\nrecords 1000\nadd-cpu\nadd-dimm 128MiB\nrecords 1000\n"
+    done, said = hold(script)
+    _, early, live, listed = re.split(r"^> (?:add-cpu|records 1000)$", said, flags=re.MULTILINE)
+    everything = [*timeline(History(done.results[-1].directory), everything=True)]
+    last = [line[7:] for line in listed.splitlines() if LISTED.match(line)]
+    assert last == everything[: len(last)]
+    times = {tuple(line.split()[:2]) for line in everything}
+    shown = {tuple(line.split()[:2]) for line in live.splitlines() if TIMED.match(line)}
+    assert (len(shown) > 10, shown - times) == (True, set())
+    assert {line.split()[1] for line in early.splitlines() if LISTED.match(line)} == {"-"}
+
+
+LISTED = re.compile(r" *\d+ ")
+TIMED = re.compile(r" *(?:-?\d+\.\d|-) (?:host|QEMU|firmware|driver|guest|console) ")
 
 
 def test_a_violation_is_told_explained_and_saved(hold: Hold, tmp_path: Path) -> None:
@@ -268,6 +288,7 @@ def test_a_mistake_does_nothing(hold: Hold, line: str, words: str) -> None:
     ("line", "hint"),
     [
         ("exit", "Here it is called 'quit'"),
+        ("repro", "This is its session"),
         ("next", "Here it is called 'step'"),
         ("help monitor", "Here it is called 'attach'"),
         ("harness attach latest monitor", "in another terminal"),

@@ -21,7 +21,8 @@ from harness.errors import worst
 from harness.history.run_directory import RunDirectory
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.lab.inventory import listed
-from harness.repro.recorded_run import Differences, RepeatableRun, Signature, normal
+from harness.repro.differences import Differences, normal
+from harness.repro.recorded_run import RepeatableRun, Signature
 from harness.run.judging import judge_run, open_history
 from tests.recorded.kept import RUNS, Kept, differences, kept_runs, listed_differences, read_index
 from tests.recorded.placeholders import ROOT, of_machine

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.answer_table import INDENT, NARROWEST, AnswerTable
+from harness.report.escape import printable
 from harness.report.style import Style
 
 REASON = "the guest did not say within 30 s that the processor is online"
@@ -72,6 +73,34 @@ def test_nothing_is_lost_and_every_line_fits(rows: list[list[str]], width: int) 
     )
     longest = max(len(word) for word in said)
     assert all(len(line) <= max(width, INDENT + NARROWEST + longest) for line in lines)
+
+
+HOSTILE = st.text(
+    st.characters(exclude_characters="/", exclude_categories=["Lo"])
+    | st.sampled_from("\x1b\x07\r\n\t\x9b\u202e\u200b\ud800"),
+    max_size=300,
+)
+
+
+@given(st.lists(st.lists(HOSTILE, min_size=4, max_size=4), min_size=1, max_size=3), HOSTILE)
+def test_hostile_texts_break_neither_table_nor_terminal(rows: list[list[str]], title: str) -> None:
+    """Whatever hosts and plans are called, nothing raw is shown, and each line fits 80 columns."""
+    table = AnswerTable(title=title, columns=["host", "plan", "result", "reason"], rows=rows)
+    for line in table.lines(Style(colour=False, width=80)):
+        assert printable(line, 10_000) == line
+        assert len(line) <= 80, line
+
+
+def test_wide_characters_take_two_columns() -> None:
+    """The next column begins in one place (UAX #11)."""
+    table = AnswerTable(
+        title="t", columns=["host", "b"], rows=[["中文", "x"], ["abcd", "y"], ["e\u0301", "z"]]
+    )
+    assert table.lines(Style(colour=False, width=80))[2:] == [
+        "  中文     x",
+        "  abcd     y",
+        "  e\\u0301  z",
+    ]
 
 
 @pytest.mark.parametrize("width", [0, 80])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.escape import printable, printable_block
+from harness.report.escape import cell, columns_of, padded, printable, printable_block
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 
@@ -65,3 +65,12 @@ def test_a_block_is_bounded_and_printable(text: str, lines: int) -> None:
     block = printable_block(text, lines=lines)
     assert len(block) <= lines
     assert all(line.isprintable() for line in block)
+
+
+@given(st.text(max_size=60), st.integers(1, 40))
+def test_a_cell_has_its_width(text: str, width: int) -> None:
+    """What is escaped counts with all its characters; what was cut ends in an ellipsis."""
+    shown = cell(text, width)
+    assert columns_of(shown) <= width
+    assert shown == printable(text) or shown.endswith("…")
+    assert columns_of(padded(shown, width)) == columns_of(padded(shown, width, right=True)) == width

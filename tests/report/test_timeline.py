@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report.records import ANY_RECORD, Run, hot_add
@@ -12,6 +13,7 @@ from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
 from harness.history.writer import HistoryWriter
+from harness.report.escape import printable
 from harness.report.sentence import LANES, lane, sentence
 from harness.report.style import Style
 from harness.report.timeline import HEADING, timeline
@@ -135,3 +137,13 @@ def test_on_a_narrow_terminal_a_line_goes_on_below_its_own_words() -> None:
             joined.append(line)
     assert max(map(len, folded)) <= 60
     assert list(timeline(hot_add().records)) == joined
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m\x1b]0;title\x07\r\n\u202e\x9b2J" * 9, "n" * 400, "中" * 30])
+def test_hostile_text_keeps_its_column(text: str) -> None:
+    """What a guest prints is escaped, and goes on below itself, on 80 columns."""
+    run = Run()
+    run.add(1, r.Console(text=text, severity="warning"))
+    lines = list(timeline(run.records, style=Style(colour=False, width=80)))
+    assert [line for line in lines if len(line) > 80 or printable(line, 1000) != line] == []
+    assert {line[:19].strip() for line in lines[1:]} <= {""}

@@ -10,12 +10,24 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.errors import UsageError
+from harness.history.run_directory import RunDirectory
 from harness.interrupts import interruptible
-from harness.repro.attachment import VIEWERS, attach_monitor, bridge, follow, forward, live_run, relay
+from harness.repro.attachment import (
+    VIEWERS,
+    attach_monitor,
+    bridge,
+    follow,
+    forward,
+    how_to_attach,
+    is_command,
+    live_run,
+    relay,
+)
 
 
 def test_a_console_is_followed_to_the_end_of_its_guest(tmp_path: Path) -> None:
@@ -134,3 +146,27 @@ def test_a_monitor_that_serves_another_terminal_is_told(
             greeting.join(30)
     assert (1 if greets else 2) == len(said)
     assert greets or "another terminal" in said[1]
+
+
+def test_what_is_to_be_copied_is_known(perform_lines: list[str]) -> None:
+    """Each way to attach is one line that is not folded; a line of the timeline is not one of them."""
+    assert [line for line in perform_lines if line and not is_command(line)] == []
+    assert not is_command("      0.0 driver   Start NtNumber=2 (group 0, number 2), 2 active")
+    assert not is_command("driver builds are compared")
+
+
+@pytest.fixture
+def perform_lines(tmp_path: Path) -> list[str]:
+    """What is said about a guest that has every way, and a name with a space."""
+    machine = SimpleNamespace(
+        human=tmp_path / "human",
+        debugcon=tmp_path / "a b" / "debugcon.log",
+        versions={"uri": "qemu:///session"},
+    )
+    run = SimpleNamespace(directory=RunDirectory(tmp_path / "a b"), request=SimpleNamespace(vnc=True))
+    (tmp_path / "gdb").touch()
+    (tmp_path / "vnc").touch()
+    lines = how_to_attach(machine, run)  # type: ignore[arg-type]
+    (driver,) = [line for line in lines if line.startswith("driver")]
+    assert driver.endswith(f"tail -f '{machine.debugcon}' | cat -v")
+    return lines

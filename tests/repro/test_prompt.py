@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.contract.rules.catalogue import all_rules
 from harness.errors import MissingPart
 from harness.repro import prompt
 from harness.repro.session import Session, overview
@@ -61,3 +62,24 @@ def test_help_fits_a_terminal() -> None:
     assert set(Session.names()) <= words
     long = [name for name in KINDS if len(explained(name)) > SCREEN or max(map(len, explained(name))) > 79]
     assert long == []
+
+
+GUEST_STATES = "guest alive", "the guest has ended"
+
+
+@pytest.mark.parametrize("count", range(9))
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_the_toolbar_keeps_the_guests_state(count: int, width: int) -> None:
+    """However many rules are violated and however narrow the terminal is; where there is room, all rules are named."""
+    rules = [rule.id for rule in all_rules()][:count]
+    for guest in GUEST_STATES:
+        line = prompt.status_line("1 of 12 operations", rules, guest, width=width)
+        assert (guest in line, len(line) < max(width, len(guest) + 2)) == (True, True)
+        if width >= 80:
+            assert "1 of 12 operations" in line
+            assert (rules[0] if rules else "nothing violated") in line
+        if width >= 40 and rules:
+            assert any(rule in line for rule in rules) or f"{count} violated" in line
+        hidden = [rule for rule in rules if rule not in line]
+        if hidden and len(hidden) < count:
+            assert f", {len(hidden)} more | " in line

@@ -14,7 +14,8 @@ from harness.errors import UsageError
 from harness.history.record import FORMAT, End, Header, OperationProgress
 from harness.history.run_directory import RunFacts
 from harness.history.writer import HistoryWriter
-from harness.repro.recorded_run import Differences, RepeatableRun, normal
+from harness.repro.differences import Differences, normal
+from harness.repro.recorded_run import RepeatableRun
 from harness.run import operation as op
 from harness.run.options import Timeouts
 from harness.run.plan import Plan

@@ -104,6 +104,18 @@ def test_failed_assertion_ends_the_run_with_evidence(
     assert "not so" in index.read_text()
 
 
+def test_a_place_without_runs_is_said_in_the_plugins_words(
+    run_pytest: RunPytest, pytester: pytest.Pytester
+) -> None:
+    """The hint names the plugin's option, and no traceback of the harness is shown."""
+    pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n")
+    Path(pytester.path, "runs").write_text("")
+    result = run_pytest(HOST, "--hotplug-runs", "runs")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*cannot make the run directory*", "*with --hotplug-runs DIR."])
+    result.stdout.no_fnmatch_line("*run_directory.py*")
+
+
 STRUCK = """
 import signal
 
@@ -263,7 +275,13 @@ def test_a_violation_is_held_before_its_guest_ends(run_pytest: RunPytest, pytest
             assert verdict().verdict == "holds"
         """
     )
-    said = run_pytest(HOST, "--pdb", typed="check\nadd-cpu\nsave test_kept.py\nquit\nquit\n").stdout.str()
+    said = run_pytest(
+        HOST, "--pdb", typed="check\nadd-cpu\nsave test_kept.py\nquit\nrepro\nquit\n"
+    ).stdout.str()
+    # It says why it begins, and what is no longer possible after it.
+    assert "VIOLATED so far: SYNC-BARRIER   (explain SYNC-BARRIER)" in said.partition("> check")[0]
+    assert "No guest is alive here: the test's run has ended" in said
+    assert "NameError" not in said
     assert "VIOLATED so far: NO-RUN-BEFORE-START-DONE, SYNC-BARRIER, SYNC-START-BEFORE-COMPLETE" in said
     assert "Complete NtNumber=3" in said
     assert "assert <Verdict.VIOLATED" in said
