@@ -125,6 +125,19 @@ class HistoryEvidence:
             low, high, why = min(low, before[0]), max(high, before[1]), before[2]
         known.append((low, high, why))
 
+    def misnumber(self, first: DriverRecord, second: DriverRecord, begin: int) -> None:
+        """Record that the numbers of two records contradict both the driver's counter and the order in which they came.
+
+        The channels differ, or :meth:`disorder` would have told. A number that is wrong puts its record anywhere among the
+        driver's, so nothing that rests on their order is known.
+        """
+        why = (
+            f"record #{second.seq} of driver {second.driver} came before its record #{first.seq} and has a lower counter, "
+            "so one of their numbers is wrong"
+        )
+        self.distrust(second.boot, second.driver, why)
+        self.contradict(why, (first, second), driver=second.driver, begin=begin)
+
     def displace(self, displaced: Displaced, begin: int) -> None:
         """Record that a record's time contradicts its place, back to the place that its time gives it.
 
