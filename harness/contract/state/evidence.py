@@ -57,6 +57,7 @@ class HistoryEvidence:
         self._disputed: set[tuple[str, str, int]] = set()
         self._doubtful: dict[tuple[str, str], str] = {}
         self._disordered: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        self._misnumbered: dict[tuple[str, str], tuple[int, str]] = {}
         self._moved: tuple[int, str] | None = None
         self._unseen: list[Loss] = []
         self._accounts: dict[str, Channel] = {}
@@ -128,14 +129,15 @@ class HistoryEvidence:
     def misnumber(self, first: DriverRecord, second: DriverRecord, begin: int) -> None:
         """Record that the numbers of two records contradict both the driver's counter and the order in which they came.
 
-        The channels differ, or :meth:`disorder` would have told. A number that is wrong puts its record anywhere among the
-        driver's, so nothing that rests on their order is known.
+        What has a lower counter than both is where it belongs. What has not may stand on the wrong side of the wrong number.
         """
         why = (
             f"record #{second.seq} of driver {second.driver} came before its record #{first.seq} and has a lower counter, "
             "so one of their numbers is wrong"
         )
-        self.distrust(second.boot, second.driver, why)
+        stream = (second.boot, second.driver)
+        since, why = min(self._misnumbered.get(stream, (second.qpc, why)), (second.qpc, why))
+        self._misnumbered[stream] = since, why
         self.contradict(why, (first, second), driver=second.driver, begin=begin)
 
     def displace(self, displaced: Displaced, begin: int) -> None:
@@ -214,7 +216,7 @@ class HistoryEvidence:
                 for key in ((boot, driver), ("", driver), (boot, "")):
                     if key in self._doubtful:
                         return self._doubtful[key]
-        if self._disordered and (why := self._misplaced(shown)):
+        if (self._disordered or self._misnumbered) and (why := self._misplaced(shown)):
             return why
         if self._moved is not None and any(record.n >= self._moved[0] for record in shown):
             return self._moved[1]
@@ -230,6 +232,9 @@ class HistoryEvidence:
         """Return why it is not known where one of these records belongs; "" if it is."""
         for record in shown:
             if isinstance(record, DriverRecord):
+                since, why = self._misnumbered.get((record.boot, record.driver), (FOREVER, ""))
+                if record.qpc >= since:
+                    return why
                 for low, high, why in self._disordered.get((record.boot, record.driver), ()):
                     if low <= record.seq <= high:
                         return why

@@ -19,7 +19,18 @@ from itertools import chain
 from typing import Any, Self, get_args
 
 from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
-from harness.history.record import Boot, Channel, End, HostRecord, Ost, Qmp, Record
+from harness.history.record import (
+    Boot,
+    Channel,
+    Console,
+    End,
+    GuestEvent,
+    HostRecord,
+    Mapped,
+    Ost,
+    Qmp,
+    Record,
+)
 
 PATIENCE = 16384
 """Records held back at most while a missing one may still come from another channel."""
@@ -159,11 +170,8 @@ class _Stream:
 
 _STRAIGHT = frozenset(get_args(HostRecord)) - {Boot, Channel, End}
 _NUMBERED = frozenset(get_args(AnyDriverRecord)) - {Hello}
-_LAGGING = frozenset({Qmp, Ost, Boot})
-"""Records with the time of a message from QEMU, which was read before the record's turn to be written came."""
-
-_LAGGING_CHANNELS = ("dbgprint", "dbgprint-etw")
-"""Channels whose records have the time of arrival from their reader, before their turn came."""
+_LAGGING = frozenset({Qmp, Ost, Boot, GuestEvent, Console, Mapped})
+"""Records that may have the time at which a message was read, before their turn to be written came."""
 
 _OF_THE_COPY = frozenset({"n", "host_ns", "channel"})
 
@@ -192,7 +200,6 @@ class Merger:
         self._end: End | None = None
         self._told = False
         self._latest = 0
-        self._latest_of_host = 0
         self._times: deque[tuple[int, int]] = deque(maxlen=MOST_TIMES)
 
     def pour(self, records: Iterable[Record], handlers: Mapping[type, Callable[[Any], None]]) -> int:
@@ -212,7 +219,7 @@ class Merger:
             if straight and kind in _NUMBERED:
                 stream = streams.get((record.boot, record.driver))  # type: ignore[attr-defined]
                 seq: int = record.seq  # type: ignore[attr-defined]
-                if stream is not None and seq == stream.next and record.host_ns >= self._latest_of_host:
+                if stream is not None and seq == stream.next:
                     brought = stream.brought.get(record.channel)  # type: ignore[attr-defined]
                     if brought is not None and brought.highest == seq - 1:
                         if record.host_ns > self._latest:
@@ -239,21 +246,18 @@ class Merger:
     def _displaced(self, record: Record) -> Displaced | None:
         """Return what shows that a record does not stand where it was written, None if nothing does.
 
-        A record gets its time when it is written, or before; records are written one after the other. So none that was
-        written earlier has a later time, unless this one waited with its time for its turn. Times of driver records that
-        were imported are upper bounds, so these are not compared with one another.
+        The host's own record gets its time when it is written, and records are written one after the other: none before
+        it has a later time. A driver's record may carry the time of an arrival that waited for its turn, or an upper bound.
         """
-        moment, of_driver = record.host_ns, isinstance(record, DriverRecord)
+        moment = record.host_ns
+        if isinstance(record, DriverRecord):
+            self._latest = max(self._latest, moment)
+            return None
         if moment >= self._latest:
             self._latest = moment
-            if not of_driver:
-                self._latest_of_host = moment
-                self._times.append((moment, record.n))
+            self._times.append((moment, record.n))
             return None
-        if isinstance(record, DriverRecord):
-            if moment >= self._latest_of_host or record.channel in _LAGGING_CHANNELS:
-                return None
-        elif type(record) in _LAGGING:
+        if type(record) in _LAGGING or not moment:
             return None
         after = next((n for before, n in reversed(self._times) if before <= moment), 0)
         return Displaced(n=record.n, host_ns=moment, after=after)
