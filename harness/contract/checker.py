@@ -37,6 +37,9 @@ from harness.history.reader import History
 MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""
 
+MAPPED = "mapped"
+"""The version in the hello that is made for a driver whose records a map gives (docs/history.md)."""
+
 MOST_BROKEN = 64
 """Violations kept per rule until the whole history is known; further ones are counted."""
 
@@ -278,6 +281,10 @@ class Checker:
 
     def _begun(self, record: d.DriverRecord) -> None:
         """Look at the first record of a driver's stream."""
+        if isinstance(record, d.Hello) and record.version == MAPPED and record.driver not in self._blanks:
+            why = f"the map of driver {record.driver} is missing, so it is not known which fields its events give"
+            self.model.evidence.distrust(record.boot, record.driver, why)
+            self.model.evidence.contradict(why, (record,), driver=record.driver, begin=self.model.epoch_at)
         if record.active <= 0 and record.driver not in self._blanks:
             self._countless(record)
 

@@ -105,6 +105,8 @@ def clock_order(record: DriverRecord, model: Model) -> RuleOutcome:
     if last is None or record.qpc >= last.qpc:
         return HOLDS
     model.stream.order_lost = True
+    if record.n < last.n:
+        model.evidence.misnumber(last, record, model.epoch_at)
     return Unclear(f"the counter went back from {last.qpc} to {record.qpc}", (last, record))
 
 

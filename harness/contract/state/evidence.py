@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from harness.contract.state.entities import DriverLoad, Loss, Stretch
-from harness.contract.state.merge import Carried, Conflict, Disorder, Gap, Repeat
+from harness.contract.state.merge import Carried, Conflict, Disorder, Displaced, Gap, Repeat
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Record
 
@@ -57,6 +57,8 @@ class HistoryEvidence:
         self._disputed: set[tuple[str, str, int]] = set()
         self._doubtful: dict[tuple[str, str], str] = {}
         self._disordered: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        self._misnumbered: dict[tuple[str, str], tuple[int, str]] = {}
+        self._moved: tuple[int, str] | None = None
         self._unseen: list[Loss] = []
         self._accounts: dict[str, Channel] = {}
         self._carried: dict[str, Carried] = {}
@@ -124,6 +126,32 @@ class HistoryEvidence:
             low, high, why = min(low, before[0]), max(high, before[1]), before[2]
         known.append((low, high, why))
 
+    def misnumber(self, first: DriverRecord, second: DriverRecord, begin: int) -> None:
+        """Record that the numbers of two records contradict both the driver's counter and the order in which they came.
+
+        What has a lower counter than both is where it belongs. What has not may stand on the wrong side of the wrong number.
+        """
+        why = (
+            f"record #{second.seq} of driver {second.driver} came before its record #{first.seq} and has a lower counter, "
+            "so one of their numbers is wrong"
+        )
+        stream = (second.boot, second.driver)
+        since, why = min(self._misnumbered.get(stream, (second.qpc, why)), (second.qpc, why))
+        self._misnumbered[stream] = since, why
+        self.contradict(why, (first, second), driver=second.driver, begin=begin)
+
+    def displace(self, displaced: Displaced, begin: int) -> None:
+        """Record that a record's time contradicts its place, back to the place that its time gives it.
+
+        It is not known which record was moved, and what was open or counted from there on rests on their order. Nothing is
+        missing, so what holds still holds.
+        """
+        if self._moved is None:
+            why = f"record {displaced.n} is earlier, by the host's clock, than records that stand before it"
+            self._unseen.append(Loss("", begin, FOREVER, why))
+            self._moved = displaced.after, why
+        self._moved = min(self._moved[0], displaced.after), self._moved[1]
+
     def distrust(self, boot: str, driver: str, why: str) -> None:
         """Trust nothing that ``driver`` ("" for any) reported in the boot with nonce ``boot`` ("" for any)."""
         if len(self._doubtful) < MOST_LOSSES:
@@ -188,8 +216,10 @@ class HistoryEvidence:
                 for key in ((boot, driver), ("", driver), (boot, "")):
                     if key in self._doubtful:
                         return self._doubtful[key]
-        if self._disordered and (why := self._misplaced(shown)):
+        if (self._disordered or self._misnumbered) and (why := self._misplaced(shown)):
             return why
+        if self._moved is not None and any(record.n >= self._moved[0] for record in shown):
+            return self._moved[1]
         if absent is None:
             return ""
         driver, begin, end = absent
@@ -202,6 +232,9 @@ class HistoryEvidence:
         """Return why it is not known where one of these records belongs; "" if it is."""
         for record in shown:
             if isinstance(record, DriverRecord):
+                since, why = self._misnumbered.get((record.boot, record.driver), (FOREVER, ""))
+                if record.qpc >= since:
+                    return why
                 for low, high, why in self._disordered.get((record.boot, record.driver), ()):
                     if low <= record.seq <= high:
                         return why

@@ -12,12 +12,25 @@ record without a place, an unrecorded boot. What each channel carried is passed 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Self, get_args
 
 from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
-from harness.history.record import Boot, Channel, End, HostRecord, Record
+from harness.history.record import (
+    Boot,
+    Channel,
+    Console,
+    End,
+    GuestEvent,
+    HostRecord,
+    Mapped,
+    Ost,
+    Qmp,
+    Record,
+)
 
 PATIENCE = 16384
 """Records held back at most while a missing one may still come from another channel."""
@@ -92,6 +105,12 @@ class Behind(Record, frozen=True, kw_only=True, tag="checker.behind"):
     end: int
 
 
+class Displaced(Record, frozen=True, kw_only=True, tag="checker.displaced"):
+    """A record's time contradicts its place: it is earlier than what stands before it, back to record ``after``."""
+
+    after: int
+
+
 class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
     """What one channel has brought so far: ``records``, of which ``mapped`` are the hellos of mapped drivers.
 
@@ -107,11 +126,14 @@ class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
     tops: dict[str, int]
 
 
-MergerRecord = Gap | Repeat | Stale | Disorder | Conflict | UnrecordedBoot | Behind | Carried
+MergerRecord = Gap | Repeat | Stale | Disorder | Conflict | UnrecordedBoot | Behind | Displaced | Carried
 """A record that the merger makes."""
 
 RECENT = 4096
 """Records of a stream that a copy on another channel is compared with."""
+
+MOST_TIMES = 1024
+"""Times of host records remembered, to find the place that a displaced record should have."""
 
 FEW = 512
 """Records kept of a stream while only one channel brings it. More of them do not fit into a processor's cache."""
@@ -148,6 +170,9 @@ class _Stream:
 
 _STRAIGHT = frozenset(get_args(HostRecord)) - {Boot, Channel, End}
 _NUMBERED = frozenset(get_args(AnyDriverRecord)) - {Hello}
+_LAGGING = frozenset({Qmp, Ost, Boot, GuestEvent, Console, Mapped})
+"""Records that may have the time at which a message was read, before their turn to be written came."""
+
 _OF_THE_COPY = frozenset({"n", "host_ns", "channel"})
 
 
@@ -174,6 +199,8 @@ class Merger:
         self._carried: dict[str, list[int]] = {}
         self._end: End | None = None
         self._told = False
+        self._latest = 0
+        self._times: deque[tuple[int, int]] = deque(maxlen=MOST_TIMES)
 
     def pour(self, records: Iterable[Record], handlers: Mapping[type, Callable[[Any], None]]) -> int:
         """Take all ``records``, pass each on to the handler of its kind when possible, and return how many there were.
@@ -184,6 +211,9 @@ class Merger:
         for taken, record in enumerate(records, 1):  # noqa: B007 - returned
             kind = type(record)
             if straight and kind in _STRAIGHT:
+                displaced = self._displaced(record)
+                if displaced is not None:
+                    handlers[Displaced](displaced)
                 handlers[kind](record)
                 continue
             if straight and kind in _NUMBERED:
@@ -192,6 +222,8 @@ class Merger:
                 if stream is not None and seq == stream.next:
                     brought = stream.brought.get(record.channel)  # type: ignore[attr-defined]
                     if brought is not None and brought.highest == seq - 1:
+                        if record.host_ns > self._latest:
+                            self._latest = record.host_ns
                         stream.next = seq + 1
                         brought.highest = seq
                         brought.records += 1
@@ -208,10 +240,33 @@ class Merger:
 
         Iterate to the end before the next record is taken.
         """
+        displaced = self._displaced(record)
+        return self._taken(record) if displaced is None else chain((displaced,), self._taken(record))
+
+    def _displaced(self, record: Record) -> Displaced | None:
+        """Return what shows that a record does not stand where it was written, None if nothing does.
+
+        The host's own record gets its time when it is written, and records are written one after the other: none before
+        it has a later time. A driver's record may carry the time of an arrival that waited for its turn, or an upper bound.
+        """
+        moment = record.host_ns
+        if isinstance(record, DriverRecord):
+            self._latest = max(self._latest, moment)
+            return None
+        if moment >= self._latest:
+            self._latest = moment
+            self._times.append((moment, record.n))
+            return None
+        if type(record) in _LAGGING or not moment:
+            return None
+        after = next((n for before, n in reversed(self._times) if before <= moment), 0)
+        return Displaced(n=record.n, host_ns=moment, after=after)
+
+    def _taken(self, record: Record) -> Iterable[Record]:
         if self._end is not None and not self._told:
             self._told = True
             behind = Behind(n=record.n, host_ns=record.host_ns, end=self._end.n)
-            return (behind, *self.take(record))
+            return (behind, *self._taken(record))
         if isinstance(record, DriverRecord):
             stream = self._streams.get((record.boot, record.driver))
             if (

@@ -38,6 +38,7 @@ from harness.contract.state.merge import (
     Carried,
     Conflict,
     Disorder,
+    Displaced,
     Gap,
     Repeat,
     Stale,
@@ -137,7 +138,7 @@ class Model:
             r.Removal: self._removal, r.Migration: self._migration, r.Stage: self._stage,
             r.Agreement: self._agreement, r.OperationProgress: self._operation, r.Channel: self.evidence.account, r.End: self._end,
             r.GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self.evidence.carried,
-            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Stale: self._stale, d.Hello: self._hello,
+            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Displaced: self._displace, Stale: self._stale, d.Hello: self._hello,
             d.SyncEnter: self._sync_enter, d.SyncExit: self._sync_exit, d.AsyncEnter: self._async_enter,
             d.AsyncExit: self._async_exit, d.CallEnter: self._call_enter, d.CallExit: self._call_exit,
             d.Alloc: self._alloc, d.Free: self._free, d.Bind: self._bind, d.PnpEnter: self._pnp_enter, d.PnpExit: self._pnp_exit,
@@ -265,6 +266,9 @@ class Model:
 
     def _disorder(self, disorder: Disorder) -> None:
         self.evidence.disorder(disorder, self.epoch_at)
+
+    def _displace(self, displaced: Displaced) -> None:
+        self.evidence.displace(displaced, self.epoch_at)
 
     def _stale(self, stale: Stale) -> None:
         """Record that a record without a place may be one that its driver's stream lacks, in this boot or in an earlier one."""
@@ -560,6 +564,8 @@ class Model:
         """Take the guest's own reports: boot options on groups, the rebalance policy, reasons to refuse hardware."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
+        elif event.event == "boot-option" and not event.detail:
+            self.evidence.contradict("the guest named a boot option without saying which", (event,))
         elif event.event == "rebalance-opt-out" and len(self.opted_out) < MOST_LOSSES:
             # "DEVICE: PROPERTY=1"; without a device it applies to all.
             device, _, said = event.detail.rpartition(": ")
@@ -790,6 +796,8 @@ class Model:
     def _call_enter(self, call: d.CallEnter) -> CallSpan:
         stream = self.stream
         span = CallSpan(at=self.at, stream=stream, enter=call)
+        if call.call in _REGISTERING and (call.reg == 0 or (call.call == "reg_async" and not call.cls)):
+            self._incomplete(call)
         self._opened(call.seq, span)
         self._occurred(call)
         if call.call in ("reg_sync", "reg_async"):
@@ -812,6 +820,13 @@ class Model:
         elif call.call == "etw_unreg":
             stream.etw = "unregistered"
         return span
+
+    def _incomplete(self, call: d.CallEnter) -> None:
+        """Record that a call lacks what no call of its kind can be without: registrations have numbers from 1, and a class."""
+        lacks = "class" if call.reg else "number of its registration"
+        why = f"{call.call} of driver {call.driver} (record {call.n}) does not give the {lacks}"
+        self.evidence.distrust(call.boot, call.driver, why)
+        self.evidence.contradict(why, (call,), driver=call.driver, begin=self.epoch_at)
 
     def _call_exit(self, call: d.CallExit) -> CallSpan | None:
         stream = self.stream
