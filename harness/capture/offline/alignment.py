@@ -247,13 +247,13 @@ class _Aligner:
                 yield from self._accounts(comparison)
             if at not in self._unproven:
                 yield record
-            floor = self._times[at]
+            floor, ceiling = self._times[at], self._times[min(at + 1, len(self._times) - 1)]
             for _key, moment in sorted(behind.get(at, ()), key=lambda one: one[0]):
-                # A guest may claim any counter. No record here was later than the host's last one.
-                when = min(max(floor, moment.high or 0), self._times[-1])
+                # A guest may claim any counter. A record here was there before the host's next one was written.
+                when = min(max(floor, moment.high or 0), ceiling)
                 yield from (msgspec.structs.replace(copy, host_ns=when) for copy in moment.copies)
             for one in others.get(at, ()):
-                yield msgspec.structs.replace(one.record, host_ns=min(max(floor, one.ns), self._times[-1]))
+                yield msgspec.structs.replace(one.record, host_ns=min(max(floor, one.ns), ceiling))
         if self._last == len(self._host) - 1:
             yield from self._accounts(comparison)
 

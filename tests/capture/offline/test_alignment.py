@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,13 @@ def test_a_place_contradicts_nothing(data: st.DataObject, text: str, slack: int)
     out = aligned.records
     assert [one.n for one in out] == list(range(1, len(out) + 1))
     left_out = {one.nonce for one in aligned.unproven}
+    # A record that stands before one of the host's is not later: a contradiction would make what it touches unknown.
+    latest = itertools.accumulate((one.host_ns for one in out), max)
+    assert [] == [
+        one
+        for one, time in zip(out, latest, strict=True)
+        if not isinstance(one, DriverRecord) and one.host_ns < time
+    ]
     kept_host = [one for one in host_only(out) if one.__struct_config__.tag != "stage"]
     assert [one.host_ns for one in kept_host] == [
         one.host_ns for one in host if not (isinstance(one, Quiesced) and one.nonce in left_out)
