@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 from part_markers import ELSEWHERE, POWERSHELL, SHARED, VARIABLE, needs, part_missing
 
 from harness.setup.parts import part
+
+FULL_DISKS = [
+    file
+    for file in sorted(Path(__file__).parent.rglob("test_*.py"))
+    if file.name != Path(__file__).name and "with small_disk(" in file.read_text(encoding="utf-8")
+]
+"""The files whose tests mount a disk of their own."""
 
 CONFTEST = """
 from pathlib import Path
@@ -298,3 +306,21 @@ def test_a_file_that_is_skipped_whole_fails_too(
 def test_what_is_skipped_elsewhere_is_there() -> None:
     """A file that is renamed is not left in the list."""
     assert [] == [name for name in ELSEWHERE if not (Path(__file__).parents[1] / name).is_file()]
+
+
+@pytest.mark.parametrize("file", FULL_DISKS, ids=lambda file: file.name)
+def test_who_mounts_a_disk_needs_root(file: Path) -> None:
+    """A test with a small disk, its own or a fixture's, has the marker ``root``: elsewhere it is skipped by it."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    functions = [one for one in tree.body if isinstance(one, ast.FunctionDef)]
+    mounting = {one.name for one in functions if "small_disk(" in ast.unparse(one)}
+    whole = [ast.unparse(one) for one in tree.body if ast.unparse(one).startswith("pytestmark")]
+    tests = [
+        one
+        for one in functions
+        if one.name.startswith("test_")
+        and (one.name in mounting or mounting & {argument.arg for argument in one.args.args})
+    ]
+    assert tests
+    for one in tests:
+        assert any("mark.root" in said for said in [*whole, *map(ast.unparse, one.decorator_list)]), one.name

@@ -311,6 +311,7 @@ def test_a_hint_names_the_option_that_the_command_has() -> None:
     assert with_own_place(MAKE_ROOM, ["show", "x"]) == "Free some disk space."
 
 
+@pytest.mark.root
 def test_a_full_disk_of_an_exploration(tmp_path: Path, capsys: Caught) -> None:
     """The command says which of its own options gives another place."""
     with small_disk(tmp_path / "disk", "16k") as disk:

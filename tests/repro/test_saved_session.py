@@ -16,6 +16,7 @@ from harness.run.plan import Plan
 PLAN = Plan(name="saved", summary="", do=[AddCpu()])
 
 
+@pytest.mark.root
 def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     """An existing file is never overwritten, so a part would refuse the second attempt, when there is room again."""
     with small_disk(tmp_path / "small", "64k") as disk:
