@@ -7,6 +7,7 @@ rebalance is sent by the double. Nothing here is a Windows result.
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -69,16 +70,17 @@ def test_early_release_is_caught(wine: Wine, double: Path, signed: dict[str, Pat
 def test_applications_are_told(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
     """hpnctl watch hears by WM_DEVICECHANGE of an interface of each class that the driver registers for."""
     run = execute(
-        wine, double, signed["gcc"], *INSTALL, "begin C:\\hpn\\hpnctl.exe watch --seconds 6", "announce processor",
+        wine, double, signed["gcc"], *INSTALL, "begin C:\\hpn\\hpnctl.exe watch --seconds 6", "heard announce processor",
         "announce memory", "end", *REMOVE,
     )  # fmt: skip
     assert [0] * 8 == run.answers[1:]
     told = [re.sub(r"qpc=.* cls", "cls", line) for line in run.output if line.startswith("app.arrival")]
     instance = r"\\?\ROOT#HOTPLUGHARNESS#0000#"
+    # The first is announced until it is heard, so it may be heard more than once.
     assert [
         f"app.arrival cls=cpu link={instance}{{97fadb10-4e33-40ae-359c-8bef029dbdd0}}",
         f"app.arrival cls=memory link={instance}{{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}}",
-    ] == told
+    ] == [line for line, _ in itertools.groupby(told)]
     clocks = [int(clock) for clock in re.findall(r"app\.\w+ qpc=(\d+)", "\n".join(run.output))]
     assert sorted(clocks) == clocks
     assert {0} == set(run.left.values())

@@ -12,6 +12,7 @@
  *   run PROGRAM WORDS   run a program; its output comes between here and     = EXIT CODE
  *   begin PROGRAM WORDS run a program until its first line of output         = ERROR
  *   end                 wait for it; the rest of its output and              = EXIT CODE
+ *   heard LINE          send LINE to the double until the program writes     = ERROR
  *   anything else       goes to the double's control device                  = ERROR
  */
 #include <windows.h>
@@ -200,6 +201,31 @@ static DWORD ask(char *line)
     return error;
 }
 
+/*
+ * Wine registers for notifications on a thread of its own (sechost, RegisterDeviceNotificationW): what is announced before
+ * that is lost. WAIT_TIMEOUT if the program never writes.
+ */
+static DWORD heard(char *line)
+{
+    int attempt;
+
+    for (attempt = 0; attempt < 20; attempt++) {
+        DWORD error = ask(line);
+        int wait;
+
+        for (wait = 0; error == 0 && wait < 25; wait++) {
+            DWORD waiting = 0;
+
+            if (PeekNamedPipe(output, NULL, 0, NULL, &waiting, NULL) && waiting != 0)
+                return 0;
+            Sleep(20);
+        }
+        if (error != 0)
+            return error;
+    }
+    return WAIT_TIMEOUT;
+}
+
 int main(void)
 {
     char line[1024];
@@ -227,6 +253,8 @@ int main(void)
             code = run(line + 4);
         else if (strncmp(line, "begin ", 6) == 0)
             code = begin(line + 6);
+        else if (strncmp(line, "heard ", 6) == 0)
+            code = heard(line + 6);
         else if (strcmp(line, "end") == 0)
             code = end();
         else
