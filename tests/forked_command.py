@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from typing import IO
 import pytest
 
 from harness.forking.fork_server import RUNS, ForkServer
+from tests.started_process import StartedProcess
 
 ENTRIES = "tests.forked_entry"
 """The module that the processes begin in."""
@@ -27,35 +26,20 @@ ENVIRONMENT = ("HOME", "HOTPLUG_", "PYTEST_", "XDG_")
 """The beginnings of the names of variables that a test may set for its pytest."""
 
 
-class Forked:
-    """A forked process, with the part of the interface of ``subprocess.Popen`` that its tests need."""
+class Forked(StartedProcess):
+    """A forked process, and what it writes."""
 
     def __init__(
         self, server: ForkServer, entry: str, words: tuple[str, ...], stdin: IO[bytes] | None = None
     ) -> None:
         self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - close() does
         given = [stdin.fileno()] if stdin is not None else []
-        self._process = server.start(f"{ENTRIES}:{entry}", words, output=self._files, descriptors=given)
-        self.pid = self._process.pid
-        self.returncode: int | None = None
-
-    def poll(self) -> int | None:
-        """Return its exit code, None while it runs."""
-        if self.returncode is None and self._process.ended(0):
-            self.returncode = self._process.wait()
-        return self.returncode
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._process.descriptor, number)
+        super().__init__(server.start(f"{ENTRIES}:{entry}", words, output=self._files, descriptors=given))
 
     def communicate(self, timeout: float) -> tuple[bytes, bytes]:
         """Wait for its end, and return what it wrote to its standard output and error."""
-        if self.returncode is None and not self._process.ended(timeout):
-            raise subprocess.TimeoutExpired(ENTRIES, timeout)
-        self.poll()
+        if self.returncode is None:
+            self.wait(timeout)
         return self.written()
 
     def written(self) -> tuple[bytes, bytes]:
@@ -65,8 +49,8 @@ class Forked:
 
     def close(self) -> None:
         """End it, if it still runs."""
-        self.send_signal(signal.SIGKILL)
-        self.returncode = self._process.wait()
+        self.kill()
+        self.wait()
         for file in self._files:
             file.close()
 

@@ -21,8 +21,9 @@ from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles
 from harness.forking.fork_server import ForkServer
-from tests.fleet.started import StartedProcess, loaded_engine, start
+from tests.fleet.started import loaded_engine, start
 from tests.processes_of import processes_of, words_of
+from tests.started_process import StartedProcess
 
 T = TypeVar("T")
 FleetProcess = subprocess.Popen[bytes] | StartedProcess

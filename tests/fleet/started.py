@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.forking.fork_server import ForkServer
-from harness.forking.forked_process import ForkedProcess
+from tests.started_process import StartedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
@@ -33,42 +31,6 @@ MODULES = (
     "sqlalchemy.dialects.sqlite",
 )
 """What the commands of a fleet load."""
-
-
-class StartedProcess:
-    """A forked process. Its methods are those of subprocess.Popen."""
-
-    def __init__(self, forked: ForkedProcess) -> None:
-        self.pid = forked.pid
-        self.returncode: int | None = None
-        self._forked = forked
-
-    def poll(self) -> int | None:
-        """Return its exit status, None if it has not ended."""
-        if self.returncode is None and self._forked.ended(0):
-            self.returncode = self._forked.wait()
-        return self.returncode
-
-    def wait(self, timeout: float = 3600) -> int:
-        """Wait for its end and return its exit status. Raises subprocess.TimeoutExpired."""
-        if not self._forked.ended(timeout):
-            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
-        self.returncode = self._forked.wait()
-        return self.returncode
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, and no other process of its session."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._forked.descriptor, number)
-
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL."""
-        self.send_signal(signal.SIGKILL)
 
 
 @contextlib.contextmanager
