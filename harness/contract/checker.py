@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any, get_args
 
@@ -24,7 +25,7 @@ from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.observe import question_id
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Broken, Exempt, Observed, Rule, RuleOutcome, Unclear
-from harness.contract.state.entities import Epoch, Sample
+from harness.contract.state.entities import Sample
 from harness.contract.state.evidence import HistoryEvidence
 from harness.contract.state.merge import Merger
 from harness.contract.state.model import Model
@@ -122,8 +123,15 @@ class RuleTally:
             return
         self._unclear(Unclear(f"the rule itself failed: {type(error).__name__}: {error}"))
 
-    def settle(self, evidence: HistoryEvidence) -> None:
-        """Record that the history is over: a violation whose evidence may be missing, or is contradicted, is unknown."""
+    def settle(self, evidence: HistoryEvidence, steady: int) -> None:
+        """Record that the history is over: a violation whose evidence may be missing, or is contradicted, is unknown.
+
+        ``steady`` counts the samples for which the rule held without being asked, if it is a rule on samples.
+        """
+        if steady and self.rule.steady:
+            self.held += steady
+        if not self.times and not self.pending:
+            return
         for known, times in self.times.items():
             if isinstance(known, Observed):
                 counts = self.observed[known.part]
@@ -153,6 +161,8 @@ class RuleTally:
 
     def findings(self) -> Iterable[tuple[Finding, Hashable]]:
         """Yield the rule's findings, each with the cause that it shares with other rules' findings."""
+        if not self.pending and not self.said:
+            return
         for broken in self.pending[:MOST_FINDINGS]:
             yield (
                 self._finding(
@@ -184,13 +194,12 @@ class RuleTally:
         none. A rule neither holds nor is not applicable where missing records may break it.
         """
         rule = self.rule
-        exercised = (
-            self.held
-            + self.broken
-            + self.warned
-            + self.unclear
-            + sum(seen.total() for seen in self.observed.values())
-        )
+        exercised = self.held + self.broken + self.warned + self.unclear
+        if self.observed:
+            exercised += sum(values.total() for values in self.observed.values())
+        armed = exercised > 0 or not seen.isdisjoint(rule.kinds)
+        if not exercised and not self.absent and not self.exempt:
+            return _unexercised(rule, missing, armed=armed, needed=rule.needs in facts)
         reason = self.reason
         if self.broken:
             verdict = Verdict.VIOLATED
@@ -207,21 +216,36 @@ class RuleTally:
             if self.observed:
                 reason = "observed: " + "; ".join(
                     (f"{part}: " if part else "")
-                    + ", ".join(f"{value} ({times}x)" for value, times in seen.most_common(8))
-                    for part, seen in self.observed.items()
+                    + ", ".join(f"{value} ({times}x)" for value, times in values.most_common()[:8])
+                    for part, values in self.observed.items()
                 )
         else:
-            verdict, reason = Verdict.NOT_APPLICABLE, f"not applicable, because {self._why_not(facts)}"
+            verdict, reason = Verdict.NOT_APPLICABLE, _why_not(rule, self.exempt, needed=rule.needs in facts)
         return RuleVerdict(
             rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, exercised=exercised,
-            reason=reason, times=self.broken, armed=exercised > 0 or any(kind in seen for kind in rule.on if kind is not Epoch),
+            reason=reason, times=self.broken, armed=armed,
         )  # fmt: skip
 
-    def _why_not(self, facts: AbstractSet[str]) -> str:
-        """Return the fact of the history that explains why the rule judged nothing."""
-        if self.rule.needs not in facts:
-            return f"the history holds no {self.rule.needs}"
-        return self.exempt or self.rule.unless or f"the clause covers no {self.rule.needs} of this history"
+
+def _why_not(rule: Rule, exempt: str, *, needed: bool) -> str:
+    """Return the fact of the history that explains why the rule judged nothing. ``needed``: the history has what it needs."""
+    if not needed:
+        why = f"the history holds no {rule.needs}"
+    else:
+        why = exempt or rule.unless or f"the clause covers no {rule.needs} of this history"
+    return f"not applicable, because {why}"
+
+
+@lru_cache(maxsize=2048)
+def _unexercised(rule: Rule, missing: str, *, armed: bool, needed: bool) -> RuleVerdict:
+    """Return the verdict of a rule that judged nothing and was told nothing. Most rules of a short history are such."""
+    if missing and rule.level in CONTRACT_LEVELS:
+        verdict, reason = Verdict.UNKNOWN, missing
+    else:
+        verdict, reason = Verdict.NOT_APPLICABLE, _why_not(rule, "", needed=needed)
+    return RuleVerdict(
+        rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, reason=reason, armed=armed
+    )
 
 
 class Checker:
@@ -361,9 +385,7 @@ class Checker:
         seen = self._seen | ({Sample} if model.driver_records else set())
         missing = model.evidence.losses[0].why if model.evidence.losses else ""
         for tally in self.tallies:
-            if tally.rule.steady:
-                tally.held += model.steady
-            tally.settle(model.evidence)
+            tally.settle(model.evidence, model.steady)
         model.steady = 0
         rules = [tally.verdict(seen, model.facts, missing) for tally in self.tallies]
         verdict, reasons = self._run_verdict(rules, damage)
@@ -404,15 +426,14 @@ class Checker:
     def _run_verdict(self, rules: list[RuleVerdict], damage: str) -> tuple[Verdict, list[str]]:
         violated, unknown = [], []
         for tally, said in zip(self.tallies, rules, strict=True):
-            line = f"{said.rule}: {said.reason}"
             if said.verdict is Verdict.VIOLATED and tally.rule.decides:
-                violated.append(line)
+                violated.append(f"{said.rule}: {said.reason}")
             elif (
                 tally.unclear
                 and said.verdict is Verdict.UNKNOWN
                 and (tally.rule.decides or tally.rule.awaited)
             ):
-                unknown.append(line)
+                unknown.append(f"{said.rule}: {said.reason}")
         if damage:
             unknown.insert(0, f"the history is damaged: {damage}")
         if violated:

@@ -27,7 +27,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from harness.contract.rules.subject_kind import SubjectKind
-from harness.contract.state.entities import Sample, Stretch
+from harness.contract.state.entities import Epoch, Sample, Stretch
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import STATE_NAMES
@@ -168,15 +168,18 @@ class Rule:
     unless: str = ""
     same: tuple[str, ...] = ()
     rising: tuple[str, ...] = ()
+    kinds: frozenset[type[Any]] = field(init=False, repr=False, compare=False)
+    """The kinds of ``on`` that a history may lack: all but the epoch, of which each history has one."""
+    steady: bool = field(init=False, repr=False, compare=False)
+    """Whether it can be skipped for a sample in which nothing has changed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", frozenset(self.on) - {Epoch})
+        object.__setattr__(self, "steady", bool(self.same or self.rising) and Sample in self.on)
 
     def __hash__(self) -> int:
         # All rules are hashed for every judge, and no two have the same id.
         return hash(self.id)
-
-    @property
-    def steady(self) -> bool:
-        """Whether it can be skipped for a sample in which nothing has changed."""
-        return bool(self.same or self.rising) and Sample in self.on
 
     @property
     def decides(self) -> bool:
