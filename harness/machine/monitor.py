@@ -118,9 +118,12 @@ class Monitor:
             try:
                 connection.connect(str(self.path))
                 await client.connect(connection)
-            except (OSError, QMPError):
+            except (OSError, QMPError, asyncio.CancelledError) as error:
+                # Also when it is cancelled before QEMU's greeting: the next QEMU's connection is to have this number.
                 self.log.vanished(client.number)
                 connection.close()
+                if isinstance(error, asyncio.CancelledError):
+                    raise
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, longest)
                 continue

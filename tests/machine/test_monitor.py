@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.errors import CommandRefused
+from harness.errors import CommandRefused, InfrastructureError
+from harness.history.writer import HistoryWriter
 from harness.machine.event_log import matches
-from harness.machine.monitor import is_query, outcome
+from harness.machine.monitor import Monitor, is_query, outcome
 
 NOT_FREE = ("legacy", "qmp_shell", "qmp_tui")
 """The modules of qemu.qmp under the GPL."""
+
+PATIENCE = 20.0
+"""Seconds for a thread to connect, or to end."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -121,3 +126,17 @@ def test_no_source_names_the_others() -> None:
                 else []
             )
             assert [] == [name for name in NOT_FREE if name in used], source
+
+
+def test_who_is_cut_off_before_the_greeting_leaves_its_number(tmp_path: Path) -> None:
+    """The monitor of a QEMU that ends may be connecting again: the next QEMU's connection gets its number."""
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as server, HistoryWriter(tmp_path / "history.jsonl") as writer:
+        server.bind(str(path))
+        server.listen()
+        server.settimeout(PATIENCE)
+        monitor = Monitor(path, writer, failure=InfrastructureError)
+        monitor.start()
+        with server.accept()[0]:
+            monitor.close(PATIENCE)
+        assert 1 == monitor.log.joined()
