@@ -15,7 +15,7 @@ from harness.contract.notation import trace
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.history.driver import CallEnter, DriverRecord, Hello, SyncEnter
 from harness.history.reader import History
-from harness.history.record import Add, GuestEvent, Record
+from harness.history.record import Add, Boot, GuestEvent, Record
 from tests.contract.editing import EDITS, Edit, numbered, violated, wrong
 from tests.recorded.kept import Kept, kept_runs
 
@@ -84,6 +84,17 @@ def test_a_record_of_a_later_time_before_the_command_is_unknown() -> None:
 def test_a_record_of_an_earlier_time_before_the_command_is_a_violation() -> None:
     """Time and place agree: the Start had arrived when the command was written."""
     assert "HOST-CAUSE" in violated(judge(start_before_command(later=0)))
+
+
+def test_a_boot_of_an_earlier_time_behind_the_driver_is_unknown() -> None:
+    """The host starts the guest itself, so that this boot stands where it was written; a reset it is told of."""
+    (kept,) = [one for one in RUNS if str(one) == "03691fe/twin-restored"]
+    records = list(History(kept.directory))
+    boot = place_of(records, Boot, cause="restored")
+    start = place_of(records, SyncEnter, number=1)
+    rest = [*records[:boot], *records[boot + 1 :]]
+    said_of = numbered("", [*rest[: start - 1], records[boot], *rest[start - 1 :]]).judged()
+    assert (set(), Verdict.UNKNOWN) == (violated(said_of), said_of.verdict)
 
 
 def test_a_moved_record_leaves_what_stands_before_it_judged() -> None:

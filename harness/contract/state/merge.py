@@ -173,6 +173,12 @@ _NUMBERED = frozenset(get_args(AnyDriverRecord)) - {Hello}
 _LAGGING = frozenset({Qmp, Ost, Boot, GuestEvent, Console, Mapped})
 """Records that may have the time at which a message was read, before their turn to be written came."""
 
+
+def _starts(record: Record) -> bool:
+    """Return whether a record is the boot with which the host starts the guest: no message tells it of that one."""
+    return isinstance(record, Boot) and record.cause in ("power-on", "restored")
+
+
 _OF_THE_COPY = frozenset({"n", "host_ns", "channel"})
 
 
@@ -257,7 +263,7 @@ class Merger:
             self._latest = moment
             self._times.append((moment, record.n))
             return None
-        if type(record) in _LAGGING or not moment:
+        if not moment or (type(record) in _LAGGING and not _starts(record)):
             return None
         after = next((n for before, n in reversed(self._times) if before <= moment), 0)
         return Displaced(n=record.n, host_ns=moment, after=after)
