@@ -97,6 +97,19 @@ def test_a_boot_of_an_earlier_time_behind_the_driver_is_unknown() -> None:
     assert (set(), Verdict.UNKNOWN) == (violated(said_of), said_of.verdict)
 
 
+def test_a_boot_option_told_behind_the_driver_does_not_accuse() -> None:
+    """Its processors may have been in other groups for that reason: which of them the option explains is unknown."""
+    records = trace("groupsize=2 S2{group=1} C2{group=1} V")
+    option = place_of(records, GuestEvent, event="boot-option")
+    rest = [*records[:option], *records[option + 1 :]]
+    verdict = numbered("", [*rest[:-1], records[option], rest[-1]]).judged()
+    assert (Verdict.VIOLATED, Verdict.UNKNOWN) == (
+        said(numbered("", rest).judged(), "NUM-GROUP0"),
+        said(verdict, "NUM-GROUP0"),
+    )
+    assert any("only in record" in reason for reason in verdict.reasons)
+
+
 def test_a_moved_record_leaves_what_stands_before_it_judged() -> None:
     """What was shown before the place where times and places part is a violation still; what came later is unknown."""
     records = trace("+cpu S2{irql=2} C2 V =cpu +cpu S3 C3{idx_number=7} V =cpu")

@@ -157,17 +157,10 @@ class HistoryEvidence:
         if len(self._doubtful) < MOST_LOSSES:
             self._doubtful.setdefault((boot, driver), why)
 
-    def unseen(self, driver: str, begin: int, end: int) -> None:
-        """Record that the first number of a restored driver's stream is unknown, and so what came before its first record."""
+    def unseen(self, driver: str, begin: int, end: int, why: str) -> None:
+        """Record that it is unknown what ``driver`` ("" for any) had to say between two places: absence there shows nothing."""
         if len(self._unseen) < MOST_LOSSES:
-            self._unseen.append(
-                Loss(
-                    driver,
-                    begin,
-                    end,
-                    f"driver {driver} was restored, and its first record may not be its first",
-                )
-            )
+            self._unseen.append(Loss(driver, begin, end, why))
 
     def carried(self, carried: Carried) -> None:
         """Keep the amount that a channel brought."""

@@ -564,6 +564,9 @@ class Model:
         """Take the guest's own reports: boot options on groups, the rebalance policy, reasons to refuse hardware."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
+            if self.driver_records:
+                why = f"the guest told its boot option {event.detail[:60]} only in record {event.n}"
+                self.evidence.unseen("", self.at, self.at, why)
         elif event.event == "boot-option" and not event.detail:
             self.evidence.contradict("the guest named a boot option without saying which", (event,))
         elif event.event == "rebalance-opt-out" and len(self.opted_out) < MOST_LOSSES:
@@ -647,13 +650,13 @@ class Model:
             self.facts.add("driver record")
             if self.cause == "restored" and stream.mapped:
                 # The hello of a mapped driver is made where its records begin.
-                self.evidence.unseen(record.driver, self.epoch_at, self.at)
+                self._unknown_first(record.driver)
             elif not isinstance(record, d.Hello):
                 begins = record.seq <= FIRST or (
                     isinstance(record, d.CallEnter) and record.call in ("etw_reg", "driver_entry")
                 )
                 if self.cause == "restored" and not begins:
-                    self.evidence.unseen(record.driver, self.epoch_at, self.at)
+                    self._unknown_first(record.driver)
                 else:
                     stream.headless = True
                     self.evidence.distrust(
@@ -666,6 +669,11 @@ class Model:
                     )  # fmt: skip
         self.stream = stream
         return stream
+
+    def _unknown_first(self, driver: str) -> None:
+        """Record that the number of a restored driver's first record is unknown, and so what came before it."""
+        why = f"driver {driver} was restored, and its first record may not be its first"
+        self.evidence.unseen(driver, self.epoch_at, self.at, why)
 
     def _opened(self, number: int, entered: CallSpan | Callback | Arrival | r.Record) -> None:
         """Remember an entered call or callback that has not returned yet. Beyond the limit the oldest is forgotten."""

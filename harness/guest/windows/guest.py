@@ -126,10 +126,13 @@ class WindowsGuest:
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
         """Wait until Windows accepts orders. Before the first one, set the boot options of this run, with a restart."""
+        if self.ready_count == 0:
+            self._tell_group_size(self._image.template.topology.group_size)
         while self.ready_count < boots:
             self._come_up(deadline)
             if self.ready_count == 0 and self._boot.lines():
                 set_boot_options(self.shell, self._boot, deadline.within(120, "set the boot options"))
+                self._tell_group_size(self._boot.group_size)
                 self._restart(deadline)
                 self._come_up(deadline)
             self._prepare_boot(deadline)
@@ -171,6 +174,7 @@ class WindowsGuest:
         """
         if not any(event == "ready" for event, _ in said):
             raise GuestRefused(f"{self.label} had not been ready when its snapshot was saved")
+        self._tell_group_size(self._boot.group_size or self._image.template.topology.group_size)
         restoration = Restoration(self.shell, said)
         self.prove_alive(nonce, deadline)
         for event in restoration.put_right(deadline.within(120, "put the clock and the leases right")):
@@ -318,10 +322,11 @@ class WindowsGuest:
             self._events.close()
         self.transports.close()
 
-    def _tell_options(self) -> None:
-        """Record the boot options that change what the contract expects about groups."""
-        size = self._boot.group_size
-        size = self._image.template.topology.group_size if size is None else size
+    def _tell_group_size(self, size: int | None) -> None:
+        """Record the boot option that changes what the contract expects about groups; before the boot to which it applies.
+
+        A driver that starts at boot speaks before Windows answers for the first time.
+        """
         if size:
             self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize {size}"))
 
@@ -342,7 +347,6 @@ class WindowsGuest:
                 flags=DBGPRINT,
                 file=PRINTS,
             )
-        self._tell_options()
         if self._look and self.ready_count == 0 and self.service.has_files:
             self.preflight(deadline.within(120, "look whether this guest can take hardware"))
         self.ready_count += 1

@@ -147,13 +147,24 @@ def test_a_guest_that_powers_itself_off_is_not_waited_for(
 
 
 def test_the_group_size_is_set_before_the_first_plan(
-    make_guest: MakeGuest, windows: ScriptedWindows, within: Deadline
+    make_guest: MakeGuest, writer: HistoryWriter, windows: ScriptedWindows, within: Deadline
 ) -> None:
-    """With a restart of its own, after which the guest is ready for the first time."""
+    """With a restart of its own, after which the guest is ready for the first time.
+
+    A driver that starts at boot speaks before Windows answers, so the option is told before the restart.
+    """
     guest = make_guest(boot=BootOptions(group_size=2))
+    told: list[tuple[str, int]] = []
+
+    def hear(record: Record) -> None:
+        if isinstance(record, GuestEvent) and record.event == "boot-option":
+            told.append((record.detail, windows.model["boots"]))
+
+    writer.subscribe(hear)
     guest.wait_ready(within)
     assert ["/set {current} groupsize 2", "/set {current} groupaware on"] == windows.model["bcd"]
     assert (1, 2) == (guest.ready_count, windows.model["boots"])
+    assert [("groupsize 2", 1)] == told
 
 
 def test_a_reset_is_followed_by_another_boot(
