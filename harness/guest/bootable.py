@@ -12,6 +12,7 @@ import msgspec
 from harness.capture.live.budget import ChannelBudget, RunBudget
 from harness.capture.live.channel_limits import ChannelLimits
 from harness.deadline import Deadline
+from harness.errors import GuestRefused
 from harness.guest.guest import Guest
 from harness.history.writer import HistoryWriter
 from harness.machine.accelerator import BootImage
@@ -86,6 +87,14 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     adapt: Callable[[MachineSpec, str | None], MachineSpec] | None = None
     release: Callable[[], None] | None = None
     pace: float = 1.0
+
+
+def cannot_show(guest: str, what: str) -> GuestRefused:
+    """Return the error for something that the machine of ``guest`` cannot show, because it is a process."""
+    return GuestRefused(
+        f"{guest} cannot show {what}, because its machine is a process",
+        hint="Run this plan on a guest that boots: --guest twin.",
+    )
 
 
 class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ class Session:
         self._seen: set[str] = set()
         self.known_violated: set[str] = set()
         self._by_hand = 0
-        live.executor.tell = self._tell_wait
+        live.executor.rest.tell = self._tell_wait
         self._last: list[str] = []
         self._files = 0
 

@@ -5,7 +5,6 @@ afterwards."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +18,9 @@ from harness.history.writer import HistoryWriter
 from harness.machine.machine import PERIPHERAL, Machine, QmpEvent
 from harness.machine.qmp_schema import AcpiDeviceOst, DeviceEvent
 from harness.run import operation as op
-from harness.run.options import Timeouts
 from harness.run.pending_removal import EJECTION_SOURCES, Ejection, PendingRemoval
 from harness.run.removed_processor import dies_of_change, fatal_change
+from harness.run.rest import Rest
 from harness.run.watch import Watch
 
 FIRST_RECOUNT, LONGEST_RECOUNT = 0.02, 1.0
@@ -30,19 +29,13 @@ FIRST_RECOUNT, LONGEST_RECOUNT = 0.02, 1.0
 
 @dataclass(eq=False)
 class Removals:
-    """The results of the requests. ``drain`` forwards the guest's output; ``rest`` waits until the guest is quiet.
-
-    ``patience`` returns a function to call while one waits, which tells once for what.
-    """
+    """The results of the requests. ``rest`` waits for the guest."""
 
     machine: Machine
     guest: Guest
     writer: HistoryWriter
     watch: Watch
-    budget: Timeouts
-    drain: Callable[[], None]
-    rest: Callable[[], None]
-    patience: Callable[[str, Deadline], Callable[[], bool]]
+    rest: Rest
     _made: int = 0
     _kept: dict[str, str] = field(default_factory=dict)
     _processor_gone: str = ""
@@ -83,7 +76,7 @@ class Removals:
                 hint="A device is called by the id of its add: cpu-1 is that of the first processor without one.",
             )
         self._made += 1
-        self.drain()
+        self.rest.drain()
         counts = self.guest.counts(deadline)
         return PendingRemoval(
             name=f"unplug-{self._made}",
@@ -136,17 +129,17 @@ class Removals:
 
     def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:
         """Wait for the guest's reaction to a request, then record the outcome and the agreement on it."""
-        look = self.patience(f"the guest's answer to the request for {removal.device}", deadline)
+        look = self.rest.patience(f"the guest's answer to the request for {removal.device}", deadline)
         self.watch.wait(lambda: look() or self._heard(removal, after).decided, deadline)
         heard = self._heard(removal, after)
         if heard.given_back or heard.deleted:
             self._await_gone(removal, after, deadline)
-        self.rest()
+        self.rest.after("an unplug")
         heard = self._heard(removal, after)
         listed = lists(
-            self.machine, removal.what, removal.device, Deadline(self.budget.operation, "list devices")
+            self.machine, removal.what, removal.device, Deadline(self.rest.budget.operation, "list devices")
         )
-        now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
+        now = self.rest.counts("count after an unplug")
         agreement = removal.agreement(heard, listed=listed, now=counted_of(removal.what, now))
         outcome = removal.outcome(heard, listed=listed)
         self._note(removal, "settled", outcome=outcome)
@@ -162,7 +155,7 @@ class Removals:
         began = time.monotonic()
         while not deadline.expired:
             version = self.watch.version
-            now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
+            now = self.rest.counts("count after an unplug")
             heard = self._heard(removal, after)
             if (
                 heard.deleted
@@ -177,7 +170,7 @@ class Removals:
         """Mark the id and the slot as free again."""
         self._kept.pop(removal.device, None)
         self.watch.forget(removal.device)
-        self.machine.release(removal.device, Deadline(self.budget.operation, "let go of what is gone"))
+        self.machine.release(removal.device, Deadline(self.rest.budget.operation, "let go of what is gone"))
         if removal.what == "cpu":
             self._processor_gone = removal.name
 

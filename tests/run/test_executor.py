@@ -20,7 +20,7 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
-from harness.run import executor as executor_module
+from harness.run import rest
 from harness.run.executor import Executor
 from harness.run.options import Timeouts
 from harness.run.pending_add import PendingAdd
@@ -146,7 +146,7 @@ def test_driver_that_is_never_silent_ends_the_wait(make: Make, writer: HistoryWr
     numbers = itertools.count(1)
     executor, guest = make(lambda _question: writer.write(mark(next(numbers))))
     with pytest.raises(GuestHang, match="did not fall silent"):
-        executor.quiesce(QUIET, Deadline(3 * QUIET, "rest"), ask=lambda: guest._note("ask"))
+        executor.rest.quiesce(QUIET, Deadline(3 * QUIET, "rest"), ask=lambda: guest._note("ask"))
 
 
 def attempt(executor: Executor, **changes: Any) -> PendingAdd:
@@ -170,26 +170,29 @@ def test_add_that_failed_is_not_waited_for(make: Make, writer: HistoryWriter) ->
     pending = attempt(executor)
     writer.write(ended(2, d.START))
     writer.write(ended(4, d.FAILURE))
-    executor._await_counts([pending], Deadline(600, "the count"))
+    executor._additions._await_counts([pending], Deadline(600, "the count"))
     assert ["counts"] == guest.questions
-    assert not executor._await_driver([pending])
+    assert not executor._additions._await_driver([pending])
     other = attempt(executor, name="cpu-2", device="cpu-2", tally={})
-    assert (True, False) == (executor._failed([pending]), executor._failed([pending, other]))
+    assert (True, False) == (
+        executor._additions._failed([pending]),
+        executor._additions._failed([pending, other]),
+    )
     writer.write(ended(6, d.COMPLETE))
-    assert not executor._failed([pending])
+    assert not executor._additions._failed([pending])
 
 
 def test_long_wait_says_what_it_waits_for(
     make: Make, writer: HistoryWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once for each wait, and with the time that is left."""
-    monkeypatch.setattr(executor_module, "LONG_WAIT", 0.0)
+    monkeypatch.setattr(rest, "LONG_WAIT", 0.0)
     executor, _ = make()
     said: list[str] = []
-    executor.tell = said.append
-    executor._await_counts([attempt(executor)], Deadline(0.1, "the count"))
+    executor.rest.tell = said.append
+    executor._additions._await_counts([attempt(executor)], Deadline(0.1, "the count"))
     writer.write(mark(1))
-    executor.quiesce(QUIET, Deadline(60, "rest"))
-    count, rest = said
+    executor.rest.quiesce(QUIET, Deadline(60, "rest"))
+    count, silence = said
     assert "waiting for the guest to count 3 processors, at most 0 s more" == count
-    assert re.fullmatch(r"waiting for 0\.05 s without a record of the driver, at most \d+ s more", rest)
+    assert re.fullmatch(r"waiting for 0\.05 s without a record of the driver, at most \d+ s more", silence)

@@ -48,6 +48,7 @@ from harness.errors import (
     system_errors,
     told_shortage,
 )
+from harness.guest.bootable import cannot_show
 from harness.history.record import Boot, Stage
 from harness.host.registry import ProcessName
 from harness.interrupts import uninterrupted
@@ -505,10 +506,7 @@ class ProcessMachine(RegisteredMachine):
 
     def unshown(self, what: str) -> GuestRefused:
         """Return the error for something that a process cannot show."""
-        return GuestRefused(
-            f"{self.label} cannot show {what}, because its machine is a process",
-            hint="Run this plan on a guest that boots: --guest twin.",
-        )
+        return cannot_show(self.label, what)
 
 
 def _refused(command: str, why: str) -> CommandRefused:
