@@ -18,7 +18,8 @@ from json_schema import check_schema, subschemas, validate
 
 from harness.config import from_plain
 from harness.errors import BadDocument, UsageError
-from harness.lab.matrix import decode_matrix, document_kind, lab_schema
+from harness.lab.lab_document import document_kind, lab_schema
+from harness.lab.matrix import decode_matrix
 from harness.run.operation import AddDimm
 from harness.run.options import options_at
 from harness.run.plan import Plan, decode_plan, plan_schema

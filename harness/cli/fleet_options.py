@@ -16,7 +16,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.fleet.nightly import FleetSettings
     from harness.fleet.tls import TlsFiles
-    from harness.lab.matrix import FleetRow
+    from harness.lab.lab_document import FleetRow
 
 Scheduler = Annotated[
     str,
@@ -53,7 +53,8 @@ def tls_of(
 
 def fleet_row(lab: Path | None) -> tuple[FleetRow, Path]:
     """Return ``[fleet]`` and its file: that of ``lab``, else of ``lab.toml`` here. It is empty if there is none."""
-    from harness.lab.matrix import FleetRow, read_fleet
+    from harness.lab.document_check import read_fleet
+    from harness.lab.lab_document import FleetRow
 
     path = lab or LAB
     return (FleetRow() if lab is None and not path.exists() else read_fleet(path)), path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from harness.lab.matrix import LabDocument
+    from harness.lab.lab_document import LabDocument
     from harness.store.address import StoreAddress
 
 LAB = Path("lab.toml")
@@ -30,7 +30,7 @@ Lab = Annotated[
 
 def lab_of(file: Path | None) -> tuple[LabDocument | None, Path]:
     """Return the lab document and its path: that of ``file``, else of ``lab.toml`` here, None if there is none."""
-    from harness.lab.matrix import read_lab
+    from harness.lab.document_check import read_lab
 
     path = LAB if file is None else file
     return (None if file is None and not path.exists() else read_lab(path)), path

@@ -109,8 +109,9 @@ def nightly(
     from harness.explore.generation import load_hypothesis
     from harness.host.end_time import read_end_time, shown
     from harness.lab import cell_choice, summary
+    from harness.lab.lab_document import UNTIL, lab_schema
     from harness.lab.live_nightly import NightlyWatch
-    from harness.lab.matrix import UNTIL, lab_schema, read_matrix
+    from harness.lab.matrix import read_matrix
     from harness.lab.matrix_rehearsal import rehearse_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_pass import PassOptions

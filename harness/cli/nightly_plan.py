@@ -14,7 +14,8 @@ from harness.cli.output import complain, say, say_json
 from harness.errors import HarnessError, MissingPart, UsageError
 from harness.host.qemu_build import find_qemu
 from harness.lab.expected_time import ExpectedTime
-from harness.lab.matrix import NO_QEMU, Cell, Matrix, resolved
+from harness.lab.lab_document import resolved
+from harness.lab.matrix import NO_QEMU, Cell, Matrix
 from harness.lab.matrix_rehearsal import WrongPoint
 from harness.store.address import StoreAddress
 from harness.store.database import Database

@@ -9,7 +9,7 @@ from harness.cli.output import complain, say
 from harness.errors import HarnessError
 from harness.host.budget import size_text
 from harness.invocation import invocation
-from harness.lab.matrix import KeepRow
+from harness.lab.lab_document import KeepRow
 from harness.report.escape import printable
 from harness.store.address import StoreAddress
 from harness.store.database import Database

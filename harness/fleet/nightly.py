@@ -328,15 +328,16 @@ class FleetNightly(NightlyPass):
             waiting.cell, waiting.number, waiting.runs, host, self._matrix.document.timeout
         )
         cell = waiting.cell
+        asked = self._matrix.requests[cell.point]
         order = CellOrder(
             attempt=attempt.id,
             nightly=self._nightly,
             digest=self._matrix.digest,
             session=host.offered.session,
             cell=cell,
-            plan=self._matrix.plans[cell.point],
+            plan=asked.text,
             # The nightly run repeats it itself, on another host.
-            options=[word for word in hosted(self._matrix.options[cell.machine]) if word != "--retry"],
+            options=[word for word in hosted(asked.options.words()) if word != "--retry"],
             seconds=self._matrix.document.timeout,
             results=self._settings.results,
             number=attempt.number,

@@ -22,7 +22,6 @@ from harness.fleet.order import FILES, HostAnswer, HostQuestion, MachineNeed
 from harness.host.budget import ResourceRequest, size_text
 from harness.lab.matrix import Cell, Matrix
 from harness.machine.machine import MachineSpec
-from harness.run.plan import decode_plan
 from harness.run.resource_request import request_of
 
 STRIKES = 3
@@ -257,10 +256,9 @@ class CellPlacement:
 def requests(matrix: Matrix) -> dict[str, ResourceRequest]:
     """Return the maximum resources that a run of each point takes of its host."""
     found = {}
-    for point, text in matrix.plans.items():
-        plan = decode_plan(text, name=point)
-        spec = MachineSpec(accelerator="tcg", qemu=Path(), **plan.machine.said)  # type: ignore[arg-type]
-        found[point] = request_of(plan, spec)
+    for point, asked in matrix.requests.items():
+        spec = MachineSpec(accelerator="tcg", qemu=Path(), **asked.plan.machine.said)  # type: ignore[arg-type]
+        found[point] = request_of(asked.plan, spec)
     return found
 
 
@@ -279,7 +277,7 @@ def needs(matrix: Matrix, wanted: dict[str, ResourceRequest]) -> dict[str, Machi
         request, before = wanted[cell.point], found.get(cell.machine)
         found[cell.machine] = MachineNeed(
             guest=cell.guest,
-            options=hosted(matrix.options[cell.machine]),
+            options=before.options if before else hosted(matrix.requests[cell.point].options.words()),
             vcpus=max(request.vcpus, before.vcpus if before else 0),
             memory=max(request.memory, before.memory if before else 0),
         )

@@ -61,7 +61,7 @@ def _chosen(matrix: Matrix, cells: Iterable[Cell], none: str) -> Matrix:
     return msgspec.structs.replace(
         matrix,
         cells=found,
-        plans={point: text for point, text in matrix.plans.items() if point in points},
+        requests={point: asked for point, asked in matrix.requests.items() if point in points},
         digest=hashlib.sha256(names.encode()).hexdigest(),
     )
 

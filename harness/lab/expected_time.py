@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
 from harness.run.options import is_process
-from harness.run.plan import decode_plan
 
 BEGIN_S = {"process": 5.0, "twin": 60.0, "other": 600.0}
 """Seconds until a guest without known runs is ready: a process, the twin under TCG, and any other guest."""
@@ -55,5 +54,4 @@ class ExpectedTime:
     def _guess(self, cell: Cell) -> float:
         """Return an estimate from the plan itself: its guest's start, and its operations."""
         begin = "process" if is_process(cell.guest) else cell.guest if cell.guest in BEGIN_S else "other"
-        plan = decode_plan(self._matrix.plans[cell.point], name=cell.plan)
-        return BEGIN_S[begin] + OPERATION_S * len(plan.do)
+        return BEGIN_S[begin] + OPERATION_S * len(self._matrix.requests[cell.point].plan.do)

@@ -21,7 +21,7 @@ import msgspec
 from harness.errors import InfrastructureError
 from harness.history.run_directory import FACTS
 from harness.host.registry import Registry
-from harness.lab.matrix import KeepRow
+from harness.lab.lab_document import KeepRow
 from harness.lab.nightly_state import LARGEST_STATE, STATE, read_state
 from harness.lab.summary import word
 

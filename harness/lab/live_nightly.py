@@ -23,7 +23,6 @@ from harness.lab.nightly_pass import NightlyPass, UnderWay
 from harness.lab.nightly_state import NightlyState
 from harness.lab.run_progress import FollowedRuns, RunProgress
 from harness.lab.summary import WORDS, word
-from harness.run.plan import decode_plan
 
 NOW = "now.json"
 """The name of the file in the directory of a nightly run that is under way."""
@@ -153,7 +152,7 @@ class NightlyWatch:
     def _run(self, child: UnderWay, found: RunProgress | None, *, seconds: float) -> LiveRun:
         point = child.cell.point
         if point not in self._operations:
-            self._operations[point] = len(decode_plan(self._matrix.plans[point], name=point).do)
+            self._operations[point] = len(self._matrix.requests[point].plan.do)
         return LiveRun(
             cell=child.cell.id,
             host=getattr(child, "where", self._host),

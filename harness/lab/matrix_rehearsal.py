@@ -51,8 +51,6 @@ def rehearse_matrix(matrix: Matrix) -> list[WrongPoint]:
     checked: dict[tuple[int, int, int, str], UsageError | None] = {}
     found: list[WrongPoint] = []
     for point, request in matrix.requests.items():
-        if point not in runs:
-            continue
         guest, topology, plan = (request.rows[table] for table in ("guest", "topology", "plan"))
         key = guest, topology, plan, request.options.backend
         if key not in checked:

@@ -101,7 +101,9 @@ class Nightly(NightlyPass):
                 self._settle(skipped)
                 continue
             cell, first = queued.cell, Path(queued.runs[-1]).name if queued.runs else ""
-            words = command(cell, self._matrix.options[cell.machine], self._state.directory, first)
+            words = command(
+                cell, self._matrix.requests[cell.point].options.words(), self._state.directory, first
+            )
             with uninterrupted():
                 # The run is noted as soon as it exists, so an interrupt at any moment ends it.
                 child = RunProcess(

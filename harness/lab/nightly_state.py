@@ -212,8 +212,8 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
     try:
         for folder in ("plans", "runs", "output"):
             (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for point, text in matrix.plans.items():
-            write_private(directory / "plans" / f"{point}.toml", text)
+        for point, asked in matrix.requests.items():
+            write_private(directory / "plans" / f"{point}.toml", asked.text)
         # The state is written last: without one, the nightly run never began.
         descriptor = os.open(
             directory / STATE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600

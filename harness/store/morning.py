@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.invocation import invocation
-from harness.lab.matrix import KnownRow
+from harness.lab.lab_document import KnownRow
 from harness.report.answer_table import escaped
 from harness.report.escape import printable
 from harness.store.questions.incidents import IncidentLine

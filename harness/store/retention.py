@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.lab.kept_run import KeptRun, doomed, kept_runs, remove_runs
-from harness.lab.matrix import KeepRow
+from harness.lab.lab_document import KeepRow
 
 if TYPE_CHECKING:
     from harness.store.database import Database

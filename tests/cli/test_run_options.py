@@ -23,7 +23,8 @@ from harness.cli.main import main
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
 from harness.guest.fault_injection import ALL_FAULTS
-from harness.lab.matrix import LabDocument, decode_matrix, document_kind
+from harness.lab.lab_document import LabDocument, document_kind
+from harness.lab.matrix import decode_matrix
 from harness.run.option import Option, options_of
 from harness.run.options import DEFAULTS, RunLimits, RunOptions, Timeouts, made
 from harness.size import Size
@@ -115,7 +116,7 @@ run = Run(request)
 run.writer.close()
 print(json.dumps({
     "commands": [name for name in commands if "--shiny" in {o for p in commands[name].params for o in p.opts}],
-    "lab": lab.options,
+    "lab": {point: asked.options.words() for point, asked in lab.requests.items()},
     "pytest": [(s.option, s.variable, s.key) for s in SETTINGS if s.name == "shiny"],
     "recorded": run.facts.request["shiny"],
 }))
@@ -130,7 +131,7 @@ def test_option_that_is_added_is_in_every_door(tmp_path: Path) -> None:
     assert "" == done.stderr
     assert {
         "commands": ["demo", "run", "repro", "explore", "accept"],
-        "lab": {"twin.default.default": ["--report-failed", "--retry", "--shiny", "very"]},
+        "lab": {"twin.default.default.veto": ["--report-failed", "--retry", "--shiny", "very"]},
         "pytest": [["--hotplug-shiny", "HOTPLUG_SHINY", "hotplug_shiny"]],
         "recorded": "so",
     } == json.loads(done.stdout)

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from harness.cli.main import main
-from harness.lab.matrix import LabDocument, decode_matrix, read_matrix
+from harness.lab.lab_document import LabDocument
+from harness.lab.matrix import decode_matrix, read_matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")

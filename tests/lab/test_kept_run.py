@@ -12,7 +12,8 @@ from store.made_runs import make_night, make_run, outcome
 
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.lab.kept_run import KeptRun, doomed, kept_runs, remove_runs
-from harness.lab.matrix import KeepRow, decode_matrix
+from harness.lab.lab_document import KeepRow
+from harness.lab.matrix import decode_matrix
 from harness.size import Size
 
 DAY = 86_400

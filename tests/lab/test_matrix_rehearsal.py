@@ -79,7 +79,7 @@ def test_it_says_what_the_runs_would_say(guest: str, restore: str, tmp_path: Pat
         try:
             RunRequest(
                 **vars(request.options),
-                plan=decode_plan(lab.plans[point], name=point),
+                plan=decode_plan(request.text, name=point),
                 cache=tmp_path,
                 argv=["harness"],
             )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.lab.matrix import KnownRow
+from harness.lab.lab_document import KnownRow
 from harness.store.morning import MOST_LINES, SORTS, morning, unkept
 from harness.store.questions.incidents import IncidentLine
 from harness.store.questions.nightly_comparison import ComparedNightly, NightlyComparison

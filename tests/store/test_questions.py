@@ -19,7 +19,7 @@ from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Verdict
 from harness.errors import UsageError
 from harness.interval import wilson
-from harness.lab.matrix import KnownRow
+from harness.lab.lab_document import KnownRow
 from harness.report.style import Style
 from harness.store.address import read_address
 from harness.store.database import Database

@@ -15,7 +15,7 @@ from store.made_runs import make_night, make_run, outcome
 
 from harness.cli.main import main
 from harness.contract.verdict import Verdict
-from harness.lab.matrix import KeepRow
+from harness.lab.lab_document import KeepRow
 from harness.size import Size
 from harness.store.database import Database
 from harness.store.loader import load

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from harness.lab.matrix import KnownRow
+from harness.lab.lab_document import KnownRow
 from harness.report.answer_table import AnswerTable
 from harness.store.questions.moment import short, stamp
 
