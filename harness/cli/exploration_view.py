@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from harness.cli.nightly_plan import duration
+from harness.report.duration import duration
 from harness.report.live_block import LiveBlock
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from harness.cli.output import say_result
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+from harness.report.duration import duration
 from harness.report.escape import cell, columns_of, padded, printable
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _lines(document: FleetDocument) -> list[str]:
         if unheard:
             since = time.strftime("%H:%M:%S", time.localtime(time.time() - host["unheard"]))
             lines.append(
-                f"    no heartbeat since {since}, for {_duration(host['unheard'])}; {under_way} then. It may be stopped, "
+                f"    no heartbeat since {since}, for {duration(host['unheard'])}; {under_way} then. It may be stopped, "
                 "or cut off."
             )
     for nightly in document["nightlies"]:
@@ -124,7 +125,7 @@ def _lines(document: FleetDocument) -> list[str]:
             ),
         ]
         if silent > SILENT_S:
-            lines.append(f"  no report for {silent / 60:.0f} minutes: it may have been killed")
+            lines.append(f"  no report for {duration(silent)}: it may have been killed")
         lines += [
             f"  {padded(cell(one.host, LONGEST_NAME), wide)}  {printable(one.cell, 200)}"
             + ("  sent, not begun" if one.stage == "sent" else "")
@@ -136,10 +137,6 @@ def _lines(document: FleetDocument) -> list[str]:
         lines += [printable(f"  set aside: {name}: {why}", 400) for name, why in nightly.aside.items()]
     style = style_for(sys.stdout)
     return [piece for line in lines for piece in style.fold(line, breaking=True)]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 @group.command("drain")

@@ -17,6 +17,7 @@ from harness.lab.expected_time import ExpectedTime
 from harness.lab.lab_document import resolved
 from harness.lab.matrix import NO_QEMU, Cell, Matrix
 from harness.lab.matrix_rehearsal import WrongPoint
+from harness.report.duration import duration
 from harness.store.address import StoreAddress
 from harness.store.database import Database
 from harness.store.nightly_keeper import SHORT_S
@@ -176,11 +177,3 @@ def _too_late(cells: Sequence[Cell], expected: ExpectedTime, *, parallel: int, s
         else:
             late.add(cell.id)
     return late
-
-
-def duration(seconds: float) -> str:
-    """Return a number of seconds as people read it."""
-    minutes = int(seconds) // 60
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{int(seconds)} s"

@@ -12,12 +12,12 @@ from typing import TextIO
 
 import msgspec
 
-from harness.cli.nightly_plan import duration
 from harness.cli.output import complain, complaint
 from harness.host.end_time import shown
 from harness.lab.live_nightly import LiveNightly, LiveRun
 from harness.lab.nightly_state import CellOutcome
 from harness.lab.summary import WORDS, word
+from harness.report.duration import duration
 from harness.report.escape import printable
 from harness.report.live_block import LiveBlock
 from harness.report.style import Style, columns, rows

@@ -423,7 +423,7 @@ def test_what_stands_at_the_scheduler_is_checked(fleet: Fleet) -> None:
     said = fleet.said("list")
     assert [1, 1, False] == [
         said.count("Nightly run"),
-        said.count("no report for 10 minutes"),
+        said.count("no report for 10 min"),
         "\x1b" in said,
     ]
     assert ["a c.1", "a c.2 sent, not begun", "waits: c.2 busy", "set aside: b: broken"] == [
