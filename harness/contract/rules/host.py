@@ -52,12 +52,12 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
     if isinstance(subject, Callback):
         if subject.enter.state != START or subject.attempt is None:
             return None
-        if not model.cpu_plugged and not model.uncaused:
+        if not model.commands.cpu_plugged and not model.uncaused:
             model.uncaused.append(subject)
-        return HOLDS if model.cpu_plugged else None
-    if not model.uncaused or not model.host_known:
+        return HOLDS if model.commands.cpu_plugged else None
+    if not model.uncaused or not model.commands.known:
         return None
-    if isinstance(subject, HostAdd) and model.cpu_plugged == 0:
+    if isinstance(subject, HostAdd) and model.commands.cpu_plugged == 0:
         return None
     call = model.uncaused.pop()
     name = call.attempt.name if call.attempt is not None else ""
@@ -65,7 +65,7 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
     if isinstance(subject, HostAdd):
         chain = contradiction(subject.begin, call.enter)
         return Broken(said, (call.enter, subject.begin), chain, name, absent=("", 0, model.at))
-    if model.cpu_adds:
+    if model.commands.cpu_adds:
         return Unclear(f"{said} that QEMU did not refuse", (call.enter,), name)
     return Broken(f"{said}, and it never asked for one", (call.enter,), (), name, absent=("", 0, model.at))
 
@@ -135,9 +135,9 @@ def edition_adds(event: r.GuestEvent, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
     """Exempt where the plan adds several at once on purpose."""
-    if host.at != model.at or host.begin.what != "cpu" or model.cpu_adds < 2:
+    if host.at != model.at or host.begin.what != "cpu" or model.commands.cpu_adds < 2:
         return None
-    other = next((other for other in model.cpu_in_flight.values() if other is not host), None)
+    other = next((other for other in model.commands.cpu_in_flight.values() if other is not host), None)
     if other is None:
         return HOLDS
     return Broken(
@@ -158,7 +158,7 @@ def agreed(subject: r.Agreement | Epoch, model: Model) -> RuleOutcome:
     still makes the run unknown.
     """
     if isinstance(subject, r.Agreement):
-        window, host = model.cpu_window, model.agreed_on
+        window, host = model.commands.cpu_window, model.commands.agreed_on
         processor = window is not None and host is not None and host.begin.what == "cpu"
         against = contradicts(
             subject,
@@ -174,17 +174,17 @@ def agreed(subject: r.Agreement | Epoch, model: Model) -> RuleOutcome:
         said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
         return Unclear(said, (subject,), subject.attempt)
     judged: RuleOutcome = None
-    for add in model.found.values() if subject.last else ():
+    for add in model.commands.found.values() if subject.last else ():
         judged = Unclear(
             f"{add.attempt}: whether the guest found it at boot was never established", (add,), add.attempt
         )
-    for removal in model.removals.values():
+    for removal in model.commands.removals.values():
         judged = Unclear(
             f"{removal.request}: what the guest did with the request was never established",
             (removal,),
             removal.request,
         )
-    for host in model.adds.values():
+    for host in model.commands.adds.values():
         add = host.begin
         if host.refused:
             if add.expected == "refused":
@@ -276,7 +276,7 @@ def expectation(expect: r.Expectation, model: Model) -> RuleOutcome:
         )
     if expect.met:
         return HOLDS
-    late = next((host.begin for host in model.adds.values() if _unfinished(host)), None)
+    late = next((host.begin for host in model.commands.adds.values() if _unfinished(host)), None)
     if late is not None:
         return Unclear(
             f"operation {expect.index} of the plan expected {expect.demanded} and saw {expect.seen}, "
@@ -321,13 +321,13 @@ def run_complete(subject: r.OperationProgress | r.RunFailure | r.End | Epoch, mo
         return Unclear(f"{subject.failure_class} at stage {subject.stage}: {subject.message}", (subject,))
     if isinstance(subject, r.End):
         if subject.outcome == "completed":
-            idle = model.held and not model.acted
+            idle = model.commands.held and not model.commands.acted
             return Unclear("no operation was executed", (subject,)) if idle else HOLDS
         said = "the run failed" if subject.outcome == "failed" else f"the run was {subject.outcome}"
         return Unclear(said, (subject,))
     if not subject.last:
         return None
-    for operation in model.operations.values():
+    for operation in model.commands.operations.values():
         return Unclear(f"operation {operation.index} ({operation.name}) began and never ended", (operation,))
     return (
         Unclear(model.unended or "the history has no end: the run was killed, or the file was cut")

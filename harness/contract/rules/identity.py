@@ -225,7 +225,7 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleO
             return HOLDS
         said = f"an add to group {last.group} changed the count of group 0 from {first.active_g0} to {last.active_g0}"
         return Broken(said, (first, last), (), subject.name, absent=subject.stretch)
-    if model.attempts.unsettled or model.cpu_in_flight:
+    if model.attempts.unsettled or model.commands.cpu_in_flight:
         return None
     if subject.active_g0 == subject.active_g0_ex:
         return HOLDS

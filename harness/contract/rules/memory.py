@@ -42,14 +42,14 @@ KMDF_ORDER = (
 
 def _dimm_window(model: Model) -> HostAdd | None:
     """Return the DIMM command whose window is open, if no processor add can be confused with it."""
-    window = model.window
-    if window is None or not window.clean or window.begin.what != "dimm" or model.cpu_in_flight:
+    window = model.commands.window
+    if window is None or not window.clean or window.begin.what != "dimm" or model.commands.cpu_in_flight:
         return None
     return window
 
 
 @rule(
-    "MEM-NO-SYNC", Level.ERROR, kind.START.given("not model.cpu_in_flight") | kind.HOST_ADD, clauses="A6", source=INTRODUCTION,
+    "MEM-NO-SYNC", Level.ERROR, kind.START.given("not model.commands.cpu_in_flight") | kind.HOST_ADD, clauses="A6", source=INTRODUCTION,
     says="adding memory causes no synchronous notification, because those exist for processors only", needs=DIMM, unless=MIXED,
     holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
 )  # fmt: skip
@@ -92,7 +92,7 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
     window = _dimm_window(model)
     if window is None or not subject.new or subject.enter.cls != "cpu":
         return None
-    if model.cpu_adds or model.attempts.opened:
+    if model.commands.cpu_adds or model.attempts.opened:
         return None
     if subject.seen_at < window.at or not subject.registration.include_existing:
         # A device that existed and was disabled may be enabled at any time.
@@ -127,9 +127,14 @@ def memory_no_rebalance(subject: PnpEnter | HostAdd, model: Model) -> RuleOutcom
 def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
     """Compare the total with the guest's last count before."""
     enter = arrival.enter
-    if enter.cls != "memory" or not enter.memory or model.count is None or arrival.registration.base < 0:
+    if (
+        enter.cls != "memory"
+        or not enter.memory
+        or model.counts.count is None
+        or arrival.registration.base < 0
+    ):
         return None
-    return Observed("yes" if enter.memory > model.count.memory else "no")
+    return Observed("yes" if enter.memory > model.counts.count.memory else "no")
 
 
 @rule(
@@ -234,7 +239,7 @@ def rebalance_opt_out(subject: PnpEnter | AddWindow, model: Model) -> RuleOutcom
     if isinstance(subject, AddWindow):
         devices = [device for _, device in model.devices if model.opts_out(device)]
         return HOLDS if subject.succeeded and devices and model.refused_stop_at < subject.at else None
-    if not model.cpu_in_flight or subject.minor != "QUERY_STOP":
+    if not model.commands.cpu_in_flight or subject.minor != "QUERY_STOP":
         return None
     said = model.opts_out(subject.device)
     if not said:
@@ -280,7 +285,7 @@ def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def rebalance_when(enter: PnpEnter, model: Model) -> RuleOutcome:
     """The order is not documented, nor whether several adds share one rebalance."""
-    if enter.minor != "QUERY_STOP" or model.first_cpu_add is None:
+    if enter.minor != "QUERY_STOP" or model.commands.first_cpu_add is None:
         return None
     if not model.attempts.newest:
         return Observed("before Start")

@@ -346,11 +346,13 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     if span is None or registration.add_existing:
         return None
     if registration.open:
-        if registration.races_add or model.cpu_in_flight:
+        if registration.races_add or model.commands.cpu_in_flight:
             return None
         active = subject.enter.nt < span.enter.active
         if not active and (
-            not model.host_known or model.retry_possible or model.attempts.opened <= model.cpu_plugged
+            not model.commands.known
+            or model.commands.retry_possible
+            or model.attempts.opened <= model.commands.cpu_plugged
         ):
             return None
         return Broken(
@@ -385,10 +387,10 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     if subject.attempt is None or subject.enter.state != START:
         return None
     if model.processors.known(subject.enter.nt) is None and (
-        not model.host_known
-        or model.cpu_in_flight
-        or model.attempts.opened <= model.cpu_plugged
-        or model.retry_possible
+        not model.commands.known
+        or model.commands.cpu_in_flight
+        or model.attempts.opened <= model.commands.cpu_plugged
+        or model.commands.retry_possible
     ):
         return None
     for other in model.open_registrations:

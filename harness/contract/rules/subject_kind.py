@@ -70,7 +70,7 @@ MARK: SubjectKind[d.Mark] = SubjectKind(d.Mark)
 SAMPLE: SubjectKind[d.DriverRecord] = SubjectKind(Sample)
 """Every driver record, before it becomes its stream's last."""
 SETTLED: SubjectKind[d.DriverRecord] = SubjectKind(
-    Sample, "not model.cpu_in_flight and not model.attempts.unsettled"
+    Sample, "not model.commands.cpu_in_flight and not model.attempts.unsettled"
 )
 """The samples taken while no add of a processor is under way."""
 

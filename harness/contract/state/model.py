@@ -3,9 +3,10 @@
 
 It turns records into the subjects of :mod:`harness.contract.state.entities`, once, so that rules stay small. It keeps what
 is open and what may still be contradicted. Everything else goes to the rules and is forgotten, so the model's size
-follows the number of processors, registrations and open attempts, not the length of the history. Attempts are grouped
-by :mod:`harness.contract.state.attempts`, losses and contradictions kept by :mod:`harness.contract.state.evidence`,
-processors by :mod:`harness.contract.state.processors`.
+follows the number of processors, registrations and open attempts, not the length of the history. Parts of it are kept in
+modules of their own: attempts (:mod:`harness.contract.state.attempts`), the host's commands
+(:mod:`harness.contract.state.commands`), the guest's counts (:mod:`harness.contract.state.counts`), losses and contradictions
+(:mod:`harness.contract.state.evidence`), processors (:mod:`harness.contract.state.processors`).
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from typing import Any
 import msgspec
 
 from harness.contract.state.attempts import MOST_ATTEMPTS, MOST_EVENTS, Attempts
+from harness.contract.state.commands import HostCommands
+from harness.contract.state.counts import ReportedCounts
 from harness.contract.state.entities import (
     CONTEXT,
     SAMPLE,
-    AddWindow,
     Arrival,
     Attempt,
     Callback,
     CallSpan,
     DriverLoad,
     Epoch,
-    Growth,
     HeldObject,
-    HostAdd,
     Registration,
 )
 from harness.contract.state.evidence import FOREVER, MOST_LOSSES, HistoryEvidence
@@ -86,23 +86,17 @@ class Model:
     ``update`` maps a kind of record to the method that takes it in; one of the kinds ``COMPLETED`` returns the subject that it
     makes of the record. A driver record first goes to :meth:`enter`, and to :meth:`sampled` once the rules on samples saw it.
 
-    ``unended`` is the reason for a missing end of a live run. ``held`` and ``acted``: a user had the guest, and an operation
-    was executed.
+    ``unended`` is the reason for a missing end of a live run.
 
     Over the whole history: ``at`` is the place of the current record. ``evidence`` has losses and contradictions.
-    ``operations`` are begun and not ended. ``found`` are the devices added before a boot and not yet agreed on, since
-    firmware may reset the machine once more. ``host_known``: the host's side is in the history. ``facts`` are the facts that
-    occurred, in the words of the rules' needs; ``told`` and ``told_hot`` are the states of callbacks, and of those of
-    hot-adds, whose facts are among them. ``mapped`` are the mapped drivers, ``promised`` the profiles of the others.
-    ``steady`` counts the samples in which nothing changed. ``removals`` are the requests to give a device back whose
-    outcome is not established. ``cpu_gone`` counts the processors that the guest gave back: its count is lower by as many,
-    and no page documents what its drivers count then. ``registered_at`` is the place of the latest registration found.
+    ``commands`` is what the host did, ``counts`` what the guest counts for it. ``facts`` are the facts that occurred, in the
+    words of the rules' needs; ``told`` and ``told_hot`` are the states of callbacks, and of those of hot-adds, whose facts
+    are among them. ``mapped`` are the mapped drivers, ``promised`` the profiles of the others. ``steady`` counts the samples
+    in which nothing changed. ``registered_at`` is the place of the latest registration found.
 
-    Since the last boot: ``streams`` and the current ``stream``; ``attempts``; ``processors``; ``adds`` whose outcome is not
-    established; ``cpu_in_flight``. ``window`` is that of the last command, until the next, ``cpu_window`` that of the last
-    processor adds. ``active`` is the last sampled count, ``counted_at`` where it was sampled first, ``previous_active`` the
-    count before. ``level`` is the last sample if all rules on samples held for it and no count was higher before. ``quiet``
-    is what was counted at the last quiet point (place, count). ``uncaused`` is a note of one rule.
+    Since the last boot: ``streams`` and the current ``stream``; ``attempts``; ``processors``. ``active`` is the last sampled
+    count, ``counted_at`` where it was sampled first, ``previous_active`` the count before. ``level`` is the last sample if
+    all rules on samples held for it and no count was higher before. ``uncaused`` is a note of one rule.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -110,14 +104,9 @@ class Model:
         self.at = 0
         self.previous_active = 0
         self.active = 0
-        self.host_known = False
         self.booted = False
-        self.operations: dict[int, r.OperationProgress] = {}
-        self.found: dict[str, r.Add] = {}
-        self.commanded: dict[str, str] = {}
         self.ended: r.End | None = None
         self.unended = ""
-        self.held = self.acted = False
         self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
         self.told: set[int] = set()
@@ -132,11 +121,13 @@ class Model:
         self.opted_out: dict[str, str] = {}
         self.environment: dict[str, None] = {}
         self._migrations: list[tuple[int, int]] = []
+        self.commands = HostCommands(self)
+        self.counts = ReportedCounts(self)
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
-            r.Boot: self._boot, r.Quiesced: self._quiesced, r.Count: self._count, r.Add: self._add,
-            r.Removal: self._removal, r.Migration: self._migration, r.Stage: self._stage,
-            r.Agreement: self._agreement, r.OperationProgress: self._operation, r.Channel: self.evidence.account, r.End: self._end,
+            r.Boot: self._boot, r.Quiesced: self._quiesced, r.Count: self.counts.take, r.Add: self.commands.add,
+            r.Removal: self.commands.removal, r.Migration: self._migration, r.Stage: self.commands.stage,
+            r.Agreement: self.commands.agreement, r.OperationProgress: self.commands.operation, r.Channel: self.evidence.account, r.End: self._end,
             r.GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self.evidence.carried,
             UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Displaced: self._displace, Stale: self._stale, d.Hello: self._hello,
             d.SyncEnter: self._sync_enter, d.SyncExit: self._sync_exit, d.AsyncEnter: self._async_enter,
@@ -150,35 +141,16 @@ class Model:
         self.epoch = number
         self.cause = cause
         self.epoch_at = self.at
+        self.commands.begin_boot(restored=cause == "restored")
+        self.counts.begin_boot()
         self.attempts = Attempts(self.at, self._sealed)
         self.processors = SystemProcessors()
         self.streams: dict[tuple[str, str], DriverLoad] = {}
         self.stream: DriverLoad = DriverLoad(driver="", boot="", began_at=0)
-        self.adds: dict[str, HostAdd] = {}
-        self.cpu_in_flight: dict[str, HostAdd] = {}
-        self.window: HostAdd | None = None
-        self.cpu_adds = 0
-        self.cpu_plugged = 0
-        self.cpu_gone = 0
-        self.removals: dict[str, r.Removal] = {}
-        self.last_cpu_add_at = 0
-        self.first_cpu_add: HostAdd | None = None
         self.uncaused: list[Callback] = []
-        self.cpu_window: AddWindow | None = None
-        self.agreed_on: HostAdd | None = None
-        self.unsettled_adds: dict[str, HostAdd] = {}
-        self.clean_adds: list[HostAdd] = []
-        self.retry_possible = False
-        self.baseline_at = 0
-        self.baseline_count = 0
-        self.agreed_count = 0
-        self.host_counted: tuple[int, int, r.Record] | None = None
-        self.uncommanded = False
         self.active = self.previous_active = self.counted_at = 0
         self.level: d.DriverRecord | None = None
-        self.quiet: tuple[int, int] | None = None
         self.quiesced: r.Quiesced | None = None
-        self.count: r.Count | None = None
         self.all_links: dict[str, int] = {}
         self.removed_links: set[str] = set()
         self.devices: dict[tuple[str, str], list[tuple[int, d.PnpEnter | d.PnpExit]]] = {}
@@ -192,18 +164,14 @@ class Model:
             self.evidence.end(self.streams.values(), self.epoch_at)
         else:
             self.evidence.boot_over(self.streams.values(), self.at)
-        self.attempts.end(self.at, rebooted=ended_by == "boot", in_flight=bool(self.cpu_in_flight))
-        if self.window is not None:
-            self._close_window()
-        self._close_cpu_window()
+        self.attempts.end(self.at, rebooted=ended_by == "boot", in_flight=bool(self.commands.cpu_in_flight))
+        self.commands.end_boot()
         self.emit(Epoch, Epoch(number=self.epoch, began_at=self.epoch_at, ended_by=ended_by, last=last))
 
     def _boot(self, boot: r.Boot) -> None:
-        if self.booted or self.streams or self.adds:
+        if self.booted or self.streams or self.commands.adds:
             self._end_epoch("boot", last=False)
         self.booted = True
-        if boot.cause == "restored":
-            self.commanded.clear()
         self._begin_epoch(boot.epoch, boot.cause)
 
     def _unrecorded(self, boot: UnrecordedBoot) -> None:
@@ -300,266 +268,6 @@ class Model:
 
     # -- what the host did ---------------------------------------------------------------------------------------
 
-    def _operation(self, operation: r.OperationProgress) -> None:
-        self.host_known = True
-        self.facts.add("record of the run")
-        self.acted = True
-        if operation.phase == "begin" and len(self.operations) < MOST_LOSSES:
-            self.operations[operation.index] = operation
-        elif operation.phase in ("end", "fail"):
-            self.operations.pop(operation.index, None)
-
-    def _stage(self, stage: r.Stage) -> None:
-        self.held = self.held or stage.name == "held"
-
-    def _removal(self, removal: r.Removal) -> None:
-        """Take a request to give a device back. A processor that is gone is no longer counted by the guest."""
-        self.host_known = True
-        self.facts.add("host command")
-        if removal.phase == "begin":
-            if self.window is not None:
-                self._close_window()
-            if not self.cpu_in_flight:
-                self._close_cpu_window()
-            if len(self.removals) < MOST_ATTEMPTS:
-                self.removals[removal.request] = removal
-        elif removal.phase == "refused":
-            self.removals.pop(removal.request, None)
-        elif removal.phase == "settled" and removal.outcome == "gone" and removal.what == "cpu":
-            self.cpu_gone += 1
-
-    def _found(self, add: r.Add) -> HostAdd:
-        """Take a device that was added before the guest booted. It is not a hot-add, so nothing is announced."""
-        self.host_known = True
-        self.facts.add("host command")
-        if add.phase == "begin" and len(self.found) < MOST_ATTEMPTS:
-            self.found[add.attempt] = add
-        elif add.phase == "refused":
-            self.found.pop(add.attempt, None)
-        return HostAdd(begin=add, at=0, settled_at=0)
-
-    def _add(self, add: r.Add) -> HostAdd:
-        if add.expected == "found":
-            return self._found(add)
-        self.host_known = True
-        if add.phase == "begin":
-            if add.attempt in self.commanded:
-                self.evidence.contradict(f"command {add.attempt} began twice", (add,))
-            elif len(self.commanded) < MOST_OPEN:
-                self.commanded[add.attempt] = add.what
-            return self._begin_add(add)
-        if self.commanded.get(add.attempt, "") != add.what and len(self.commanded) < MOST_OPEN:
-            self.evidence.contradict(
-                f"command {add.attempt} was {add.phase} and never began as one for a {add.what}", (add,)
-            )
-        if add.attempt not in self.adds:
-            return HostAdd(begin=add, at=self.at, settled_at=self.at)
-        host = self.adds[add.attempt]
-        if add.phase == "accepted":
-            host.accepted = True
-        elif add.phase == "refused":
-            host.refused, host.detail = True, add.detail
-        elif add.phase == "unsure":
-            host.unsure = True
-        if add.phase in ("settled", "refused"):
-            host.settled_at = self.at
-            self.unsettled_adds.pop(add.attempt, None)
-            self.cpu_in_flight.pop(add.attempt, None)
-            if add.phase == "refused":
-                self._refused(host)
-            self._forget(host)
-        return host
-
-    def _refused(self, host: HostAdd) -> None:
-        """Record that QEMU refused a command: it announces no processor, and no arrival of its DIMM is expected."""
-        if host.begin.what == "cpu":
-            self.cpu_plugged -= 1
-            if (
-                not self.cpu_in_flight
-                and not self.retry_possible
-                and self.attempts.opened > host.starts_before
-            ):
-                self.evidence.contradict(
-                    f"QEMU refused {host.begin.attempt}, and a processor was announced after it was sent",
-                    (host.begin,),
-                )
-            return
-        at = host.at
-        for registration in self.registrations():
-            if (at, 1) in registration.owed[-1:] and registration.cls == "memory":
-                registration.owed.pop()
-
-    def _forget(self, host: HostAdd) -> None:
-        if host.agreed and host.settled_at:
-            self.adds.pop(host.begin.attempt, None)
-
-    def _begin_add(self, add: r.Add) -> HostAdd:
-        host = HostAdd(
-            begin=add, at=self.at, starts_before=self.attempts.opened, active_before=self._counted()
-        )
-        if self.window is not None:
-            if not self.window.settled_at:
-                self.window.clean = host.clean = False
-            self._close_window()
-        self.facts.add("host command")
-        if add.what == "dimm":
-            self.facts.add("host command to add a DIMM")
-        if add.what == "cpu":
-            self.facts.add("host command to add a processor")
-            if self.cpu_adds:
-                self.facts.add("two hot-adds")
-            self._open_cpu_window()
-            if not self.cpu_in_flight and self.attempts.all_closed:
-                self.attempts.barrier = self.at
-            self.cpu_adds += 1
-            self.cpu_plugged += 1
-            self.retry_possible = False
-            self.last_cpu_add_at = self.at
-            self.first_cpu_add = self.first_cpu_add or host
-            for other in self.clean_adds:
-                if not other.settled_at:
-                    other.clean = False
-            self.clean_adds.clear()
-            self.cpu_in_flight[add.attempt] = host
-        else:
-            if not self.cpu_in_flight:
-                self._close_cpu_window()
-            if (
-                self.cpu_in_flight
-                or not self.attempts.all_closed
-                or self.attempts.opened < self.cpu_plugged
-                or self.retry_possible
-            ):
-                host.clean = False
-            self._owe_memory(add)
-        self.adds[add.attempt] = self.unsettled_adds[add.attempt] = host
-        self.clean_adds.append(host)
-        del self.clean_adds[:-MOST_ATTEMPTS]
-        if len(self.adds) > MOST_ATTEMPTS:
-            del self.adds[next(iter(self.adds))]
-        if len(self.unsettled_adds) > MOST_ATTEMPTS:
-            del self.unsettled_adds[next(iter(self.unsettled_adds))]
-        self.window = host
-        return host
-
-    def _counted(self) -> int:
-        """Return the active count as far as it is known: from the drivers' samples, or the guest's own count."""
-        return max(self.active, self.agreed_count, self.count.processors if self.count is not None else 0)
-
-    def _open_cpu_window(self) -> None:
-        """Record that a processor add begins: alone, or joining those in flight."""
-        if self.cpu_window is not None and self.cpu_in_flight:
-            self.cpu_window.adds += 1
-            return
-        self._close_cpu_window()
-        self.cpu_window = AddWindow(
-            at=self.at, base=self._counted(),
-            earlier=self.cpu_plugged > 0,
-            failed=self.attempts.failures > 0,
-            starts={stream: stream.starts for stream in self.streams.values()},
-        )  # fmt: skip
-
-    def _close_cpu_window(self) -> None:
-        """Record that the next host command begins, or the boot is over: the effects of an add are then complete."""
-        window = self.cpu_window
-        if window is None or window.closed_at:
-            return
-        window.closed_at = self.at
-        window.grown = max(window.grown, self.active)
-        for registration in self.registrations():
-            if registration.alive:
-                self.owe(registration, window)
-        self.emit(AddWindow, window)
-
-    def owe(self, registration: Registration, window: AddWindow) -> None:
-        """Note how many arrivals of a window's processors a registration should get."""
-        if registration.sync or registration.cls != "cpu" or not 0 < registration.done_at < window.at:
-            return
-        count = window.completes if window.completes or window.failures else min(window.agreed, window.adds)
-        if count and len(registration.owed) < MOST_LINKS:
-            registration.owed.append((window.at, count))
-
-    def _owe_memory(self, add: r.Add) -> None:
-        if add.expected != "added":
-            return
-        for registration in self.registrations():
-            if (
-                not registration.sync and registration.alive and registration.cls == "memory"
-                and registration.base_at > 0 and len(registration.owed) < MOST_LINKS
-            ):  # fmt: skip
-                registration.owed.append((self.at, 1))
-                self.facts.add("hot-add of a DIMM with a memory registration")
-
-    def _close_window(self) -> None:
-        window, self.window = self.window, None
-        self.emit(HostAdd, window)
-
-    def _agreement(self, agreement: r.Agreement) -> None:
-        host = self.agreed_on = self.adds.get(agreement.attempt)
-        self.removals.pop(agreement.attempt, None)
-        self.found.pop(agreement.attempt, None)
-        if host is not None:
-            host.agreed, host.detail = agreement.agreed, agreement.detail
-            host.unshown = bool(agreement.unshown)
-            added = agreement.agreed and host.begin.expected == "added"
-            if host.begin.what == "cpu":
-                self.agreed_count = max(self.agreed_count, agreement.counted_after)
-                self._host_counts(agreement.counted_after, agreement)
-                if host is self.first_cpu_add and self.count is not None:
-                    self._counted_first(self.count, agreement)
-            if host.begin.what == "cpu" and not added:
-                self.retry_possible = True
-            if self.cpu_window is not None and self.cpu_window.at <= host.at:
-                grown = agreement.counted_after > agreement.counted_before
-                self.cpu_window.agreed += host.begin.what == "cpu" and added and grown
-            self._forget(host)
-
-    def _counted_first(self, count: r.Count, agreement: r.Agreement) -> None:
-        """Check that before the first command the guest counts as many as at the baseline."""
-        if count.why == "baseline" and count.processors != agreement.counted_before:
-            self.evidence.question(
-                f"the guest counted {count.processors} processors at the baseline and {agreement.counted_before} "
-                f"before {agreement.attempt}", (count, agreement),
-            )  # fmt: skip
-
-    def _count(self, count: r.Count) -> None:
-        self.count = count
-        self._host_counts(count.processors, count)
-
-    def _host_counts(self, processors: int, record: r.Record) -> None:
-        """Compare the guest's count for the host with its drivers' samples: neither ever falls."""
-        sampled = self.processors.counted
-        if sampled is not None and processors + self.cpu_gone < sampled.active:
-            self.evidence.contradict(
-                f"the guest counts {processors} processors, and driver {sampled.driver} had counted {sampled.active}",
-                (sampled, record),
-            )  # fmt: skip
-        self._unplugged(processors + self.cpu_gone, record)
-        if self.host_counted is None or processors > self.host_counted[0]:
-            self.host_counted = processors, self.at, record
-
-    def _unplugged(self, counted: int, record: r.Record) -> None:
-        """Report a count that no command explains: another program adds processors, or the count is wrong."""
-        if not 0 < self.baseline_count < counted - self.cpu_plugged or self.uncommanded:
-            return
-        self.uncommanded = True
-        self.evidence.question(
-            f"the guest counts {counted} processors: {self.baseline_count} at the baseline, and "
-            f"{self.cpu_plugged} by the commands to add one", (record,),
-        )  # fmt: skip
-
-    def _counts_agree(self) -> None:
-        """Check that the drivers count, from then on, what the guest counted for the host."""
-        told, last = self.host_counted, self.stream.last
-        if told is None or last is None or self.stream.last_at <= told[1] or isinstance(last.active, Absent):
-            return
-        if last.active < told[0]:
-            self.evidence.contradict(
-                f"the guest counted {told[0]} processors, and driver {last.driver} counts {last.active} later",
-                (told[2], last),
-            )  # fmt: skip
-            self.host_counted = None
-
     def _guest(self, event: r.GuestEvent) -> None:
         """Take the guest's own reports: boot options on groups, the rebalance policy, reasons to refuse hardware."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
@@ -589,14 +297,14 @@ class Model:
             )  # fmt: skip
             return
         self.quiesced = quiesced
-        self._counts_agree()
-        self._unplugged(self.active, quiesced)
+        self.counts.agree()
+        self.counts.unexplained(self.active, quiesced)
         if self.open_registrations:
             self._presume()
-        self.attempts.quiesced(self.at, quiesced, self._counted())
+        self.attempts.quiesced(self.at, quiesced, self.counts.counted())
         if self.attempts.unsettled:
             return
-        window = self.cpu_window
+        window = self.commands.cpu_window
         if (
             window is not None
             and not window.closed_at
@@ -605,33 +313,19 @@ class Model:
         ):
             for arrival in (*window.unannounced, *window.uncounted):
                 arrival.quiet = True
-        if not self.cpu_adds and not self.attempts.opened:
-            self.baseline_at = self.at
-            self.baseline_count = self._counted()
-        if not self.cpu_in_flight:
+        if not self.commands.cpu_adds and not self.attempts.opened:
+            self.counts.baseline_at = self.at
+            self.counts.baseline_count = self.counts.counted()
+        if not self.commands.cpu_in_flight:
             self._baselines()
-            self._grown(quiesced)
+            self.counts.rest(quiesced)
 
     def _baselines(self) -> None:
         for registration in self.registrations():
             if registration.base < 0 and registration.alive:
-                registration.base = self._counted()
+                registration.base = self.counts.counted()
                 registration.base_at = self.at
                 registration.completes_at_base = registration.stream.completes
-
-    def _grown(self, quiesced: r.Quiesced) -> None:
-        """Compare the processors that became active between two quiet points with those that were announced."""
-        before, announced = self.quiet, self.attempts.announced
-        told, refused = len(announced), sum(announced.values())
-        self.quiet = (self.at, self._counted())
-        announced.clear()
-        if before is None or not before[1]:
-            return
-        grown = self.active - before[1]
-        if grown > told - refused:
-            self.emit(
-                Growth, Growth(since=before[0], grown=grown, told=told, refused=refused, proof=quiesced)
-            )
 
     # -- the driver's streams ------------------------------------------------------------------------------------
 
@@ -788,8 +482,8 @@ class Model:
     def _restored(self, registration: Registration) -> None:
         """Take a registration made before the snapshot: in force since the restore, with the baseline taken after it."""
         registration.done_at = self.epoch_at
-        if self.baseline_at and self.count is not None:
-            registration.base, registration.base_at = self.count.processors, self.baseline_at
+        if self.counts.baseline_at and self.counts.count is not None:
+            registration.base, registration.base_at = self.counts.count.processors, self.counts.baseline_at
 
     def _presume(self) -> None:
         """Record that the guest is quiet: calls whose exit records were lost have returned."""
@@ -811,7 +505,7 @@ class Model:
         if call.call in ("reg_sync", "reg_async"):
             registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
             registration.device = (stream.asking.get(call.thread) or [""])[-1]
-            registration.races_add = bool(self.cpu_in_flight) or not self.attempts.all_closed
+            registration.races_add = bool(self.commands.cpu_in_flight) or not self.attempts.all_closed
             self._register(registration)
             span.registration = registration
             self.open_registrations[registration] = None
@@ -821,8 +515,8 @@ class Model:
             registration.leaves += 1
             if registration.leave is None:
                 registration.leave = span
-                if self.cpu_window is not None and not self.cpu_window.closed_at:
-                    self.owe(registration, self.cpu_window)
+                if self.commands.cpu_window is not None and not self.commands.cpu_window.closed_at:
+                    self.commands.owe(registration, self.commands.cpu_window)
         elif call.call == "unload":
             stream.unload = span
         elif call.call == "etw_unreg":
@@ -850,7 +544,7 @@ class Model:
                 registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
                 registration.done_at = self.at
                 self.registered_at = self.at
-                registration.races_add = registration.races_add or bool(self.cpu_in_flight)
+                registration.races_add = registration.races_add or bool(self.commands.cpu_in_flight)
                 registration.existing_processors = frozenset(
                     event.enter.nt for event in registration.existing if event.enter.state == START
                 )
@@ -978,7 +672,7 @@ class Model:
                 return False
             known = self.processors.known(enter.nt)
             told = known is not None and (known[1] is None or known[1].closed)
-            return not self.cpu_adds or told or enter.nt < self._counted()
+            return not self.commands.cpu_adds or told or enter.nt < self.counts.counted()
         return any(other.enter.nt == enter.nt for other in registration.existing)
 
     def _hot_added(self, call: Callback) -> None:
@@ -990,8 +684,8 @@ class Model:
             call,
             self.at,
             active_before=self.previous_active,
-            last_command=self.last_cpu_add_at,
-            commands=self.cpu_plugged,
+            last_command=self.commands.last_cpu_add_at,
+            commands=self.commands.cpu_plugged,
         )
         if failures and attempts.opened > opened:
             self.facts.add("hot-add after a failed one")
@@ -1000,7 +694,7 @@ class Model:
             if enter.state in d.STATE_NAMES:
                 self.facts.add(_HOT_ADD_FACTS[enter.state])
                 self.told_hot.add(enter.state)
-        window = self.cpu_window
+        window = self.commands.cpu_window
         if window is not None and not window.closed_at:
             window.completes += attempts.completed_count - completed
             window.failures += attempts.failures - failures
@@ -1009,7 +703,7 @@ class Model:
                     if arrival.registration.stream is self.stream and arrival.start is None:
                         arrival.start = call
         if attempts.failures > failures:
-            self.retry_possible = True
+            self.commands.retry_possible = True
 
     def _sealed(self, attempt: Attempt) -> None:
         if attempt.mixed:
@@ -1045,9 +739,9 @@ class Model:
         failures = self.attempts.failures
         self.attempts.left(call, self.at)
         if self.attempts.failures > failures:
-            self.retry_possible = True
-            if self.cpu_window is not None and not self.cpu_window.closed_at:
-                self.cpu_window.failures += 1
+            self.commands.retry_possible = True
+            if self.commands.cpu_window is not None and not self.commands.cpu_window.closed_at:
+                self.commands.cpu_window.failures += 1
         if call.refused:
             existing = call.attempt is None
             self.facts.add("error in a Start of ADD_EXISTING" if existing else "vetoed hot-add")
@@ -1086,7 +780,7 @@ class Model:
         if fresh and len(registration.told) < MOST_LINKS:
             registration.told.append(self.at)
         if registration.base < 0 or enter.link in self.removed_links:
-            if fresh and (not self.cpu_in_flight or registration.base >= 0):
+            if fresh and (not self.commands.cpu_in_flight or registration.base >= 0):
                 registration.known_links.add(enter.link)
         elif fresh:
             registration.new_links.add(enter.link)
@@ -1098,7 +792,7 @@ class Model:
 
     def _explained(self, arrival: Arrival) -> None:
         """Find the window of the adds that explain a new link: the one in which any registration first saw it."""
-        window, registration = self.cpu_window, arrival.registration
+        window, registration = self.commands.cpu_window, arrival.registration
         if window is None or window.closed_at or not registration.base_at < window.at <= arrival.seen_at:
             return
         arrival.window = window
