@@ -12,29 +12,35 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from harness.choice import closest, suggest
-from harness.config import to_plain
-from harness.contract.checker import NOT_ENDED, judge_history
-from harness.contract.explanation import explainer
-from harness.contract.rules.catalogue import all_rules, find
+from harness.choice import suggest
+from harness.contract.checker import judge_history
+from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import BadDocument, FailureClass, HarnessError, UsageError
-from harness.history.absent import ReadableRecords
 from harness.history.reader import History
-from harness.history.record import OperationProgress, Qmp, Record, Stage
+from harness.history.record import OperationProgress, Stage
 from harness.machine.inspection import Inspectable
 from harness.report.causes import causes
 from harness.report.escape import printable
-from harness.report.timeline import record_lines
 from harness.repro import saved_session
 from harness.repro.attachment import how_to_attach
 from harness.repro.record_tape import RecordTape, kinds_of
-from harness.repro.typed_operation import KINDS, explained, fields_of, typed_operation, wrapped
+from harness.repro.session_commands import (
+    COMMANDS,
+    RECORD_KINDS,
+    candidates,
+    check_words,
+    help_lines,
+    suggested,
+    unknown,
+)
+from harness.repro.typed_operation import KINDS, line_of, typed_operation
+from harness.repro.what_happened import WhatHappened, violated_in
 from harness.run.boot import Live
 from harness.run.executor import too_late
 from harness.run.operation import BootGuest, Operation
@@ -49,58 +55,14 @@ ASK = 60.0
 DUMP = 600.0
 """Seconds that a dump of the guest's memory may take."""
 
-MOST_RECORDS = 1000
-"""The most records that ``records`` and ``events`` show."""
-
-MOST_REASONS, MOST_FINDINGS = 10, 3
-"""The most reasons that ``check`` names, and the most findings that ``explain`` explains."""
+MOST_LINES = 1000
+"""The most lines of an answer of QEMU that are shown."""
 
 TAKEN = "session"
 """The folder in the run directory for the dumps and pictures of a session."""
 
 
-ELSEWHERE = {
-    "?": "help", "h": "help", "exit": "quit", "q": "quit", "next": "step", "n": "step", "s": "step",
-    "run": "continue", "c": "continue", "cont": "continue", "break": "until", "b": "until", "monitor": "attach",
-    "print": "records", "history": "records", "status": "check", "load": "restore",
-}  # fmt: skip
-"""Commands of debuggers and shells that a user may try here, and what they are called here."""
-
 _PLACE = re.compile(r"^do\[\d+\] \(([a-z-]+)\)")
-
-
-class SessionCommand(NamedTuple):
-    """A command besides the operations: its arguments, what it does, and its line of ``help``."""
-
-    takes: str
-    does: str
-    line: str
-
-
-COMMANDS: dict[str, SessionCommand] = {
-    "step": SessionCommand("[N]", "Execute the plan's next operation, or the next N.", "the plan"),
-    "continue": SessionCommand("", "Execute the rest of the plan.", "the plan"),
-    "until": SessionCommand("RULE|RECORD", "Execute until RULE is violated or RECORD arrives.", "the plan"),
-    "plan": SessionCommand("", "Show the executed and the remaining operations.", "the plan"),
-    "records": SessionCommand("[N|KIND]", "Show the last records, or those of a kind.", "what happened"),
-    "events": SessionCommand("[NAME]", "Show QEMU's events so far.", "what happened"),
-    "check": SessionCommand("", "Judge the history so far.", "what happened"),
-    "explain": SessionCommand("[RULE]", "Explain the violated rules, or one rule.", "what happened"),
-    "qmp": SessionCommand(
-        "COMMAND [key=value …]", "Send a QMP command; values are JSON or words.", "the machine"
-    ),
-    "snapshot": SessionCommand("NAME", "Name this place, for 'restore'.", "places"),
-    "restore": SessionCommand("NAME", "Repeat all up to that place on a fresh guest.", "places"),
-    "dump": SessionCommand("", "Save a dump of the guest's memory.", "the machine"),
-    "screenshot": SessionCommand("", "Save a picture of the screen.", "the machine"),
-    "save": SessionCommand(
-        "FILE.toml|test_FILE.py", "Write the operations: a plan, or a pytest test.", "keep it"
-    ),
-    "attach": SessionCommand("", "Show how to attach a monitor, gdb or a viewer.", "the machine"),
-    "help": SessionCommand("[NAME]", "List all commands, or explain one.", "the session"),
-    "quit": SessionCommand("", "End the guest and judge the run, as Ctrl-C does.", "the session"),
-}
-"""The commands of a session in the order of ``help``. The operations of a plan follow."""
 
 
 class Session:
@@ -144,6 +106,14 @@ class Session:
         live.executor.rest.tell = self._tell_wait
         self._last: list[str] = []
         self._files = 0
+        self._happened = WhatHappened(run, tape, say)
+        self._methods: dict[str, Callable[..., None]] = {
+            "step": self._step, "continue": self._continue, "until": self._until, "plan": self._plan,
+            "records": self._happened.records, "events": self._happened.events, "check": self._happened.check,
+            "explain": self._happened.explain, "qmp": self._qmp, "snapshot": self._snapshot, "restore": self._restore,
+            "dump": self._dump, "screenshot": self._screenshot, "save": self._save, "attach": self._attach,
+            "help": lambda name="": self._say_all(help_lines(name)), "quit": self._quit,
+        }  # fmt: skip
 
     # -- lines --------------------------------------------------------------------------------------------------
 
@@ -163,34 +133,9 @@ class Session:
             self.perform(typed_operation(name, words))
             return
         if name not in COMMANDS:
-            raise self._unknown(name)
-        self._check_words(name, words)
-        _METHODS[name](self, *words)
-
-    @staticmethod
-    def names() -> list[str]:
-        """Return every word that can begin a line."""
-        return [*COMMANDS, *KINDS]
-
-    def _unknown(self, name: str) -> UsageError:
-        hint = f"{suggested(name, self.names())} help lists them.".strip()
-        if known := ELSEWHERE.get(name):
-            hint = f"Here it is called {known!r}. help lists the others."
-        elif name == "repro":
-            hint = "This is its session: help lists what can be typed here, quit leaves it."
-        elif name in ("harness", "./lab"):
-            hint = "This is a prompt of a session, not a shell: type the command in another terminal."
-        return UsageError(f"no command or operation is called {name!r}", hint=hint)
-
-    def _check_words(self, name: str, words: list[str]) -> None:
-        takes = COMMANDS[name].takes
-        most = 1000 if "…" in takes else 1 if takes else 0
-        least = 0 if not takes or takes.startswith("[") else 1
-        if not least <= len(words) <= most:
-            raise UsageError(
-                f"{name} takes {takes or 'no words'}, got {repr(' '.join(words)) if words else 'nothing'}",
-                hint=f"help {name}",
-            )
+            raise unknown(name)
+        check_words(name, words)
+        self._methods[name](*words)
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -378,84 +323,6 @@ class Session:
         for number, operation in enumerate(self.plan.do[self.place :], self.place + 1):
             self._say(f"  to come {number}. {line_of(operation)}")
 
-    # -- what is known ------------------------------------------------------------------------------------------
-
-    def _history(self) -> History:
-        return History(self.run.directory.path)
-
-    def _records(self, which: str = "20") -> None:
-        history = [*self._history()]
-        if which.isdecimal():
-            wanted: list[Record] = history[-min(int(which), MOST_RECORDS) :] if int(which) else []
-        elif which in RECORD_KINDS:
-            wanted = [record for record in history if which in kinds_of(record)][-MOST_RECORDS:]
-        else:
-            raise UsageError(
-                f"records: {which!r} is not a number or a kind of record",
-                hint=f"{suggested(which, RECORD_KINDS)} help until lists the kinds.".strip(),
-            )
-        self._say_timeline(wanted)
-
-    def _events(self, name: str = "") -> None:
-        wanted = [
-            record
-            for record in self._history()
-            if isinstance(record, Qmp) and name.upper() in str(record.message.get("event", "")).upper() != ""
-        ]
-        self._say_timeline(wanted[-MOST_RECORDS:])
-
-    def _say_timeline(self, records: Sequence[Record]) -> None:
-        if not records:
-            self._say("none")
-        for record, line in zip(
-            records, record_lines(ReadableRecords(records), self._tape.zero), strict=True
-        ):
-            self._say(f"{record.n:>6} {line}")
-
-    def _judge(self) -> None:
-        verdict = self.run.judge_so_far()
-        broken = sorted(violated_in(verdict))
-        self._say(f"VIOLATED so far: {', '.join(broken)}" if broken else "Nothing is violated so far.")
-        # While the session is alive this goes without saying.
-        reasons = [reason for reason in verdict.reasons if not reason.endswith(NOT_ENDED)]
-        for reason in reasons[:MOST_REASONS]:
-            self._say(f"  {printable(reason, 300)}")
-        judged = sum(rule.exercised > 0 for rule in verdict.rules)
-        self._say(
-            f"{judged} of {len(verdict.rules)} rules had something to judge; more may have at the end of the run."
-        )
-
-    def _explain(self, rule: str = "") -> None:
-        verdict = self.run.judge_so_far()
-        wanted = None
-        if rule:
-            wanted = find(rule)
-            if wanted is None:
-                raise UsageError(
-                    f"no rule is called {rule!r}", hint=suggested(rule, [one.id for one in all_rules()])
-                )
-            said = next((one for one in verdict.rules if one.rule == wanted.id), None)
-            self._say(f"{wanted.id}: {wanted.says}")
-            self._say(f"  {wanted.source}")
-            if said is not None:
-                self._say(f"  {said.verdict.value} so far; instances that it judged: {said.exercised}")
-        explain = explainer(self._history())
-        found = [
-            one
-            for one in verdict.findings
-            if (
-                one.rule == wanted.id
-                if wanted
-                else one.verdict is Verdict.VIOLATED and one.level.value.startswith("error")
-            )
-        ]
-        for finding in found[:MOST_FINDINGS]:
-            self._say_all(["", *explain(finding)])
-        if len(found) > MOST_FINDINGS:
-            self._say(f"… and {len(found) - MOST_FINDINGS} more")
-        if not rule and not found:
-            self._say("Nothing is violated so far.")
-
     def _say_all(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._say(line)
@@ -488,7 +355,7 @@ class Session:
         text = (
             answer if isinstance(answer, str) else msgspec.json.format(msgspec.json.encode(answer)).decode()
         )
-        self._say_all(printable(line, 300) for line in text.splitlines()[:MOST_RECORDS])
+        self._say_all(printable(line, 300) for line in text.splitlines()[:MOST_LINES])
 
     def _dump(self) -> None:
         file = self._file("memory", ".elf")
@@ -570,7 +437,7 @@ class Session:
         elif file.suffix == ".py" and file.name.startswith("test_"):
             verdict = self.run.judge_so_far()
             first = self._broken_first(verdict)
-            needed = saved_session.needed(verdict, first, self._history()) or len(self.done)
+            needed = saved_session.needed(verdict, first, History(self.run.directory.path)) or len(self.done)
             if left := len(self.done) - needed:
                 plan = msgspec.structs.replace(plan, do=self.done[:needed])
                 self._say(f"{first} was broken by operation {needed}; the {left} after it are left out.")
@@ -592,120 +459,8 @@ class Session:
         broken = violated_in(verdict)
         return next((one.rule for one in [*before, *causes(verdict.findings)] if one.rule in broken), "")
 
-    # -- help ---------------------------------------------------------------------------------------------------
-
-    def _help(self, name: str = "") -> None:
-        if name in KINDS:
-            self._say_all(explained(name))
-        elif name in COMMANDS:
-            self._say(f"{name} {COMMANDS[name].takes}".rstrip())
-            self._say(f"  {COMMANDS[name].does}")
-            if name == "until":
-                self._say_all(wrapped("It stops after the operation in which that arrived."))
-                self._say_all(wrapped("RULE: an id of 'harness rules', or 'violated' for any."))
-                kinds = ", ".join(sorted(RECORD_KINDS))
-                self._say_all(
-                    wrapped(f"RECORD: the number of a record of the recorded run, or one of {kinds}.")
-                )
-        elif name:
-            raise self._unknown(name)
-        else:
-            self._say_all(overview())
-
     def completions(self, before: str) -> list[str]:
         """Return the completions of the last word of ``before``, a line up to the cursor."""
         *earlier, last = before.split(" ")
         words = [word for word in earlier if word]
-        return sorted(word for word in self._candidates(words, last) if word.startswith(last))
-
-    def _candidates(self, words: list[str], last: str) -> list[str]:
-        if not words:
-            return self.names()
-        name = words[0]
-        if name in KINDS:
-            key, equals, _ = last.partition("=")
-            fields = fields_of(name)
-            if equals:
-                return [f"{key}={one}" for field in fields if field.name == key for one in field.choices]
-            first = next((field for field in fields if field.required), None)
-            direct = first.choices if first is not None and len(words) == 1 else []
-            given = {word.partition("=")[0] for word in words[1:]}
-            return [*direct, *(f"{field.name}=" for field in fields if field.name not in given)]
-        rules = [rule.id for rule in all_rules()]
-        return {
-            "until": [*RECORD_KINDS, "violated", *rules],
-            "explain": rules,
-            "records": [*RECORD_KINDS],
-            "restore": [*(self.places or {})],
-            "help": self.names(),
-            "qmp": [*QUERIES] if len(words) == 1 else [],
-        }.get(name, [])
-
-
-def overview() -> list[str]:
-    """Return what ``help`` says: all commands and operations, on less than a screen of 80 columns and 24 lines."""
-    together: dict[str, list[str]] = {}
-    for name, command in COMMANDS.items():
-        together.setdefault(command.line, []).append(f"{name} {command.takes}".rstrip())
-    lines = [f"{what + ':':<15}{', '.join(names)}" for what, names in together.items()]
-    lines += ["Operations of a plan:", *wrapped(", ".join(KINDS)), ""]
-    return [
-        *lines,
-        "help NAME explains one of them. Fields are given as key=value:",
-        "  add-dimm 256MiB node=1",
-    ]
-
-
-QUERIES = (
-    "query-status", "query-cpus-fast", "query-hotpluggable-cpus", "query-memory-devices", "query-memory-size-summary",
-    "query-acpi-ospm-status", "query-chardev", "query-version", "qom-get", "qom-list",
-)  # fmt: skip
-"""The QMP commands that completion offers. Any other can be typed."""
-
-
-def _kinds() -> frozenset[str]:
-    from typing import get_args
-
-    from harness.history.driver import AnyDriverRecord
-    from harness.history.record import HostRecord
-    from harness.repro.record_tape import ARRIVALS, NAMES
-
-    kinds = {str(kind.__struct_config__.tag) for kind in (*get_args(AnyDriverRecord), *get_args(HostRecord))}
-    return frozenset({*kinds, *NAMES.values(), *ARRIVALS.values()})
-
-
-RECORD_KINDS = _kinds()
-"""The names of records at the prompt."""
-
-
-def suggested(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the word most like ``word``. The known words are too many to be listed."""
-    close = closest(word, known)
-    return f"Did you mean {close[0]!r}?" if close else ""
-
-
-def violated_in(verdict: RunVerdict) -> set[str]:
-    """Return the violated rules of a verdict."""
-    return {
-        rule.rule
-        for rule in verdict.rules
-        if rule.verdict is Verdict.VIOLATED and rule.level.value.startswith("error")
-    }
-
-
-def line_of(operation: Operation) -> str:
-    """Return the typed form of an operation: ``add-dimm size='256 MiB'``."""
-    kind = KINDS[str(type(operation).__struct_config__.tag)]
-    defaults = {field.encode_name: field.default for field in msgspec.structs.fields(kind)}
-    plain = to_plain(operation)
-    words = [plain.pop("op")]
-    for key, value in plain.items():
-        if value is not None and value != defaults.get(key):
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            words.append(f"{key}={shlex.quote(text)}")
-    return " ".join(words)
-
-
-_METHODS: dict[str, Callable[..., None]] = {
-    name: getattr(Session, "_judge" if name == "check" else f"_{name}") for name in COMMANDS
-}
+        return sorted(word for word in candidates(words, last, self.places or {}) if word.startswith(last))

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import re
+import shlex
 import textwrap
 import tomllib
 import types
@@ -19,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.choice import suggest
-from harness.config import from_plain
+from harness.config import from_plain, to_plain
 from harness.errors import UsageError
 from harness.run.operation import Operation
 from harness.size import Size
@@ -180,3 +181,16 @@ def _columns(cells: list[str]) -> list[str]:
         else:
             lines.append(f"  {cell}")
     return lines
+
+
+def line_of(operation: Operation) -> str:
+    """Return the typed form of an operation: ``add-dimm size='256 MiB'``."""
+    kind = KINDS[str(type(operation).__struct_config__.tag)]
+    defaults = {field.encode_name: field.default for field in msgspec.structs.fields(kind)}
+    plain = to_plain(operation)
+    words = [plain.pop("op")]
+    for key, value in plain.items():
+        if value is not None and value != defaults.get(key):
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            words.append(f"{key}={shlex.quote(text)}")
+    return " ".join(words)

@@ -13,8 +13,8 @@ import pytest
 
 from harness.contract.rules.catalogue import all_rules
 from harness.errors import MissingPart
-from harness.repro import prompt
-from harness.repro.session import Session, overview
+from harness.repro import prompt, session_commands
+from harness.repro.session_commands import overview
 from harness.repro.typed_operation import KINDS, explained
 
 
@@ -59,7 +59,7 @@ def test_help_fits_a_terminal() -> None:
     lines = overview()
     assert (True, []) == (len(lines) <= SCREEN, [line for line in lines if len(line) > 79])
     words = set(re.findall(r"[a-z][a-z-]*", " ".join(lines)))
-    assert set(Session.names()) <= words
+    assert set(session_commands.names()) <= words
     long = [name for name in KINDS if len(explained(name)) > SCREEN or max(map(len, explained(name))) > 79]
     assert long == []
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.repro.session import line_of
-from harness.repro.typed_operation import KINDS, explained, fields_of, typed_operation
+from harness.repro.typed_operation import KINDS, explained, fields_of, line_of, typed_operation
 from harness.run import operation as op
 from harness.run.plan import built_in_plans
 from harness.size import Size
