@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What can happen to a history that somebody edits: a record moved, a field deleted, a driver renamed, a number changed.
+"""What can happen to a history that somebody edits: a record moved, deleted or doubled, a field deleted, a driver renamed,
+a number changed.
 
 The lines are numbered anew afterwards, so that the reader finds nothing wrong with the file.
 """
@@ -16,7 +17,7 @@ from harness.contract.checker import judge
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.history.driver import DriverRecord
 from harness.history.reader import AnyRecord
-from harness.history.record import Mapped, Record
+from harness.history.record import GuestEvent, Mapped, Record
 
 BY_DEFINITION = {
     ("call.enter", "flags"): "no flag",
@@ -53,6 +54,30 @@ def moved(records: Sequence[Record], draw: random.Random) -> EditedHistory:
     to = draw.randrange(1, len(rest))
     rest.insert(to, records[place])
     return numbered(f"record {place + 1} moved to {to + 1}", rest)
+
+
+def deleted(records: Sequence[Record], draw: random.Random) -> EditedHistory | None:
+    """Delete a record. None for a boot option: without one, Windows has its own."""
+    place = draw.randrange(1, len(records))
+    gone = records[place]
+    if isinstance(gone, GuestEvent) and gone.event == "boot-option":
+        return None
+    return numbered(f"record {place + 1} deleted", [*records[:place], *records[place + 1 :]])
+
+
+def doubled(records: Sequence[Record], draw: random.Random) -> EditedHistory:
+    """Put a copy of a record somewhere behind it."""
+    place = draw.randrange(1, len(records))
+    to = draw.randrange(place, len(records)) + 1
+    return numbered(f"record {place + 1} again at {to + 1}", [*records[:to], records[place], *records[to:]])
+
+
+def swapped(records: Sequence[Record], draw: random.Random) -> EditedHistory:
+    """Exchange a record with the one behind it."""
+    place = draw.randrange(1, len(records) - 1)
+    left = list(records)
+    left[place : place + 2] = left[place + 1], left[place]
+    return numbered(f"record {place + 1} behind the next one", left)
 
 
 def without_field(records: Sequence[Record], draw: random.Random) -> EditedHistory | None:
@@ -115,7 +140,9 @@ def renumbered_on_two_channels(records: Sequence[Record], draw: random.Random) -
     return numbered(f"number of record {one + 1} is that of {other + 1}, on two channels", left)
 
 
-EDITS: list[Edit] = [moved, without_field, without_map, renumbered_on_two_channels]
+EDITS: list[Edit] = [
+    moved, deleted, doubled, swapped, without_field, without_map, renumbered_on_two_channels,
+]  # fmt: skip
 
 
 def violated(verdict: RunVerdict) -> set[str]:

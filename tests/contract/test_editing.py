@@ -110,6 +110,23 @@ def test_a_boot_option_told_behind_the_driver_does_not_accuse() -> None:
     assert any("only in record" in reason for reason in verdict.reasons)
 
 
+def test_a_lost_start_may_be_the_one_that_allocated() -> None:
+    """Of two Starts of a processor the second need not allocate; without the first one's record this is unknown."""
+    (kept,) = [one for one in RUNS if str(one) == "be6fca0/twin-violated"]
+    records = list(History(kept.directory))
+    first = place_of(records, SyncEnter, nt=2)
+    lost = numbered("", [*records[:first], *records[first + 1 :]]).judged()
+    assert Verdict.UNKNOWN is said(lost, "OB-ALLOC-FREE")
+
+
+def test_an_add_that_was_agreed_on_is_not_in_flight() -> None:
+    """Without the record that it settled, the next add is not said to have come too early."""
+    records = trace("+cpu S2 C2 =cpu +cpu S3 C3 V =cpu")
+    settled = place_of(records, Add, phase="settled")
+    verdict = numbered("", [*records[:settled], *records[settled + 1 :]]).judged()
+    assert Verdict.UNKNOWN is said(verdict, "HOST-ONE-AT-A-TIME")
+
+
 def test_a_moved_record_leaves_what_stands_before_it_judged() -> None:
     """What was shown before the place where times and places part is a violation still; what came later is unknown."""
     records = trace("+cpu S2{irql=2} C2 V =cpu +cpu S3 C3{idx_number=7} V =cpu")

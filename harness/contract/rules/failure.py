@@ -374,7 +374,9 @@ def alloc_free(subject: d.Alloc | d.Free | Callback | None, model: Model) -> Rul
         )
     if not wrong:
         return HOLDS
-    return Broken(wrong, (enter, leave), absent=(stream.driver, start.at, model.at))
+    # Another Start of the processor may be among what is missing before this one.
+    since = stream.began_at if subject.attempt is None else min(subject.attempt.since, start.at)
+    return Broken(wrong, (enter, leave), absent=(stream.driver, since, model.at))
 
 
 def _freed(free: d.Free, model: Model) -> RuleOutcome:

@@ -140,6 +140,10 @@ def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
     other = next((other for other in model.commands.cpu_in_flight.values() if other is not host), None)
     if other is None:
         return HOLDS
+    if other.agreed is not None:
+        return Unclear(
+            f"the outcome of {other.begin.attempt} was agreed on, and it never settled", (other.begin,)
+        )
     return Broken(
         f"{host.begin.attempt} began while {other.begin.attempt} was in flight",
         (other.begin, host.begin),
