@@ -60,7 +60,10 @@ def callbacks(records: list[Record]) -> list[Event]:
 
 
 def attempts(records: list[Record]) -> list[list[Event]]:
-    """A(n, k) by definition: events of one processor, split where a Start begins anew."""
+    """A(n, k) by definition: events of one processor, split where a Start, or an end that nothing awaits, begins anew.
+
+    Silence ends what is closed, and each registration's part of it. Where a Start has no end yet, another client may be slow.
+    """
     quiet = [record.n for record in records if isinstance(record, Quiesced)]
     found: list[list[Event]] = []
     for event in callbacks(records):
@@ -73,11 +76,36 @@ def attempts(records: list[Record]) -> list[list[Event]]:
         finished = any(other.state != START or other.vetoes for other in mine)
         last = max(other.leave.n for other in newest)
         between = any(last < place < event.enter.n for place in quiet)
-        if event.state == START and (between or (started and finished)):
-            found.append([event])
+        open_ones = {other.who for other in newest if other.state == START} - {
+            other.who for other in newest if other.state != START or other.vetoes
+        }
+        over = between and not open_ones
+        awaited = started and not any(other.state != START for other in mine)
+        anew = (over or (started and (between or finished))) if event.state == START else over and not awaited
+        if anew:
+            late = _late(newest) if event.state == START and not between else []
+            for other in late:
+                newest.remove(other)
+            found.append([*late, event])
         else:
             newest.append(event)
     return found
+
+
+def _late(attempt: list[Event]) -> list[Event]:
+    """The Starts that came when everything of a failed attempt was over, and have no end: they are of the next one."""
+    late = []
+    for one in attempt:
+        before = [e for e in attempt if e.enter.n < one.enter.n]
+        ended = [e for e in before if e.state != START or (e.vetoes and e.leave.n < one.enter.n)]
+        refused = any(e.state == FAILURE or e.vetoes for e in ended) or any(
+            e.state == START and e.enter.op >= 0x80000000 for e in before
+        )
+        over = {e.who for e in before if e.state == START} <= {e.who for e in ended}
+        alone = [e for e in attempt if e.who == one.who] == [one]
+        if one.state == START and not one.vetoes and alone and refused and over:
+            late.append(one)
+    return late
 
 
 def violated(records: list[Record], drivers: set[str]) -> set[str]:
@@ -177,12 +205,33 @@ def _arrivals(records: list[Record], groups: list[list[Event]]) -> set[str]:
             and record.n > baseline.n
         ):
             known.add((record.driver, record.link))
+            silent = _of_nothing(record, records, groups, base)
             starts = [e for attempt in groups for e in attempt if e.state == START and e.who == record.driver]
-            if not any(e.enter.n < record.n for e in starts):
+            if not starts or (not silent and not any(e.enter.n < record.n for e in starts)):
                 broken.add("SYNC-FIRST")
-            if record.active < base + 1:
+            if record.active < base + 1 and not silent:
                 broken.add("ASYNC-AFTER-SCHEDULABLE")
     return broken
+
+
+def _of_nothing(arrival: AsyncEnter, records: list[Record], groups: list[list[Event]], base: int) -> bool:
+    """Whether silence came between an arrival and the first sign of a processor: then it is not that one's."""
+    signs = [e.enter.n for attempt in groups for e in attempt if e.state == COMPLETE]
+    signs += [r.n for r in records if isinstance(r, DriverRecord) and r.active > base]
+    return any(
+        isinstance(one, Quiesced)
+        and arrival.n < one.n
+        and not any(sign < one.n for sign in signs)
+        and not any(_under_way(attempt, one.n) for attempt in groups)
+        for one in records
+    )
+
+
+def _under_way(attempt: list[Event], place: int) -> bool:
+    """Whether a Start of an attempt had no end yet."""
+    before = [e for e in attempt if e.enter.n < place]
+    ended = {e.who for e in before if e.state != START or e.vetoes}
+    return any(e.state == START and e.who not in ended for e in before)
 
 
 def _counts(records: list[Record]) -> set[str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.contract.checker import judge
 from harness.contract.notation import trace
 from harness.contract.verdict import Verdict
-from harness.history.driver import CallExit, DriverRecord, SyncEnter
+from harness.history.driver import AsyncEnter, CallEnter, CallExit, DriverRecord, SyncEnter
 from harness.history.record import Channel, Record
 from tests.contract.forging import ForgedLine, continues, excused, forgery, one_driver
 from tests.contract.mutations import SYNC_ONLY
@@ -61,6 +61,37 @@ def test_a_call_that_is_not_under_way_does_not_return(run: WiredRun) -> None:
             **{**values, "seq": last.seq + 1}, enter=enter, call="reg_sync", result=0, reg=1, handle=0
         )
         assert [] == list(excused(run, [ForgedLine(run.places()[-1] + 1, line)])), str(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "fields"),
+    [
+        ("S2", SyncEnter, {"reg": 3}),
+        ("S2 C2 V", AsyncEnter, {"reg": 1}),
+        ("S2", CallEnter, {"reg": 1, "call": "reg_sync"}),
+        ("S2", CallEnter, {"reg": 2, "call": "reg_async", "cls": "cpu"}),
+    ],
+)
+def test_a_record_with_the_number_of_another_registration_makes_it_unknown(
+    text: str, kind: type[DriverRecord], fields: dict[str, object]
+) -> None:
+    """A number stands for one registration, of one kind, as long as that is in force."""
+    records = trace(text)
+    place = max(at for at, one in enumerate(records) if isinstance(one, DriverRecord)) + 1
+    last = records[place - 1]
+    whole = next(one for one in records if type(one) is kind)
+    common = {name: getattr(last, name) for name in ("boot", "driver", "channel", "qpc", "host_ns", "active")}
+    own = msgspec.structs.replace(whole, **{**common, "seq": last.seq + 1, **fields})  # type: ignore[attr-defined]
+    accounts = [
+        msgspec.structs.replace(one, records=one.records + 1) if isinstance(one, Channel) else one
+        for one in records[place:]
+    ]
+    verdict = judge(
+        [msgspec.structs.replace(one, n=n) for n, one in enumerate([*records[:place], own, *accounts], 1)]
+    )
+    assert set() == {rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED}, verdict.reasons
+    assert Verdict.UNKNOWN is verdict.verdict
+    assert any("registration" in reason and str(fields["reg"]) in reason for reason in verdict.reasons)
 
 
 def test_every_example_of_one_driver_is_tried() -> None:

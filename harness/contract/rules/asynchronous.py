@@ -93,7 +93,7 @@ def structure(arrival: Arrival, model: Model) -> RuleOutcome:
 def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
     """GUID_DEVICE_PROCESSOR or GUID_DEVICE_MEMORY."""
     span = arrival.registration.span
-    if span is None:
+    if span is None or arrival.registration.sync:
         return None
     if arrival.enter.cls == span.enter.cls:
         return HOLDS

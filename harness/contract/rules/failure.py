@@ -78,10 +78,11 @@ def _veto(call: Callback) -> str:
 )  # fmt: skip
 def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
     """Its affinity bit is clear, and without another add in flight the active count has not grown."""
-    failures = [call.enter for call in attempt.terminals if call.enter.state == FAILURE]
+    told = [call for call in attempt.terminals if call.enter.state == FAILURE]
     known = model.processors.known(attempt.n)
-    if not failures or (known is not None and known[2] < attempt.first):
+    if not told or (known is not None and known[1] is not attempt and known[2] < told[0].at):
         return None
+    failures = [call.enter for call in told]
     for enter in failures:
         if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
             said = (

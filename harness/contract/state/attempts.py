@@ -2,10 +2,11 @@
 """Groups the callbacks of hot-added processors into attempts.
 
 A hot-add callback with processor number n belongs to A(n, k). A Start of registration R joins the newest attempt on n
-in which R has no Start yet. It does not join if a quiesced point lies between, or if a host command lies between and
-everything started there is closed. It opens A(n, k+1) only if R already has a Start there with its terminal or veto. Rules
-on attempts see an attempt when it is *sealed*: when the next one on n has opened and the guest was quiet since, when the
-epoch ends, or when too many are remembered.
+unless everything started there is closed, and a quiesced point, or a host command with nothing under way, lies between: as
+long as a Start has no end, another client may be slow. It opens A(n, k+1), too, if R already has a Start there, with its
+terminal or veto or before a quiesced point. An end that R does not await, after everything was closed and the guest quiet,
+belongs to A(n, k+1). Rules on attempts see an attempt when it is *sealed*: when the next one on n has opened and the guest
+was quiet since, when the epoch ends, or when too many are remembered.
 
 A failed add may be tried again, and its calls may then come in another order of registrations. A Start that came when
 everything of a failed attempt had ended is therefore *late*: it moves to the next attempt if one opens before the Start

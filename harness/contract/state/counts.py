@@ -98,11 +98,14 @@ class ReportedCounts:
         """Compare the processors that became active between two quiet points with those that were announced."""
         before, announced = self._quiet, self._model.attempts.announced
         told, refused = len(announced), sum(announced.values())
-        self._quiet = (self._model.at, self.counted())
+        sampled = self._model.processors.counted
+        # A later sample that is lower does not take back what was counted.
+        active = self._model.active if sampled is None else max(self._model.active, sampled.active)
+        self._quiet = (self._model.at, max(active, self.counted()))
         announced.clear()
         if before is None or not before[1]:
             return
-        grown = self._model.active - before[1]
+        grown = active - before[1]
         if grown > told - refused:
             self._model.emit(
                 Growth, Growth(since=before[0], grown=grown, told=told, refused=refused, proof=quiesced)

@@ -54,7 +54,7 @@ class HistoryEvidence:
         self.losses: list[Loss] = []
         self._ends: list[int] = []
         self.contradictions: list[Contradiction] = []
-        self._disputed: set[tuple[str, str, int]] = set()
+        self._disputed: dict[tuple[str, str, int], str] = {}
         self._doubtful: dict[tuple[str, str], str] = {}
         self._disordered: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
         self._misnumbered: dict[tuple[str, str], tuple[int, str]] = {}
@@ -97,20 +97,27 @@ class HistoryEvidence:
 
     def dispute(self, conflict: Conflict, begin: int) -> None:
         """Record that two channels give one record differently: it shows nothing."""
-        if len(self._disputed) < MOST_LOSSES:
-            self._disputed.add((conflict.boot, conflict.driver, conflict.seq))
+        why = f"record #{conflict.seq} of driver {conflict.driver} has two different copies"
+        self._dispute(conflict, why)
         self.contradict(
-            f"record #{conflict.seq} of driver {conflict.driver} has two different copies "
-            f"(record {conflict.first} and record {conflict.n} differ in {conflict.fields})",
+            f"{why} (record {conflict.first} and record {conflict.n} differ in {conflict.fields})",
             (conflict,), driver=conflict.driver, begin=begin,
         )  # fmt: skip
+
+    def disbelieve(self, record: DriverRecord, why: str, begin: int) -> None:
+        """Record that a record contradicts what its driver reported before: it shows nothing, and hides something."""
+        self._dispute(record, why)
+        self.contradict(why, (record,), driver=record.driver, begin=begin)
+
+    def _dispute(self, record: Conflict | Repeat | DriverRecord, why: str) -> None:
+        if len(self._disputed) < MOST_LOSSES:
+            self._disputed.setdefault((record.boot, record.driver, record.seq), why)
 
     def twice(self, repeat: Repeat, begin: int) -> None:
         """Record that a channel brought a number twice: it is not known which of the two the driver wrote."""
         why = f"channel {repeat.channel} brought record #{repeat.seq} of driver {repeat.driver} twice"
         self.lose(repeat.driver, begin, FOREVER, why, repeat)
-        if len(self._disputed) < MOST_LOSSES:
-            self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
+        self._dispute(repeat, f"record #{repeat.seq} of driver {repeat.driver} has two different copies")
 
     def disorder(self, disorder: Disorder, begin: int) -> None:
         """Record that a driver's numbers and the order in which a channel brought them contradict each other.
@@ -204,8 +211,8 @@ class HistoryEvidence:
                 if not isinstance(record, DriverRecord):
                     continue
                 boot, driver = record.boot, record.driver
-                if (boot, driver, record.seq) in self._disputed:
-                    return f"record #{record.seq} of driver {driver} has two different copies"
+                if why := self._disputed.get((boot, driver, record.seq)):
+                    return why
                 for key in ((boot, driver), ("", driver), (boot, "")):
                     if key in self._doubtful:
                         return self._doubtful[key]

@@ -503,6 +503,7 @@ class Model:
         self._opened(call.seq, span)
         self._occurred(call)
         if call.call in ("reg_sync", "reg_async"):
+            self._not_in_force(call)
             registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
             registration.device = (stream.asking.get(call.thread) or [""])[-1]
             registration.races_add = bool(self.commands.cpu_in_flight) or not self.attempts.all_closed
@@ -522,6 +523,13 @@ class Model:
         elif call.call == "etw_unreg":
             stream.etw = "unregistered"
         return span
+
+    def _not_in_force(self, call: d.CallEnter) -> None:
+        """Check that a registering call has a number of its own: from another with that number on, it is not known which acts."""
+        known = self.stream.registrations.get(call.reg)
+        if known is not None and known.alive:
+            why = f"record {call.n} registers under the number of {known}, which is in force"
+            self.evidence.disbelieve(call, why, known.done_at)
 
     def _incomplete(self, call: d.CallEnter) -> None:
         """Record that a call lacks what no call of its kind can be without: registrations have numbers from 1, and a class."""
@@ -614,6 +622,8 @@ class Model:
         if written:
             enter = msgspec.structs.replace(enter, **{name: before for name, (before, _) in written.items()})
         registration = self.stream.registrations.get(enter.reg) or self._registration(enter.reg, sync=True)
+        if not registration.sync:
+            self._of_the_other_kind(enter, registration)
         call = Callback(at=self.at, enter=enter, registration=registration, written=written)
         self._opened(enter.seq, call)
         self.stream.calling[enter.reg, enter.nt] = call
@@ -635,6 +645,13 @@ class Model:
             self.stream.completed.add(enter.nt)
             self.processors.active(call, self.at)
         return call
+
+    def _of_the_other_kind(self, enter: d.SyncEnter | d.AsyncEnter, registration: Registration) -> None:
+        """Record that a callback names a registration of the other kind: it is not known which number is wrong."""
+        kinds = ("synchronous", "asynchronous")
+        callback, registered = kinds if isinstance(enter, d.SyncEnter) else reversed(kinds)
+        why = f"{registration} is {registered}, and record {enter.n} is a callback of it that is {callback}"
+        self.evidence.disbelieve(enter, why, registration.done_at)
 
     def _written(self, enter: d.SyncEnter) -> dict[str, tuple[int, int]]:
         """Return the fields of the context that an earlier client of this processor's round had changed, with both values.
@@ -753,6 +770,8 @@ class Model:
 
     def _async_enter(self, enter: d.AsyncEnter) -> Arrival:
         registration = self._registration(enter.reg, sync=False)
+        if registration.sync:
+            self._of_the_other_kind(enter, registration)
         arrival = Arrival(at=self.at, enter=enter, registration=registration)
         self._opened(enter.seq, arrival)
         self.facts.add("asynchronous callback")

@@ -48,7 +48,8 @@ class HistoryTape:
         self.put(Boot(epoch=self.epoch, cause=cause))  # type: ignore[arg-type]
         self.booted = self.now
         self.counter = self.chance.randint(10**8, 5 * 10**10)
-        self.nonce = f"{self.chance.getrandbits(64):016x}"
+        # Two actions may draw the same numbers, and no two boots have one nonce.
+        self.nonce = f"{self.chance.getrandbits(48):012x}{self.epoch:04x}"
 
     def say(self, kind: type[DriverRecord], **fields: Any) -> None:
         """Write a record of a driver's, which reads the counter now."""
