@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from side_by_side import group
 
+from tests.syntax import nodes, parse
+
 TESTS = Path(__file__).resolve().parent
 PLUGINS = ("-p", "xdist", "-p", "no:cacheprovider")
 
@@ -118,10 +120,10 @@ def differing_names(text: str) -> list[int]:
     """Return the lines of ``text`` that name a test by what differs between two processes."""
     return sorted(
         call.lineno
-        for function in ast.walk(ast.parse(text))
+        for function in nodes(parse(text))
         if isinstance(function, ast.FunctionDef)
         for decorator in function.decorator_list
-        for call in ast.walk(decorator)
+        for call in nodes(decorator)
         if isinstance(call, ast.Call)
         and getattr(call.func, "attr", getattr(call.func, "id", "")) in ANOTHER_EACH_TIME
     )

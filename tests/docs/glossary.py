@@ -12,6 +12,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple
 
+from tests.syntax import parse
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "glossary.md"
 BEGIN, END = "<!-- class names: begin -->\n", "<!-- class names: end -->\n"
@@ -37,7 +39,7 @@ def public_names() -> tuple[Named, ...]:
 def _public_names() -> Iterator[Named]:
     for path in sorted((ROOT / "harness").rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        body = parse(path.read_text(encoding="utf-8")).body
         for node, after in zip(body, [*body[1:], None], strict=True):
             if isinstance(node, ast.ClassDef):
                 name, text = node.name, ast.get_docstring(node) or ""
