@@ -13,7 +13,6 @@ In a diff and in printed text ``…`` stands for anything within a line, and a l
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -22,6 +21,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.linked_copy import link_or_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
@@ -167,11 +168,7 @@ class ProjectCopy:
 
 def _copy(source: str, copy: str, *, follow_symlinks: bool = True) -> None:
     """Copy a file with its times. A compiled one is a link: Python and pytest replace such files and write into none."""
-    if source.endswith(".pyc"):
-        with contextlib.suppress(OSError):
-            os.link(source, copy)
-            return
-    shutil.copy2(source, copy, follow_symlinks=follow_symlinks)
+    (link_or_copy if source.endswith(".pyc") else shutil.copy2)(source, copy, follow_symlinks=follow_symlinks)
 
 
 def _pattern(text: str) -> str:
