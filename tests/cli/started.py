@@ -30,23 +30,19 @@ STREAMS = ("stdin", "stdout", "stderr")
 FLUSH_FAILED = 120
 """The exit code of an interpreter whose last flush failed (Python: sys.exit)."""
 
-LOADED = (
-    "alembic.command",
-    "distributed",
-    "harness.acceptance.acceptance",
-    "harness.cli.documents",
-    "harness.cli.session",
-    "harness.driver.image",
-    "harness.driver.signature",
-    "harness.fleet.scheduler",
-    "harness.report.page",
-    "harness.store.database",
-    "harness.template.build",
-    "jinja2",
-    "sqlalchemy.dialects.sqlite",
-    "typer._adapters",
-)
-"""The modules that take commands longest to load. Each is loaded once, for all commands."""
+LOADED = {
+    "": ("harness.cli.documents", "typer._adapters"),
+    "history store": ("alembic.command", "harness.store.database", "sqlalchemy.dialects.sqlite"),
+    "explore nightly": ("harness.cli.nightly_plan", "harness.cli.session", "harness.lab.matrix_rehearsal"),
+    "attach bisect repro run": ("harness.cli.repro", "harness.cli.session"),
+    "fleet worker": ("distributed", "fsspec", "harness.fleet.scheduler"),
+    "accept": ("harness.acceptance.acceptance", "harness.acceptance.report"),
+    "driver": ("harness.driver.build", "harness.driver.image", "harness.driver.signature"),
+    "report": ("harness.report.page.document", "jinja2"),
+    "template": ("harness.template.adoption", "harness.template.build", "harness.template.medium"),
+    "etl import": ("harness.capture.etl.decoder",),
+}
+"""The modules that take commands longest to load, by the commands' first words. Each is loaded once, for the first of them."""
 
 
 class Ended(NamedTuple):
@@ -90,16 +86,15 @@ class Starter:
 
 def main() -> None:
     """Fork a child for each line, which answers it."""
-    for module in LOADED:
-        importlib.import_module(module)
     from harness.cli.main import main as command
 
     # What no child should do again: the signatures of all commands, and a search for what can be freed.
     with contextlib.redirect_stdout(sys.stderr):
         command(["--help"])
     gc.disable()
-    gc.freeze()
+    _load("")
     for line in sys.stdin:
+        _load(json.loads(line)[0][0][0])
         if child := os.fork():
             _, status = os.waitpid(child, 0)
             if status:
@@ -109,6 +104,14 @@ def main() -> None:
             ends = [_command(Asked(*asked)) for asked in json.loads(line)]
             print(json.dumps(ends), file=answers, flush=True)
         os._exit(0)
+
+
+def _load(first: str) -> None:
+    """Load what the commands with this first word need."""
+    for words in [words for words in LOADED if first in words.split(" ")]:
+        for module in LOADED.pop(words):
+            importlib.import_module(module)
+        gc.freeze()
 
 
 def _command(asked: Asked) -> Ended:
