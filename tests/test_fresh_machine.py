@@ -71,7 +71,7 @@ Of the tests of a module that need no part a seeded share is tried, each with tw
 all. Only the base is found by an absolute path, which PATH does not hide.
 """
 
-SEED, SHARE = 1, 3
+SEED, SHARE = 1, 2
 """What the tests of a module that need no part are drawn with, and how many."""
 
 MARKER = re.compile(rf"\bmark\.({'|'.join(sorted(OPTIONAL))})\b|\bgetattr\(pytest\.mark\b")
