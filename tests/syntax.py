@@ -8,6 +8,7 @@ making it. ``ast.walk`` takes twice as long as :func:`nodes`.
 from __future__ import annotations
 
 import ast
+import bisect
 import gc
 import re
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ STRING_OR_COMMENT = re.compile(
     re.DOTALL,
 )
 """A string, in which # begins no comment, or a comment."""
+
+BEGINS = re.compile(r"^[^\s#)\]}]", re.MULTILINE)
+"""Where a statement of a module begins, if it is not inside of a string."""
 
 
 def parse(text: str) -> ast.Module:
@@ -54,3 +58,13 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
             number += text.count("\n", place, hit.start())
             place = hit.start()
             yield number + 1, comment
+
+
+def statements(text: str) -> Iterator[str]:
+    """Yield the statements of a module as text, without what stands before the first. A decorator is one of its own."""
+    inside = [hit.span() for hit in STRING_OR_COMMENT.finditer(text) if "\n" in hit[0]]
+    begins = [hit.start() for hit in BEGINS.finditer(text)]
+    for begin, end in reversed(inside):
+        del begins[bisect.bisect_right(begins, begin) : bisect.bisect_left(begins, end)]
+    for begin, end in zip(begins, [*begins[1:], len(text)], strict=True):
+        yield text[begin:end]

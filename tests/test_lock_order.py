@@ -152,13 +152,15 @@ def _calls() -> tuple[tuple[str, str, str, ast.Call], ...]:
     """Return each call in harness/ that may make a lock or a thread: its file, what it is called on and by which name, and the
     call. They are parsed once."""
     makers = OTHER_MAKERS | OTHER_THREADS | {"Thread"}
-    return tuple(call for call in _parsed_calls() if call[1] == "locks" or call[2] in makers)
+    named = re.compile(rf"\b(?:locks|{'|'.join(sorted(makers))})\b")
+    return tuple(call for call in _parsed_calls(named) if call[1] == "locks" or call[2] in makers)
 
 
-def _parsed_calls() -> Iterator[tuple[str, str, str, ast.Call]]:
+def _parsed_calls(named: re.Pattern[str]) -> Iterator[tuple[str, str, str, ast.Call]]:
     for file in sorted((ROOT / "harness").rglob("*.py")):
         where = str(file.relative_to(ROOT))
-        for node in nodes(parse(file.read_text(encoding="utf-8"))):
+        text = file.read_text(encoding="utf-8")
+        for node in nodes(parse(text)) if named.search(text) else ():
             if isinstance(node, ast.Call):
                 if isinstance(node.func, ast.Attribute):
                     yield where, getattr(node.func.value, "id", ""), node.func.attr, node
