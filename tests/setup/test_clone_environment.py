@@ -134,7 +134,7 @@ def test_two_clones_share_the_packages_and_nothing_else(two: TwoClones, tmp_path
             assert f"{code} {place}" == output(place / "bin" / command[0], *command[1:], cwd=tmp_path)
         header = output(place / "bin" / "pytest", "-p", "no:cacheprovider", "test_one.py", cwd=tmp_path)
         assert f"the plugin of {code}" in header
-        asks = "import importlib.metadata as m, tox; print(m.version('hotplug-harness'), tox.__file__)"
+        asks = "import importlib.metadata as m, importlib.util as u; print(m.version('hotplug-harness'), u.find_spec('tox').origin)"
         assert f"{version} {TOX.origin}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
         assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
     assert two.places["1.5"] == clone_environment(two.clone("1.5"), two.cache)
