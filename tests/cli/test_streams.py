@@ -138,9 +138,9 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     (place / "wrong.toml").write_text('name = "a"\n[[do]]\nop = "add-cpu"\nslot = 9\n')
     event = encoder.perf(encoder.START + 9, 0x0A20, struct.pack("<II", 77, 0) + b"hello\0")
     (place / "lab.etl").write_bytes(encoder.header_buffer() + encoder.buffer(event, processor=0))
-    # doctor starts each program that it finds to ask for its version: three are enough here.
+    # doctor asks each program that it finds for its version. With those of the main job it holds.
     (place / "bin").mkdir()
-    for program in ("gcc", "make", "qemu-system-x86_64"):
+    for program in ("apt-get", "dpkg-deb", "gcc", "make", "qemu-system-x86_64"):
         if found := shutil.which(program):
             (place / "bin" / program).symlink_to(found)
     with pytest.MonkeyPatch.context() as patch:
