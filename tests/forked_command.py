@@ -74,8 +74,8 @@ def start_forked(command_server: ForkServer) -> Iterator[Callable[..., Forked]]:
     """A function that starts a command, which has ended when the test has. ``NAME=value`` before it is for its environment."""
     with contextlib.ExitStack() as stack:
 
-        def start(*words: str) -> Forked:
-            process = Forked(command_server, "command", words)
+        def start(*words: str, entry: str = "command") -> Forked:
+            process = Forked(command_server, entry, words)
             stack.callback(process.close)
             return process
 
@@ -86,8 +86,8 @@ def start_forked(command_server: ForkServer) -> Iterator[Callable[..., Forked]]:
 def run_forked(start_forked: Callable[..., Forked]) -> Callable[..., tuple[int, str, str]]:
     """A function that runs a command, and returns its exit code, standard output and standard error."""
 
-    def run(*words: str, seconds: float = 120) -> tuple[int, str, str]:
-        process = start_forked(*words)
+    def run(*words: str, seconds: float = 120, entry: str = "command") -> tuple[int, str, str]:
+        process = start_forked(*words, entry=entry)
         out, err = (text.decode() for text in process.communicate(seconds))
         return process.returncode or 0, out, err
 

@@ -7,6 +7,7 @@ Only the processes that they are forked from import this. The suite's own locks 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -26,6 +27,36 @@ def command() -> int:
     # The first to register is the last to be called: what closes machines at the end is checked too.
     atexit.register(report)
     return main()
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+OPENS_ALL = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: files are opened whatever their mode says (Linux: capabilities(7))."""
+
+
+def command_without_override() -> int:
+    """Be a command that may open only what a user may, whoever it is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Version 3 has two words of each set (Linux: capget(2)).
+    header, data = _Header(0x20080522, 0), (_Data * 2)()
+    for function in (libc.capget, libc.capset):
+        if function(ctypes.byref(header), data) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        # access() asks for what the process may take back, too.
+        data[0].effective &= ~OPENS_ALL
+        data[0].permitted &= ~OPENS_ALL
+    return command()
 
 
 def suite(stdin: int) -> int:

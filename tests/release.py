@@ -82,14 +82,12 @@ def build(root: Path, place: Path, umask: int, zone: str) -> tuple[Path, Path]:
     when = run("git", "log", "-1", "--format=%ct", cwd=clone)
     builder = (sys.executable, "-m", "hatchling", "build", "--directory", out, "--target")
     surroundings = {"SOURCE_DATE_EPOCH": when, "TZ": zone}
-    run(*builder, "sdist", cwd=clone, umask=umask, **surroundings)
-    (sdist,) = out.glob("*.tar.gz")
+    run(*builder, "sdist", "--target", "wheel", cwd=clone, umask=umask, **surroundings)
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    once = wheel.read_bytes()
     shutil.unpack_archive(sdist, place)
     # A wheel is often built from the sdist, by pip or a distribution. It must not differ from one of the clone.
     run(*builder, "wheel", cwd=place / sdist.name.removesuffix(".tar.gz"), umask=umask, **surroundings)
-    (wheel,) = out.glob("*.whl")
-    once = wheel.read_bytes()
-    run(*builder, "wheel", cwd=clone, umask=umask, **surroundings)
     if once != wheel.read_bytes():
         raise NotReady(f"{wheel.name} of the sdist and of the clone differ: compare them with 'diffoscope'")
     return sdist, wheel

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.syntax import nodes, parse
+
 ROOT = Path(__file__).resolve().parents[1]
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -24,14 +26,28 @@ NO_MACHINE = {"contract", "report", "capture", "history"}
 """Rooms that judge, show and read, and never touch a machine."""
 
 
+FILES_OF_A_RUN = re.compile(r"(^|/)(run\.json|history\.jsonl|verdict\.json|index\.json|index\.md|map\.toml)$")
+
+
 @functools.cache
+def _read(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], list[ast.Constant]]:
+    """The import statements of a file, wherever they stand, and its strings that name a file of a run."""
+    imports, names = [], []
+    for node in nodes(parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and FILES_OF_A_RUN.search(node.value)
+        ):
+            names.append(node)
+    return imports, names
+
+
 def _import_statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
     """The import statements of a file, wherever they stand."""
-    return [
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
+    return _read(path)[0]
 
 
 def _imports(path: Path) -> set[str]:
@@ -187,19 +203,13 @@ def test_report_shows_and_never_judges() -> None:
     assert done.stdout.strip() == "[]"
 
 
-FILES_OF_A_RUN = re.compile(r"(^|/)(run\.json|history\.jsonl|verdict\.json|index\.json|index\.md|map\.toml)$")
-
-
 def test_files_of_a_run_are_named_in_one_place() -> None:
     """Only the run directory's module spells the names of the files in it."""
     strays = [
         f"{file.relative_to(ROOT)}:{node.lineno}: {node.value}"
         for file in sorted((ROOT / "harness").rglob("*.py"))
         if file != ROOT / "harness" / "history" / "run_directory.py"
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and FILES_OF_A_RUN.search(node.value)
+        for node in _read(file)[1]
     ]
     assert [] == strays
 

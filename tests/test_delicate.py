@@ -146,7 +146,7 @@ def test_a_wait_takes_its_condition_again() -> None:
 
 
 def test_a_callback_of_the_garbage_collector_loses_no_signal() -> None:
-    """Python ignores what such a callback raises."""
+    """Python ignores what such a callback raises, whichever generation is searched. The youngest is searched fastest."""
     phases: list[str] = []
 
     def callback(phase: str, info: dict[str, int]) -> None:
@@ -154,13 +154,13 @@ def test_a_callback_of_the_garbage_collector_loses_no_signal() -> None:
 
     def act(strike: Strike) -> None:
         phases.clear()
-        gc.collect()
+        gc.collect(0)
         strike.be_interrupted()
 
     gc.callbacks.append(callback)
     try:
         for _ in struck(act, callback.__code__):
-            assert "stop of generation 2" in phases
+            assert "stop of generation 0" in phases
     finally:
         gc.callbacks.remove(callback)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from part_markers import PARTS
 
 from harness.setup.parts import BASE, REQUIRABLE
@@ -16,8 +17,9 @@ from harness.setup.parts import BASE, REQUIRABLE
 TESTS = Path(__file__).resolve().parent
 OPTIONAL = {*REQUIRABLE, "powershell"}
 BARE = """
+import random
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 import pytest
 from part_markers import used_fixtures
 from harness.setup import parts
@@ -38,27 +40,52 @@ def concerned(item):
 
 class Modules:
     def pytest_collection_modifyitems(self, items):
+        others = defaultdict(dict)
+        for item in items:
+            if not concerned(item):
+                others[item.path].setdefault(item.nodeid.partition("[")[0])
         modules = {item.path for item in items if concerned(item)}
-        tried = Counter()
+        tried = {name for path in modules for name in drawn(list(others[path]))}
+        times = Counter()
         left = []
         for item in items:
-            if item.path in modules:
-                name = item.nodeid.partition("[")[0]
-                tried[name] += 1
-                if concerned(item) or tried[name] <= 2:
-                    left.append(item)
+            name = item.nodeid.partition("[")[0]
+            times[name] += 1
+            if item.path in modules and (concerned(item) or name in tried and times[name] <= 2):
+                left.append(item)
         items[:] = left
+
+
+def drawn(names):
+    return random.Random(SEED).sample(names, min(len(names), SHARE))
 
 
 parts.Need.found = by_name
 OPTIONAL = set(sys.argv[1].split(","))
-sys.exit(pytest.main(sys.argv[2:], plugins=[Modules()]))
+SEED, SHARE = map(int, sys.argv[2:4])
+sys.exit(pytest.main(sys.argv[4:], plugins=[Modules()]))
 """
 """Runs the modules whose tests carry the marker of an optional part or use a fixture that needs one.
 
-A test that needs no part is tried with two of its parameters: what it uses is the same for all.
-Only the base is found by an absolute path, which PATH does not hide.
+Of the tests of a module that need no part a seeded share is tried, each with two of its parameters: what it uses is the same for
+all. Only the base is found by an absolute path, which PATH does not hide.
 """
+
+SEED, SHARE = 1, 2
+"""What the tests of a module that need no part are drawn with, and how many."""
+
+MARKER = re.compile(rf"\bmark\.({'|'.join(sorted(OPTIONAL))})\b|\bgetattr\(pytest\.mark\b")
+
+
+def marked_places() -> list[Path]:
+    """Return the files of tests, and the folders with a conftest, in which a marker of an optional part is written."""
+    found = [file for file in sorted(TESTS.rglob("*.py")) if MARKER.search(file.read_text(encoding="utf-8"))]
+    for file in found:
+        # What imports a marker would not be collected.
+        assert file.name.startswith(("test_", "conftest")), (
+            f"{file} has a part's marker and is no file of tests"
+        )
+    return [file.parent if file.name == "conftest.py" else file for file in found]
 
 
 def bare_path(folder: Path) -> str:
@@ -73,16 +100,37 @@ def bare_path(folder: Path) -> str:
     return str(folder)
 
 
+def test_parts_are_marked_where_markers_are_looked_for(request: pytest.FixtureRequest) -> None:
+    """Of all tests that are collected with this one, none has a part's marker that is written in another file."""
+    places = marked_places()
+    elsewhere = {
+        str(item.path)
+        for item in request.session.items
+        if not OPTIONAL.isdisjoint(mark.name for mark in item.iter_markers())
+        and not any(item.path.is_relative_to(place) for place in places)
+    }
+    assert set() == elsewhere
+
+
 def test_a_missing_part_fails_no_test(tmp_path: Path) -> None:
     """In the modules that use parts, tests are skipped for every part that is missing, and the others pass.
 
-    Tests without a part's marker that boot a guest or run the driver in a process are tried without parts by ``tox -e fresh``,
-    which tries the whole suite so, with all parameters.
+    ``tox -e fresh`` tries the whole suite so, with all parameters, also tests without a part's marker that boot a guest or run the
+    driver in a process.
     """
     selected = f"not qemu and not hypothesis and (not host or {' or '.join(sorted(OPTIONAL))})"
     words = ["-q", "-rs", "-m", selected, "-o", f"cache_dir={tmp_path / 'cache'}"]
     ended = subprocess.run(
-        [sys.executable, "-c", BARE, ",".join(OPTIONAL), *words, str(TESTS)],
+        [
+            sys.executable,
+            "-c",
+            BARE,
+            ",".join(OPTIONAL),
+            str(SEED),
+            str(SHARE),
+            *words,
+            *map(str, marked_places()),
+        ],
         env={**os.environ, "PYTHONPATH": str(TESTS), "PATH": bare_path(tmp_path / "bin")},
         cwd=TESTS.parent,
         capture_output=True,

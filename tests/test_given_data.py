@@ -12,6 +12,8 @@ from pathlib import Path
 
 from given_data import SHARED, given
 
+from tests.linked_copy import link_or_copy
+
 ROOT = Path(__file__).resolve().parents[1]
 READS_IT = re.compile(r"\"shared\"|\bgiven_data\b|\bwindows51\b")
 
@@ -26,7 +28,7 @@ def test_what_is_given_is_a_parameter_each() -> None:
 def test_the_suite_is_collected_without_given_data(tmp_path: Path) -> None:
     """No file that reads it fails before its tests are skipped."""
     clone = tmp_path / "clone"
-    shutil.copytree(ROOT / "tests", clone / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", clone / "tests", copy_function=link_or_copy)
     for other in ROOT.iterdir():
         if other.name not in ("tests", ".git"):
             (clone / other.name).symlink_to(other)

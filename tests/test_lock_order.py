@@ -21,6 +21,7 @@ from lock_order import GATES, LEDGER, LOCKS, TURNS, LockLedger, NotedLocks
 from harness import locks
 from harness.deadline import Deadline
 from harness.interrupts import Interrupted, interruptible
+from tests.syntax import nodes, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "threads.md"
@@ -148,15 +149,19 @@ OTHER_THREADS = {"Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor", 
 
 @functools.cache
 def _calls() -> tuple[tuple[str, str, str, ast.Call], ...]:
-    """Return each call in harness/: its file, what it is called on and by which name, and the call. They are parsed once."""
-    return tuple(_parsed_calls())
+    """Return each call in harness/ that may make a lock or a thread: its file, what it is called on and by which name, and the
+    call. They are parsed once."""
+    makers = OTHER_MAKERS | OTHER_THREADS | {"Thread"}
+    named = re.compile(rf"\b(?:locks|{'|'.join(sorted(makers))})\b")
+    return tuple(call for call in _parsed_calls(named) if call[1] == "locks" or call[2] in makers)
 
 
-def _parsed_calls() -> Iterator[tuple[str, str, str, ast.Call]]:
+def _parsed_calls(named: re.Pattern[str]) -> Iterator[tuple[str, str, str, ast.Call]]:
     for file in sorted((ROOT / "harness").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        where = str(file.relative_to(ROOT))
+        text = file.read_text(encoding="utf-8")
+        for node in nodes(parse(text)) if named.search(text) else ():
             if isinstance(node, ast.Call):
-                where = str(file.relative_to(ROOT))
                 if isinstance(node.func, ast.Attribute):
                     yield where, getattr(node.func.value, "id", ""), node.func.attr, node
                 elif isinstance(node.func, ast.Name):

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import configparser
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,34 +23,57 @@ def programs() -> list[list[str]]:
     for section in document.sections():
         for line in document.get(section, "commands", fallback="").splitlines():
             words = line.partition("LAB_PYTHON:python}")[2].split()
-            found.append(words[: 2 if words[:1] == ["-m"] else 1])
-    return [words for words in found if words and words[-1].startswith("tests")]
+            found.append(tuple(words[: 2 if words[:1] == ["-m"] else 1]))
+    return [list(words) for words in dict.fromkeys(found) if words and words[-1].startswith("tests")]
 
 
-IMPORT = """
-import runpy, sys
+START = """
+import gc, json, os, runpy, sys
 from pathlib import Path
-if sys.argv[1] == "-m":
-    runpy.run_module(sys.argv[2], run_name="tried")
-else:
-    sys.path[0] = str(Path(sys.argv[1]).parent.resolve())
-    runpy.run_path(sys.argv[1], run_name="tried")
+import hypothesis, pytest
+from harness.cli.readiness import make_ready
+
+make_ready()
+gc.freeze()
+for number, words in enumerate(json.loads(sys.argv[2])):
+    if not os.fork():
+        said = os.open(f"{sys.argv[1]}/{number}", os.O_WRONLY | os.O_CREAT)
+        os.dup2(said, 2)
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="tried")
+        else:
+            sys.path[0] = str(Path(words[0]).parent.resolve())
+            runpy.run_path(words[0], run_name="tried")
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
-"""Does what Python does with a program's words, up to the work itself."""
+"""Does what Python does with each program's words, up to the work itself, in processes that have loaded the harness."""
 
 
-@pytest.mark.parametrize("words", programs(), ids=lambda words: words[-1])
-def test_the_program_starts(words: list[str]) -> None:
-    """Everything that it imports is found from the clone's root, with no path to the tests set."""
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """How each program ended, and what it wrote to standard error, with no path to the tests set."""
+    place = tmp_path_factory.mktemp("said")
     ended = subprocess.run(
-        [sys.executable, "-c", IMPORT, *words],
+        [sys.executable, "-c", START, place, json.dumps(programs())],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
-        timeout=60,
-        check=False,
+        timeout=120,
+        check=True,
     )
-    assert (0, "") == (ended.returncode, ended.stderr)
+    codes = map(int, ended.stdout.split())
+    return {
+        words[-1]: (code, (place / str(number)).read_text())
+        for number, (words, code) in enumerate(zip(programs(), codes, strict=True))
+    }
+
+
+@pytest.mark.parametrize("name", [words[-1] for words in programs()])
+def test_the_program_starts(name: str, started: dict[str, tuple[int, str]]) -> None:
+    """Everything that it imports is found from the clone's root."""
+    assert (0, "") == started[name]
 
 
 def test_every_program_is_tried() -> None:

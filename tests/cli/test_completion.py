@@ -43,9 +43,18 @@ complete --do-complete (string join ' ' -- $argv)
 """Loads the script as its page says and asks for what completes the words given."""
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with two runs, and with ``harness`` as a program."""
+PROGRAM = """#!/bin/sh
+if [ "$1" != completion ]; then exec "{python}" -m harness "$@"; fi
+script=$(dirname "$0")/$2
+[ -e "$script" ] || "{python}" -m harness "$@" > "$script" || exit
+exec cat "$script"
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs, and with ``harness`` as a program, which is asked once for each shell's script."""
+    tmp_path = tmp_path_factory.mktemp("completion")
     for name in ("20261129-101500-reload-aaaa", "20261129-101600-veto-bbbb"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "history.jsonl").touch()
@@ -55,7 +64,7 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "runs" / "latest").symlink_to("20261129-101600-veto-bbbb")
     program = tmp_path / "bin" / "harness"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harness "$@"\n')
+    program.write_text(PROGRAM.format(python=sys.executable))
     program.chmod(0o755)
     return tmp_path
 

@@ -83,7 +83,7 @@ def test_a_cache_that_cannot_be_is_named(
 
 
 def test_a_directory_that_is_gone_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught
+    bare_host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught
 ) -> None:
     """Doctor runs where the working directory was removed, and says so."""
     gone = tmp_path / "gone"
@@ -105,9 +105,8 @@ def test_another_qemu_is_looked_at_when_asked(tmp_path: Path, capsys: Caught) ->
     ]
 
 
-def test_deep_reads_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught) -> None:
+def test_deep_reads_the_cache(bare_host: None, tmp_path: Path, capsys: Caught) -> None:
     """What is as it was built is counted; a file that changed is named, and what to do about it."""
-    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(tmp_path))
     place = tmp_path / "signed-driver" / "k"
     place.mkdir(parents=True)
     (place / "hpnotify.sys").write_bytes(b"driver")

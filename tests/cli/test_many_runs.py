@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""harness check of many long runs, as a process of its own: a bar, an interruption, a sudden end."""
+"""harness check of many long runs, as a process of its own: a bar, an interruption, a sudden end.
+
+What is interrupted is forked from a process that has loaded it. What writes to a terminal is started by its program.
+"""
 
 import json
 import os
@@ -7,13 +10,13 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+from forked_command import Forked
 from report.records import hot_add
 
 from harness.deadline import Deadline
@@ -29,13 +32,14 @@ MANY = 400
 """Runs that take longer to judge than any test waits, so that whoever is interrupted is in the midst of it."""
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Many runs of 6 MiB, one history under as many names."""
+    place = tmp_path_factory.mktemp("runs")
     run = hot_add().records
     filler = Qmp(direction="in", message={"event": "X" * 1000}, host_ns=run[-1].host_ns)
     records: list[Record] = [*run[:-1], *[filler] * LONG, run[-1]]
-    first = tmp_path / "0"
+    first = place / "0"
     first.mkdir()
     (first / "history.jsonl").write_bytes(
         b"".join(
@@ -43,30 +47,27 @@ def runs(tmp_path: Path) -> list[Path]:
             for number, record in enumerate(records, 1)
         )
     )
-    names = [tmp_path / str(number) for number in range(MANY)]
+    names = [place / str(number) for number in range(MANY)]
     for name in names[1:]:
         name.mkdir()
         os.link(first / "history.jsonl", name / "history.jsonl")
     return names
 
 
-@contextmanager
-def checking(runs: list[Path]) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+Checking = tuple[Forked, list[psutil.Process]]
+
+
+@pytest.fixture
+def checking(runs: list[Path], start_forked: Callable[..., Forked]) -> Checking:
     """harness check in a session of its own, with the processes that judge for it."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two processors")
-    command = [*PROGRAM, "check", "--json", *map(str, runs)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            parent = psutil.Process(process.pid)
-            workers = Deadline(20, "starting to judge").poll(
-                lambda: found if len(found := parent.children()) >= 2 else None, interval=0.002
-            )
-            yield process, workers
-        finally:
-            process.kill()
+    process = start_forked("check", "--json", *map(str, runs))
+    parent = psutil.Process(process.pid)
+    workers = Deadline(20, "starting to judge").poll(
+        lambda: found if len(found := parent.children()) >= 2 else None, interval=0.002
+    )
+    return process, workers
 
 
 def wait_for_the_end(workers: list[psutil.Process]) -> None:
@@ -87,11 +88,11 @@ def interrupted(number: signal.Signals) -> str:
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_terminal_s_signal_ends_all_processes_at_once(runs: list[Path], number: signal.Signals) -> None:
+def test_a_terminal_s_signal_ends_all_processes_at_once(checking: Checking, number: signal.Signals) -> None:
     """One line, 128 + the number, no output half-way, and nobody left; a terminal signals all of them."""
-    with checking(runs) as (process, workers):
-        os.killpg(process.pid, number)
-        out, err = process.communicate(timeout=20)
+    process, workers = checking
+    os.killpg(process.pid, number)
+    out, err = (text.decode() for text in process.communicate(20))
     assert [128 + number, interrupted(number)] == [process.returncode, err]
     assert [interrupted(number), 128 + number] == [
         f"harness: {json.loads(out)['error']['message']}\n",
@@ -101,20 +102,20 @@ def test_a_terminal_s_signal_ends_all_processes_at_once(runs: list[Path], number
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ending_the_command_alone_ends_all(runs: list[Path], number: signal.Signals) -> None:
+def test_ending_the_command_alone_ends_all(checking: Checking, number: signal.Signals) -> None:
     """A CI system that signals only the command leaves nothing behind either."""
-    with checking(runs) as (process, workers):
-        process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+    process, workers = checking
+    process.send_signal(number)
+    _, err = (text.decode() for text in process.communicate(20))
     assert [128 + number, interrupted(number)] == [process.returncode, err]
     wait_for_the_end(workers)
 
 
-def test_processes_end_with_a_command_that_was_killed(runs: list[Path]) -> None:
+def test_processes_end_with_a_command_that_was_killed(checking: Checking) -> None:
     """Not even SIGKILL leaves a process that judges for nobody."""
-    with checking(runs) as (process, workers):
-        process.kill()
-        process.wait(20)
+    process, workers = checking
+    process.kill()
+    process.wait(20)
     wait_for_the_end(workers)
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Paths that must not be read, links that lead to each other, and locales that are not UTF-8: the right code, clear words."""
+"""Paths that must not be read, links that lead to each other, and locales that are not UTF-8: the right code, clear words.
+
+Commands with locked paths are forked. One in another locale, and one that judges a set, is a process from its start.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -67,18 +71,23 @@ def ended(place: Path, *words: str, **environment: str) -> subprocess.CompletedP
     ],
 )
 def test_what_must_not_be_entered_is_named(
-    locked: str, words: str, code: int, said: str, place: Path
+    locked: str,
+    words: str,
+    code: int,
+    said: str,
+    place: Path,
+    run_forked: Callable[..., tuple[int, str, str]],
 ) -> None:
     """64 where something is read, 69 where something is written, and never a defect of the harness."""
     (place / "runs" / "two").rename(place / "other")
     (place / "other").rename(place / "runs" / "two") if locked == "runs/one" else None
     (place / locked).chmod(0)
     try:
-        done = ended(place, *words.split())
+        ends, out, err = run_forked(f"PWD={place}", *words.split(), entry="command_without_override")
     finally:
         (place / locked).chmod(0o700)
-    assert (code, True) == (done.returncode, said in (done.stdout + done.stderr).decode()), done
-    assert b"defect" not in done.stderr
+    assert (code, True) == (ends, said in out + err), (out, err)
+    assert "defect" not in err
 
 
 def test_one_locked_run_does_not_hide_the_others(place: Path) -> None:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
 
 import msgspec
 import pytest
 import typer.main
-from cli.started import Ended, Starter, Stream
+from cli.started import Asked, Ended, Starter, Stream
 
 from harness.cli.command_tree import whole
 from harness.contract.notation import trace
@@ -81,15 +84,20 @@ WORDS = {
 }
 """Each command with words with which it comes to an end at once, as well or as badly as it does."""
 
-CASES = [
-    ("closed", "closed", "closed"),
-    ("file", "closed", "file"),
-    ("file", "file", "closed"),
+CASES: list[tuple[Stream, Stream, Stream]] = [
     ("file", "gone", "gone"),
     ("file", "full", "file"),
     ("file", "full", "full"),
+    ("file", "closed", "file"),
+    ("file", "file", "closed"),
 ]
-"""Standard input, output and error."""
+"""Standard input, output and error in the process of the ordinary command."""
+
+CLOSED: tuple[Stream, Stream, Stream] = ("closed", "closed", "closed")
+"""The same in a process of its own."""
+
+NO_DOCUMENT = {"demo": "--inject-fault nosuch", "run": "nosuch", "accept": "nosuch"}
+"""Other words for commands whose words above list what can be named: no document."""
 
 
 def leaves(command: object, name: str = "") -> Iterator[tuple[str, object]]:
@@ -102,6 +110,14 @@ def leaves(command: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 
 COMMANDS = dict(leaves(typer.main.get_command(whole())))
+
+
+class Tried(NamedTuple):
+    """How a command ended: ordinarily, with ``--json``, and with each other kind of streams."""
+
+    ordinary: Ended
+    as_json: Ended
+    otherwise: dict[tuple[Stream, Stream, Stream], Ended]
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +138,33 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     (place / "wrong.toml").write_text('name = "a"\n[[do]]\nop = "add-cpu"\nslot = 9\n')
     event = encoder.perf(encoder.START + 9, 0x0A20, struct.pack("<II", 77, 0) + b"hello\0")
     (place / "lab.etl").write_bytes(encoder.header_buffer() + encoder.buffer(event, processor=0))
-    starter = Starter(place)
+    # doctor asks each program that it finds for its version. With those of the main job it holds.
+    (place / "bin").mkdir()
+    for program in ("apt-get", "dpkg-deb", "gcc", "make", "qemu-system-x86_64"):
+        if found := shutil.which(program):
+            (place / "bin" / program).symlink_to(found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(place / "bin"))
+        starter = Starter(place)
     yield starter
     starter.close()
+
+
+@pytest.fixture(scope="module")
+def tried(starter: Starter) -> Callable[[str], Tried]:
+    """A function that tries a command, once for all tests."""
+
+    @cache
+    def try_command(name: str) -> Tried:
+        words = [*name.split(), *WORDS[name].split()]
+        as_json = [*name.split(), "--json", *NO_DOCUMENT.get(name, WORDS[name]).split()]
+        closed = starter.run(Asked(words, *CLOSED))
+        ordinary, documented, *others = starter.run(
+            Asked(words), Asked(as_json), *(Asked(words, *streams) for streams in CASES)
+        )
+        return Tried(ordinary, documented, dict(zip([CLOSED, *CASES], closed + others, strict=True)))
+
+    return try_command
 
 
 def expected(ordinary: Ended, stdout: Stream, stderr: Stream) -> int:
@@ -139,14 +179,12 @@ def test_every_command_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_the_code_is_the_command_s_own(name: str, starter: Starter) -> None:
+def test_the_code_is_the_command_s_own(name: str, tried: Callable[[str], Tried]) -> None:
     """A closed stream is /dev/null, a reader that went away wants no more, and only a write that fails is 69."""
-    words = [*name.split(), *WORDS[name].split()]
-    ordinary = starter.run(*words)
+    ordinary, _, otherwise = tried(name)
     assert ordinary.code in set(ExitCode)
-    for stdin, stdout, stderr in CASES:
-        ended = starter.run(*words, stdin=stdin, stdout=stdout, stderr=stderr)  # type: ignore[arg-type]
-        assert (stdout, stderr, expected(ordinary, stdout, stderr)) == (stdout, stderr, ended.code)  # type: ignore[arg-type]
+    for (_, stdout, stderr), ended in otherwise.items():
+        assert (stdout, stderr, expected(ordinary, stdout, stderr)) == (stdout, stderr, ended.code)
         assert "Traceback" not in ended.out + ended.err
         if stdout == "file":
             assert bool(ordinary.out) == bool(ended.out)
@@ -157,11 +195,9 @@ def test_the_code_is_the_command_s_own(name: str, starter: Starter) -> None:
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_errors_are_json_where_that_is_asked_for(name: str, starter: Starter) -> None:
+def test_errors_are_json_where_that_is_asked_for(name: str, tried: Callable[[str], Tried]) -> None:
     """Standard output holds one document with a version, whatever becomes of the command, and standard error the words."""
-    # Lists of what can be named are no documents.
-    words = {"demo": "--inject-fault nosuch", "run": "nosuch", "accept": "nosuch"}.get(name, WORDS[name])
-    ended = starter.run(*name.split(), "--json", *words.split())
+    ended = tried(name).as_json
     document = json.loads(ended.out)
     assert (1, ended.code) == (document["version"], document.get("exit_code", ended.code))
     if "error" in document:
@@ -171,6 +207,14 @@ def test_errors_are_json_where_that_is_asked_for(name: str, starter: Starter) ->
 
 def test_a_verdict_survives_a_reader_that_went_away(starter: Starter) -> None:
     """1 is still proved when nobody reads it to the end; a disk without room beats it."""
-    assert [1, 1, 69] == [
-        starter.run("check", "violated", stdout=stream).code for stream in ("file", "gone", "full")
-    ]  # type: ignore[misc]
+    streams: list[Stream] = ["file", "gone", "full"]
+    asked = [Asked(["check", "violated"], stdout=stream) for stream in streams]
+    assert [1, 1, 69] == [ended.code for one in asked for ended in starter.run(one)]
+
+
+def test_only_streams_that_are_closed_stay_closed(starter: Starter) -> None:
+    """A command that follows another in one process finds its own streams, whatever the other's were."""
+    words = ["check", "violated"]
+    closed, first, again = starter.run(Asked(words, *CLOSED), Asked(words), Asked(words))
+    assert [(1, "", ""), (1, True, True)] == [closed, (first.code, bool(first.out), first == again)]
+    assert first == starter.run(Asked(words))[0]

@@ -12,11 +12,16 @@ from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple
 
+from tests.syntax import parse, statements
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "glossary.md"
 BEGIN, END = "<!-- class names: begin -->\n", "<!-- class names: end -->\n"
 
 # A class, or an alias of a type: CamelCase. Constants are in capitals throughout.
+_DEFINES = re.compile(r"class |[A-Z]\w* *=")
+_CLASS = re.compile(r'class [^\n#]*:\n(?:    """(?:[^\\]|\\.)*?"""\n)?', re.DOTALL)
+"""The beginning of a class, if it is one line, and its docstring."""
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 
 
@@ -37,26 +42,25 @@ def public_names() -> tuple[Named, ...]:
 def _public_names() -> Iterator[Named]:
     for path in sorted((ROOT / "harness").rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        body = ast.parse(path.read_text(encoding="utf-8")).body
-        for node, after in zip(body, [*body[1:], None], strict=True):
+        texts = list(statements(path.read_text(encoding="utf-8")))
+        for text, after in zip(texts, [*texts[1:], ""], strict=True):
+            if not _DEFINES.match(text):
+                continue
+            # Nothing but its beginning is said of a class, and the tree of all of them takes longest to make.
+            begin = _CLASS.match(text)
+            (node,) = parse(f"{begin[0]}    pass\n" if begin else text).body
             if isinstance(node, ast.ClassDef):
-                name, text = node.name, ast.get_docstring(node) or ""
+                name, said = node.name, ast.get_docstring(node) or ""
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                name, text = node.targets[0].id, _string(after) or f"`{shorten(ast.unparse(node.value), 80)}`"
+                name, said = node.targets[0].id, _string(after) or f"`{shorten(ast.unparse(node.value), 80)}`"
             else:
                 continue
             if _NAME.fullmatch(name) and not _is_no_type(node):
-                yield Named(name, module, _first_sentence(text))
+                yield Named(name, module, _first_sentence(said))
 
 
-def _string(node: ast.stmt | None) -> str:
-    if (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    ):
-        return node.value.value
-    return ""
+def _string(text: str) -> str:
+    return str(ast.literal_eval(text)) if text.startswith('"') else ""
 
 
 def _is_no_type(node: ast.stmt) -> bool:

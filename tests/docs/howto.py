@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.linked_copy import link_or_copy
+
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
     "harness",
@@ -82,9 +84,38 @@ class ProjectCopy:
         root.mkdir()
         for name in names:
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, root / name, symlinks=True)
+                shutil.copytree(ROOT / name, root / name, symlinks=True, copy_function=_copy)
             else:
                 shutil.copy2(ROOT / name, root / name)
+        self._copied = self._files()
+
+    def reset(self) -> None:
+        """Make it the copy again that it was, whatever steps and their commands wrote.
+
+        What is copied keeps the project's time, so what was written since has another.
+        """
+        found = self._files()
+        for name in (name for name, state in found.items() if state != self._copied.get(name)):
+            (self.root / name).unlink()
+        for name in (name for name, state in self._copied.items() if state != found.get(name)):
+            _copy(str(ROOT / name), str(self.root / name), follow_symlinks=False)
+        for directory, _, _ in os.walk(self.root, topdown=False):
+            if not os.listdir(directory):  # noqa: PTH208
+                os.rmdir(directory)  # noqa: PTH106
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """Return the size and the time of change of each file in it, links not followed."""
+        found = {}
+        places = [str(self.root)]
+        for place in places:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        places.append(entry.path)
+                    else:
+                        state = entry.stat(follow_symlinks=False)
+                        found[os.path.relpath(entry.path, self.root)] = state.st_size, state.st_mtime_ns
+        return found
 
     def follow(self, steps: list[HowToStep]) -> None:
         """Apply each step in order. Raises AssertionError where the page and the project differ."""
@@ -133,6 +164,11 @@ class ProjectCopy:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
         path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
         return {**kept, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", "COLUMNS": "100"}
+
+
+def _copy(source: str, copy: str, *, follow_symlinks: bool = True) -> None:
+    """Copy a file with its times. A compiled one is a link: Python and pytest replace such files and write into none."""
+    (link_or_copy if source.endswith(".pyc") else shutil.copy2)(source, copy, follow_symlinks=follow_symlinks)
 
 
 def _pattern(text: str) -> str:

@@ -9,14 +9,14 @@ PowerShell; the text of a page outside its code.
 from __future__ import annotations
 
 import ast
-import io
 import re
 import subprocess
 import sys
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.syntax import comments, nodes, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,9 +157,9 @@ def _comments(lines: list[str], mark: str) -> Iterator[Passage]:
 
 
 def _python(text: str) -> Iterator[Passage]:
-    tree = ast.parse(text)
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
+    tree = list(nodes(parse(text)))
+    inside = {id(part) for node in tree if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in tree:
         if isinstance(node, ast.JoinedStr):
             words = "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
             if " " in words:
@@ -172,12 +172,8 @@ def _python(text: str) -> Iterator[Passage]:
         ):
             yield Passage(node.lineno, _flush_left(node.value))
     rows = ["" for _ in text.splitlines()]
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row = token.start[0] - 1
-            rows[row] = (
-                token.string if not re.match(r"#\s*(?:type:|noqa|fmt:|pragma|SPDX)", token.string) else ""
-            )
+    for number, comment in comments(text):
+        rows[number - 1] = comment if not re.match(r"#\s*(?:type:|noqa|fmt:|pragma|SPDX)", comment) else ""
     yield from _comments(rows, "#")
 
 

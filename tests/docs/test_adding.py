@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -30,15 +31,49 @@ IN_ORDER = HowToStep(
 """What holds for every addition to the project, whichever page was followed: names, rooms, arrows."""
 
 
+@pytest.fixture(scope="module")
+def one_copy(tmp_path_factory: pytest.TempPathFactory) -> ProjectCopy:
+    """The copy of all tests: making one takes as long as what most pages have done in it."""
+    return ProjectCopy(tmp_path_factory.mktemp("project") / "copy")
+
+
+@pytest.fixture
+def copy(one_copy: ProjectCopy) -> ProjectCopy:
+    """A copy of the project as it is."""
+    one_copy.reset()
+    return one_copy
+
+
+def test_a_copy_is_as_it_was_again(tmp_path: Path) -> None:
+    """What was changed, even to as many bytes, removed, or made, also in new directories, is undone."""
+    copy = ProjectCopy(tmp_path / "copy", ["docs", "README.md"])
+    before = contents(copy.root)
+    (copy.root / "README.md").write_bytes((copy.root / "README.md").read_bytes().swapcase())
+    (copy.root / "docs" / "cli.md").unlink()
+    (copy.root / "runs" / "one").mkdir(parents=True)
+    (copy.root / "runs" / "one" / "run.json").touch()
+    (copy.root / "runs" / "latest").symlink_to("one")
+    assert before != contents(copy.root)
+    copy.reset()
+    assert before == contents(copy.root)
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    """What is in a directory: each file's bytes, b"" for a directory."""
+    return {
+        os.path.relpath(path, place): path.read_bytes() if path.is_file() else b""
+        for path in place.rglob("*")
+    }
+
+
 @pytest.mark.parametrize(("page", "heading"), PAGES)
-def test_the_page_leads_to_a_working_addition(page: str, heading: str, tmp_path: Path) -> None:
+def test_the_page_leads_to_a_working_addition(page: str, heading: str, copy: ProjectCopy) -> None:
     """Every step can be taken, and the page's commands and tests find a complete addition."""
-    ProjectCopy(tmp_path / "copy").follow(steps(page, heading))
+    copy.follow(steps(page, heading))
 
 
-def test_the_additions_leave_the_rooms_in_order(tmp_path: Path) -> None:
+def test_the_additions_leave_the_rooms_in_order(copy: ProjectCopy) -> None:
     """What all pages add, in one copy: its names, rooms and arrows are in order."""
-    copy = ProjectCopy(tmp_path / "copy")
     for page, heading in (row.values for row in PAGES):
         copy.follow([step for step in steps(str(page), str(heading)) if step.kind != "run"])
     copy.follow([IN_ORDER])
@@ -50,9 +85,8 @@ COMMAND = steps("commands.md", "## How to add a command")
 @pytest.mark.parametrize(
     "left_out", [n for n, step in enumerate(COMMAND) if step.kind != "run"], ids=lambda n: COMMAND[n].place
 )
-def test_a_step_that_is_left_out_is_noticed(left_out: int, tmp_path: Path) -> None:
+def test_a_step_that_is_left_out_is_noticed(left_out: int, copy: ProjectCopy) -> None:
     """A page that does not name a step of adding a command fails at its own commands."""
-    copy = ProjectCopy(tmp_path / "copy")
     *others, proof = [step for n, step in enumerate(COMMAND) if n != left_out]
     copy.follow(others)
     with pytest.raises(AssertionError, match=r"\$ (harness records|python -m (pytest|tests))"):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def symptoms() -> list[str]:
     return [word for cell in cells for word in re.findall(r"`([^`]+)`", cell) + re.findall(r"broken", cell)]
 
 
+@functools.cache
 def said() -> str:
     """All texts of the harness; where a sentence is put together of several literals, without the seams."""
     sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "harness").rglob("*.py"))]

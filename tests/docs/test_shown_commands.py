@@ -9,6 +9,7 @@ program of the project, that does what the command does, where doing it here wou
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 import shutil
@@ -25,6 +26,7 @@ from docs.shown_commands import PAGES, ROOT, STARTS, ShownCommand, blocks, comma
 from docs.test_adding import PAGES as HOWTOS
 
 from harness.cli.main import main
+from tests.syntax import nodes, parse
 
 RECORDED = ROOT / "tests" / "recorded" / "runs" / "be6fca0"
 LAB = '[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n'
@@ -436,6 +438,12 @@ def test_the_command_does_what_it_says(
     assert re.search(how.said, printed), printed
 
 
+@functools.cache
+def functions(text: str) -> set[str]:
+    """Return the names of the functions in a file of tests."""
+    return {node.name for node in nodes(parse(text)) if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("how", cases(elsewhere=True))
 def test_what_else_executes_a_command_exists(how: Execution) -> None:
     """The test that is named is one, and the program that is named has the command."""
@@ -445,7 +453,7 @@ def test_what_else_executes_a_command_exists(how: Execution) -> None:
     if not file.endswith(".py"):
         assert executed in text.replace(" -qq", "")
         return
-    tests = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+    tests = functions(text)
     assert any(test.startswith("test_") for test in tests)
     assert name in {*tests, ""}
     for option in re.findall(r"--([a-z][a-z-]+)", executed):

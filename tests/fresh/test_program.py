@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.fresh.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[2]
 HANGS = (
     'for place; do case $place in */root) mkdir -p "$place"; touch "$place/half";; esac; done\nsleep 600\n'
@@ -115,11 +117,12 @@ def test_what_a_killed_program_left_is_removed_by_the_next(
 
 
 @pytest.mark.parametrize("arguments", [["--suite", "jessie"], ["--demo"], ["bookworm"]])
-def test_wrong_usage_is_told(program: Program, arguments: list[str]) -> None:
+def test_wrong_usage_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With the way to write it."""
-    status, text = program.run(*arguments)
-    assert 2 == status
-    assert text.startswith("usage: tox -e fresh --")
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert 2 == caught.value.code
+    assert capsys.readouterr().err.startswith("usage: tox -e fresh --")
 
 
 AS_NOBODY = """

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
+
+from tests.syntax import parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -27,9 +30,10 @@ def test_every_line_names_its_tests() -> None:
 
 def test_every_test_exists() -> None:
     """Files, classes and functions are where the page says."""
+    read = functools.cache(lambda path: parse((ROOT / path).read_text(encoding="utf-8")))
     missing = []
     for path, names in re.findall(r"`(tests/\S+?\.py)((?:::\w+)+)`", PAGE):
-        tree: ast.AST | None = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        tree: ast.AST | None = read(path)
         for name in names.split("::")[1:]:
             body = getattr(tree, "body", [])
             tree = next((node for node in body if getattr(node, "name", "") == name), None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -14,10 +15,21 @@ from typing import NamedTuple
 
 import pytest
 
+from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
 from harness.setup.cache import Cache
-from harness.setup.environment import KIND, Environment, base_python, key, stage, usable
+from harness.setup.environment import (
+    KIND,
+    Environment,
+    _pip_hint,
+    base_python,
+    expect,
+    key,
+    stage,
+    usable,
+)
 from harness.setup.progress import Progress
+from harness.setup.step import run
 
 CLONE = Path(__file__).parents[2]
 
@@ -50,10 +62,10 @@ class Index(NamedTuple):
         return kept | only
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Index:
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     """Two made packages, and the pip that the Python under test brings itself."""
-    folder = tmp_path / "wheels"
+    folder = tmp_path_factory.mktemp("index") / "wheels"
     folder.mkdir()
     program = "import ensurepip, os; print(os.path.dirname(ensurepip.__file__)); print(ensurepip._WHEEL_PKG_DIR or '')"
     asked = subprocess.run([base_python(), "-c", program], capture_output=True, text=True, check=False)
@@ -63,17 +75,36 @@ def index(tmp_path: Path) -> Index:
         pytest.skip(f"{base_python()} has no ensurepip with a pip of its own: apt-get install python3-venv")
     (folder / own[0].name).write_bytes(own[0].read_bytes())
     files = [folder / own[0].name, wheel(folder, "setuptools"), wheel(folder, "measured")]
-    lock = tmp_path / "python.txt"
-    lock.write_text(
-        "# a comment\n"
-        + "".join(
-            "{}=={} \\\n    --hash=sha256:{}\n".format(
-                *file.name.split("-")[:2], hashlib.sha256(file.read_bytes()).hexdigest()
-            )
-            for file in files
-        )
-    )
+    lock = folder.parent / "python.txt"
+    lock.write_text(locked(*files))
     return Index(folder, lock)
+
+
+def locked(*files: Path) -> str:
+    """The text of a lock file for wheels."""
+    return "# a comment\n" + "".join(
+        "{}=={} \\\n    --hash=sha256:{}\n".format(
+            *file.name.split("-")[:2], hashlib.sha256(file.read_bytes()).hexdigest()
+        )
+        for file in files
+    )
+
+
+class Built(NamedTuple):
+    """An environment, the cache that it is in, and what building it said."""
+
+    place: Path
+    cache: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def built(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The environment of the index, built for real."""
+    cache = tmp_path_factory.mktemp("built") / "cache"
+    said = io.StringIO()
+    place = environment(index, cache, said).place()
+    return Built(place, cache, said.getvalue())
 
 
 def environment(index: Index, root: Path, said: io.StringIO | None = None) -> Environment:
@@ -91,40 +122,61 @@ def test_the_key_has_the_lock_and_the_python_and_no_path_of_a_clone(tmp_path: Pa
     assert len({here, key(tmp_path / "newer", sys.executable), key(tmp_path / "here", "/usr/bin/other")}) == 3
 
 
-def test_an_environment_holds_what_is_locked_and_is_built_once(index: Index, tmp_path: Path) -> None:
+def test_an_environment_holds_what_is_locked_and_is_built_once(
+    index: Index, built: Built, tmp_path: Path
+) -> None:
     """Another clone's copy of the lock file leads to the same place, and nothing is said or built for it."""
-    said = io.StringIO()
-    place = environment(index, tmp_path / "cache", said).place()
     found = subprocess.run(
-        [place / "bin" / "python", "-c", "import measured, setuptools; print(setuptools.__file__)"],
+        [built.place / "bin" / "python", "-c", "import measured, setuptools; print(setuptools.__file__)"],
         env={"PATH": os.defpath}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert place in Path(found.stdout).parents
-    assert f"lab: building the Python environment in {place}" in said.getvalue()
+    assert built.place in Path(found.stdout).parents
+    assert f"lab: building the Python environment in {built.place}" in built.said
     again = io.StringIO()
     copy = index._replace(lock=tmp_path / "copy.txt")
     copy.lock.write_bytes(index.lock.read_bytes())
-    assert (place, "") == (environment(copy, tmp_path / "cache", again).place(), again.getvalue())
-    # Moved away, it is none any more: its programs name the path that it was built at.
-    (tmp_path / "cache").rename(tmp_path / "elsewhere")
-    moved = Cache(tmp_path / "elsewhere", print)
-    assert (None, None) == (usable(moved, KIND, place.name), moved.ready(KIND, place.name))
+    assert (built.place, "") == (environment(copy, built.cache, again).place(), again.getvalue())
 
 
-def test_a_file_that_is_not_the_locked_one_is_refused(index: Index, tmp_path: Path) -> None:
-    """An index that serves another file under the same name and version gets nothing installed."""
-    wheel(index.folder, "setuptools").open("ab").write(b"more")
+def test_an_environment_that_was_moved_is_none(built: Built, tmp_path: Path) -> None:
+    """Its programs name the path that it was built at."""
+    assert built.place == usable(Cache(built.cache, print), KIND, built.place.name)
+    marker = (built.place / "complete.json").read_bytes()
+    moved = Cache(built.cache.rename(tmp_path / "elsewhere"), print)
+    try:
+        assert (None, None) == (usable(moved, KIND, built.place.name), moved.ready(KIND, built.place.name))
+    finally:
+        moved.root.rename(built.cache)
+        (built.place / "complete.json").write_bytes(marker)
+
+
+def test_a_file_that_is_not_the_locked_one_is_refused(index: Index, built: Built, tmp_path: Path) -> None:
+    """What installed the packages installs none that the index serves in another file under the same name and version.
+
+    That an environment without its packages is none is seen in ``test_lab.py``.
+    """
+    other = wheel(tmp_path, "other")
+    lock = tmp_path / "other.txt"
+    lock.write_text(locked(other))
+    other.open("ab").write(b"more")
+    (log,) = (built.cache / "log").glob(f"{KIND}-*.log")
+    *_, last = (line[2:] for line in log.read_text().splitlines() if line.startswith("$ "))
+    command = [str(lock) if word == str(index.lock) else word for word in shlex.split(last)]
+    assert str(lock) in command
+    asked = index.environment | {"PIP_FIND_LINKS": str(tmp_path)}
+    ended = run(command, tmp_path / "log", Deadline(60, "a test"), environment=asked)
     with pytest.raises(InfrastructureError, match="pip could not install") as caught:
-        environment(index, tmp_path / "cache").place()
+        expect(ended, "pip could not install", _pip_hint(ended), tmp_path / "log")
     assert "not the one that was locked" in caught.value.hint
-    assert [] == list((tmp_path / "cache" / KIND).glob("*/complete.json"))
+    assert [] == list(built.place.glob("lib/*/site-packages/other*"))
 
 
 def test_a_lock_file_that_is_none_is_said_so(index: Index, tmp_path: Path) -> None:
     """Without the packages that install the others, it is wrong usage."""
-    index.lock.write_text("measured==1.0\n")
+    none = index._replace(lock=tmp_path / "python.txt")
+    none.lock.write_text("measured==1.0\n")
     with pytest.raises(UsageError, match="is not a lock file of this project: 'pip'"):
-        environment(index, tmp_path / "cache").place()
+        environment(none, tmp_path / "cache").place()
 
 
 @pytest.mark.parametrize(

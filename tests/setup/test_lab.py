@@ -47,6 +47,16 @@ def script(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
+def base_programs(folder: Path) -> Path:
+    """Make a folder that leads to what the base needs and to what a shell script needs, without dpkg, apt and sudo."""
+    needed = {Path(each).name for need in BASE.needs for each in need.evidence}
+    folder.mkdir()
+    for program in sorted({"bash", "cat", "dirname", "env", "readlink", "sh"} | needed):
+        if (found := Path("/usr/bin", program)).exists():
+            (folder / program).symlink_to(found)
+    return folder
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A second clone, as small as one can be: what ./lab itself consists of."""
@@ -66,7 +76,7 @@ def clone(tmp_path: Path) -> Path:
     ):
         shutil.copy(CLONE / name, copy / name)
     for folder in ("harness/setup", "locks"):
-        shutil.copytree(CLONE / folder, copy / folder)
+        shutil.copytree(CLONE / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 
 
@@ -157,11 +167,7 @@ def test_another_distribution_that_has_everything_goes_on(clone: Path, tmp_path:
     for need in BASE.needs:
         if not need.found():
             pytest.skip(f"this machine itself lacks {need.package}")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for program in Path("/usr/bin").iterdir():
-        if program.name not in ("dpkg-query", "apt-get", "dpkg"):
-            (programs / program.name).symlink_to(program)
+    programs = base_programs(tmp_path / "bin")
     (tmp_path / "cache").touch()  # stops it there
     ended = lab(
         "demo", clone=clone, env={"PATH": str(programs), "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
@@ -185,10 +191,7 @@ def test_a_user_without_rights_is_told_what_an_administrator_must_do(
     """The message lists the packages and the command; nothing is tried that cannot work."""
     home = unprivileged.directory
     shutil.copytree(clone, home / "clone")
-    (home / "bin").mkdir()
-    for program in Path("/usr/bin").iterdir():
-        if program.name not in ("sudo", "dpkg-query"):
-            (home / "bin" / program.name).symlink_to(program)
+    (base_programs(home / "bin") / "apt-get").symlink_to("/usr/bin/apt-get")
     script(
         home / "bin" / "dpkg-query",
         'shift 3; for package; do [ $package = gcc ] || echo "$package installed"; done',
