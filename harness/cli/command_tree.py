@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from keyword import iskeyword
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -59,8 +61,6 @@ HELP = ("--help", "-h")
 
 def _version(asked: bool) -> None:
     if asked:
-        from pathlib import Path
-
         from harness.cli.revision import revision
 
         at = revision(Path(harness.__file__).parent)
@@ -174,8 +174,16 @@ def _nothing() -> None:
     """Do nothing: only the summary of this command is displayed."""
 
 
+_PLAIN = {
+    str: re.compile(r".*", re.DOTALL),
+    int: re.compile(r"[0-9]{1,15}"),
+    float: re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?"),
+}
+"""Texts of which Python and pydantic make the same."""
+
+
 class _AsItIs:
-    """Converts a parameter's value only if it does not have the parameter's type yet.
+    """Converts a parameter's value only if it is neither of the parameter's type nor a path or a plain number as text.
 
     Typer's conversion loads pydantic, which takes longer than all other imports of a run together.
     """
@@ -189,11 +197,29 @@ class _AsItIs:
         several = param.multiple or param.nargs == -1
         if value is None:
             return () if several else None
-        if not several and kind in (str, int, float) and type(value) is kind:
-            return value
-        if several and kind == list[str] and isinstance(value, list | tuple) and {str} >= {*map(type, value)}:
-            return list(value)
+        if not several and kind in (str, int, float):
+            given = kind(value) if isinstance(value, str) and _PLAIN[kind].fullmatch(value) else value
+            if type(given) is kind and self._allows(param, given):
+                return given
+        if several and isinstance(value, list | tuple):
+            if kind == list[str] and {str} >= {*map(type, value)}:
+                return list(value)
+            if kind == list[Path] and all(map(_is_unquestioned, value)):
+                return [*map(Path, value)]
+        elif kind is Path and _is_unquestioned(value):
+            return Path(value)
         return self._whole(param).coerce(value, param=param, ctx=ctx)
+
+    @staticmethod
+    def _allows(param: Any, value: Any) -> bool:
+        """Return whether a value is within the bounds of its parameter."""
+        least, most = (getattr(param.type_descriptor.parameter_info, name) for name in ("min", "max"))
+        return (least is None or value >= least) and (most is None or value <= most)
+
+
+def _is_unquestioned(value: object) -> bool:
+    """Return whether Typer makes a path of a value without a complaint: it refuses a file that may not be read."""
+    return isinstance(value, str | Path) and (not os.path.exists(value) or os.access(value, os.R_OK))  # noqa: PTH110 - as Typer asks
 
 
 def _take_as_they_are(command: Any) -> None:
@@ -211,8 +237,8 @@ def _take_as_they_are(command: Any) -> None:
     for parameter in [*command.params, *([shown] if shown is not None else [])]:
         descriptor = getattr(parameter, "type_descriptor", None)
         info = getattr(descriptor, "parameter_info", None)
-        # What has a parser or bounds is converted, or checked, in any case.
-        if info is not None and not any((info.parser, info.min is not None, info.max is not None)):
+        # What has a parser is converted in any case.
+        if info is not None and not info.parser:
             parameter._runtime_param = _AsItIs(whole)  # noqa: SLF001 - there is no public way; without it Typer is only slower
     for inner in getattr(command, "commands", {}).values():
         _take_as_they_are(inner)

@@ -80,34 +80,31 @@ class Bisection:
         """
         posterior = self.posterior()
         now = _entropy(posterior)
+        rates = [self._rate(first) for first in range(self.count + 1)]
         gains = {
-            build: now - self._expected_entropy(build, posterior)
+            build: now - _expected_entropy(build, posterior, rates)
             for build in range(self.count)
             if build not in self.left_out
         }
         return max(gains, key=lambda build: round(gains[build], 12))
-
-    def _expected_entropy(self, build: int, posterior: Sequence[float]) -> float:
-        chance = sum(weight * self._rate(first) for first, weight in enumerate(posterior) if first <= build)
-        expected = 0.0
-        for shown, probability in ((True, chance), (False, 1 - chance)):
-            if probability <= 0:
-                continue
-            after = [
-                weight * (self._seen(first, build) if shown else 1 - self._seen(first, build))
-                for first, weight in enumerate(posterior)
-            ]
-            expected += probability * _entropy(_normal_weights(after))
-        return expected
-
-    def _seen(self, first: int, build: int) -> float:
-        return self._rate(first) if first <= build else 0.0
 
     def _rate(self, first: int) -> float:
         """Return the expected rate of bad builds, if ``first`` is the first of them: the mean of the Beta distribution."""
         shown = sum(run.shown for run in self.runs[first:])
         clean = sum(run.clean for run in self.runs[first:])
         return (shown + 1) / (shown + clean + 2)
+
+
+def _expected_entropy(build: int, posterior: Sequence[float], rates: Sequence[float]) -> float:
+    """Return the expected entropy after a run of ``build``; ``rates`` are those of bad builds, by the first of them."""
+    seen = [rate if first <= build else 0.0 for first, rate in enumerate(rates)]
+    chance = sum(weight * one for weight, one in zip(posterior, seen, strict=True))
+    expected = 0.0
+    for probability, likelihoods in ((chance, seen), (1 - chance, [1 - one for one in seen])):
+        if probability > 0:
+            after = [weight * one for weight, one in zip(posterior, likelihoods, strict=True)]
+            expected += probability * _entropy(_normal_weights(after))
+    return expected
 
 
 def _likelihood(runs: Sequence[BuildRuns], first: int) -> float:

@@ -9,37 +9,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from harness.forking.fork_server import ForkServer
+from tests.fleet import forked_entry
 from tests.started_process import StartedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (
-    "alembic.command",
-    "distributed",
-    "fsspec.implementations.local",
-    "harness.cli.readiness:make_ready",
-    "harness.fleet.nightly",
-    "harness.fleet.scheduler",
-    "harness.fleet.worker",
-    "harness.store.database",
-    "sqlalchemy.dialects.sqlite",
-)
-"""What the commands of a fleet load."""
 
 
 @contextlib.contextmanager
 def loaded_engine() -> Iterator[ForkServer]:
     """Start the process that commands are forked from when the first is started."""
-    with pytest.MonkeyPatch.context() as patch, ForkServer(MODULES) as server:
+    with pytest.MonkeyPatch.context() as patch, ForkServer(forked_entry.MODULES) as server:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         # It is started now: its variables are those of this moment.
-        server.start(f"{__name__}:nothing").wait()
+        server.start(f"{forked_entry.__name__}:make_ready").wait()
         patch.undo()
         yield server
 
@@ -57,24 +45,4 @@ def start(
     file."""
     with log.open("ab") as output:
         given = [str(place), json.dumps(dict(environment)), program, *words]
-        return StartedProcess(server.start(f"{__name__}:begin", given, output=(output, output)))
-
-
-def nothing() -> int:
-    """End at once."""
-    return 0
-
-
-def begin() -> int:
-    """Become the command or the program, in the forked process."""
-    place, environment, program, *words = sys.argv[1:]
-    os.chdir(place)
-    os.environ.clear()
-    os.environ.update(json.loads(environment))
-    sys.argv[1:] = words
-    if program:
-        exec(program, {"__name__": "__main__"})
-        return 0
-    from harness.__main__ import main
-
-    return main()
+        return StartedProcess(server.start(f"{forked_entry.__name__}:begin", given, output=(output, output)))

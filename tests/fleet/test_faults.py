@@ -37,7 +37,7 @@ def test_each_cell_counts_once_on_hosts_of_their_own(fault: str, tmp_path: Path)
 
 @pytest.mark.host
 @pytest.mark.qemu
-def test_each_cell_counts_once_on_one_host(tmp_path: Path) -> None:
+def test_each_cell_counts_once_on_one_host(fleet: Fleet) -> None:
     """The same on loopback, which needs no root."""
-    found = hit(ONE_HOST, Fleet(tmp_path), seed=1, cells=CELLS)
+    found = hit(ONE_HOST, fleet, seed=1, cells=CELLS)
     assert found.right, found

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twin.running import CACHE
 
 from harness.host import runtime
 from harness.host.registry import Registry
@@ -26,6 +27,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(runtime, "LONGEST_SOCKET_PATH", 1000)
     monkeypatch.setattr(runtime, "UNLOCKED_AT_FIRST", 0.0)
     return tmp_path
+
+
+@pytest.fixture
+def compiled(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is compiled once for all tests, which takes a second: the cache is that of all."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(CACHE))
 
 
 @pytest.fixture

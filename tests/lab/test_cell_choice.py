@@ -114,6 +114,7 @@ def host_lab(folder: Path) -> Path:
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("compiled")
 def test_only_what_is_chosen_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--only with nightly --once; afterwards --dry-run says what such a run costs, and of the other that nothing is known."""
     file, into = host_lab(tmp_path), tmp_path / "kept"
@@ -130,6 +131,7 @@ def test_only_what_is_chosen_is_run(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("compiled")
 def test_what_failed_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--rerun-failed with nightly --once takes a name and does what did not hold, in a nightly run of its own."""
     file, into = host_lab(tmp_path), tmp_path / "kept"

@@ -172,7 +172,9 @@ def family(process: psutil.Process) -> list[psutil.Process]:
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signals) -> None:
+def test_interrupted_nightly_run_continues(
+    tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A signal ends the runs under way, leaves a readable state and its code; the same command does what is left."""
     gate = tmp_path / "gate"
     file = lab(tmp_path, ("bad", BAD), ("slow", SLOW.format(gate=gate)), head="parallel = 2")
@@ -191,10 +193,11 @@ def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signal
     )
     assert [pid for pid in processes_of(str(tmp_path)) if pid != os.getpid()] == []
     gate.touch()
-    again = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert (69, True) == (again.returncode, "2 of 2 runs" in again.stdout)
-    assert "1 of 2 runs have ended" in again.stderr
-    assert "[2/2] infrastructure  twin.slow.default.veto.1" in again.stderr
+    assert 69 == main(nightly(file))
+    again = capsys.readouterr()
+    assert "2 of 2 runs" in again.out
+    assert "1 of 2 runs have ended" in again.err
+    assert "[2/2] infrastructure  twin.slow.default.veto.1" in again.err
 
 
 @pytest.mark.qemu

@@ -24,6 +24,7 @@ from harness.lab import summary
 from harness.lab.matrix import Matrix, decode_matrix
 from harness.lab.nightly_state import CellOutcome, ExploredGuest, NightlyState, open_nightly_run
 from harness.lab.spare_time import FOLDER, LEAST_S, SpareTime
+from harness.setup.cache import cache_directory
 
 HEAD = 'explore = "until 06:00"\n'
 LAB = '[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n'
@@ -67,14 +68,14 @@ def spend(state: NightlyState, matrix: Matrix, *, seconds: float, **more: object
     """Spend so many seconds."""
     place = state.directory.parent
     spare = SpareTime(
-        matrix, state, place, cache=place / "cache", ends=time.time() + seconds, **more  # type: ignore[arg-type]
+        matrix, state, place, cache=cache_directory(os.environ), ends=time.time() + seconds, **more  # type: ignore[arg-type]
     )  # fmt: skip
     spare.spend()
     return spare
 
 
 @pytest.mark.host
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("compiled", "few")
 def test_a_finding(state: NightlyState, tmp_path: Path) -> None:
     """It is found, shrunk and kept beside the nightly runs; Ctrl-C keeps it."""
 
@@ -95,7 +96,7 @@ def test_a_finding(state: NightlyState, tmp_path: Path) -> None:
 
 
 @pytest.mark.host
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("compiled", "few")
 def test_a_reserved_host(state: NightlyState, tmp_path: Path) -> None:
     """No plan begins while the host is reserved, and the time is kept all the same."""
     begun = time.monotonic()
@@ -204,6 +205,7 @@ def test_mistakes(value: str, said: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("compiled")
 def test_ctrl_c_while_exploring(tmp_path: Path) -> None:
     """The nightly run has its summary, which says that exploring was interrupted; the runs are over."""
     (tmp_path / "lab.toml").write_text(f'explore = "until 9h"\n{LAB}')

@@ -115,7 +115,11 @@ def test_no_source_names_the_others() -> None:
     sources = sorted(Path(harness.__file__).parent.rglob("*.py"))
     assert len(sources) > 20
     for source in sources:
-        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        text = source.read_text("utf-8")
+        if "qemu" not in text or not any(name in text for name in NOT_FREE):
+            # An import has the words of its names. To parse all sources takes a second.
+            continue
+        for node in ast.walk(ast.parse(text)):
             names = (
                 [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             )

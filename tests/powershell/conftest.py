@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from part_markers import needs
 from powershell import texts
+from powershell.doubles import PROGRAM
 from powershell.server import Server, World
 
 MakeWorld = Callable[..., World]
@@ -23,8 +24,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every Windows shares: the double of its programs, and the path by which scripts reach the one that they run in."""
+    folder = tmp_path_factory.mktemp("windows")
+    (folder / "double").write_text(PROGRAM)
+    (folder / "double").chmod(0o755)
+    return folder
+
+
 @pytest.fixture
-def make_world(tmp_path: Path) -> MakeWorld:
+def make_world(tmp_path: Path, shared: Path) -> MakeWorld:
     """Makes a new Windows, with all programs."""
     programs = texts.programs()
     number = 0
@@ -32,6 +42,6 @@ def make_world(tmp_path: Path) -> MakeWorld:
     def make() -> World:
         nonlocal number
         number += 1
-        return World(tmp_path / f"world{number}", programs)
+        return World(tmp_path / f"world{number}", shared / "world", shared / "double", programs)
 
     return make

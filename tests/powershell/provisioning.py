@@ -58,7 +58,7 @@ def furnish(world: World, kind: provision.OpenSsh = "inbox", only: str = "") -> 
                 "Name": "sshd",
                 "ExitCode": 1067,
                 "ServiceSpecificExitCode": 255,
-                "PathName": f"{world.bin}/sshd.exe",
+                "PathName": f"{world.link}/bin/sshd.exe",
                 "State": "Running",
                 "StartMode": "Auto",
                 "DelayedAutoStart": True,
@@ -122,7 +122,7 @@ class Provisioned(NamedTuple):
 
 def start(server: Server, world: World, times: int = 1) -> Provisioned:
     """Run ``start.ps1`` as the answer file does, so many times in a row, and return what it said in all."""
-    line = f"& '{world.folder}/provision/start.ps1'; \"exit $LASTEXITCODE\""
+    line = f"& '{world.link}/provision/start.ps1'; \"exit $LASTEXITCODE\""
     shown = server.run(world, *[line] * times)[-1]
     prefix = PREFIX.decode()
     return Provisioned(

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from powershell.doubles import PROGRAM, doubles
+from powershell.doubles import doubles
 from transport.real_powershell import program
 
 TABLES = ("Registry", "Returned", "Cim")
@@ -38,16 +38,20 @@ class Shown(NamedTuple):
 
 
 class World:
-    """A folder that stands for a Windows: its files by their paths, its programs, and what its commands return."""
+    """A folder that stands for a Windows: its files by their paths, its programs, and what its commands return.
 
-    def __init__(self, folder: Path, programs: set[str]) -> None:
+    Scripts reach the folder by ``link``, which all worlds share: PowerShell compiles a file once for its path and content.
+    All programs are one file, ``double``: making a file takes much longer than giving it one more name.
+    """
+
+    def __init__(self, folder: Path, link: Path, double: Path, programs: set[str]) -> None:
         self.folder = folder
+        self.link = link
         self.bin = folder / "bin"
         self.bin.mkdir(parents=True)
         (folder / "programs").mkdir()
         for name in programs:
-            (self.bin / name).write_text(PROGRAM)
-            (self.bin / name).chmod(0o755)
+            (self.bin / name).hardlink_to(double)
         self.registry: dict[str, dict[str, Any]] = {}
         self.returned: dict[str, list[Any]] = {}
         self.cim: dict[str, list[dict[str, Any]]] = {}
@@ -128,11 +132,13 @@ class Server:
 
     def run(self, world: World, *scripts: str, **environment: str) -> list[Shown]:
         """Run scripts one after the other in one runspace, as powershell.exe runs the text of a command."""
+        world.link.unlink(missing_ok=True)
+        world.link.symlink_to(world.folder, target_is_directory=True)
         job = {
-            "world": str(world.folder),
+            "world": str(world.link),
             "environment": {
-                "HPN_WORLD": str(world.folder),
-                "PATH": f"{world.bin}:/usr/bin:/bin",
+                "HPN_WORLD": str(world.link),
+                "PATH": f"{world.link}/bin:/usr/bin:/bin",
                 "SystemRoot": "C:\\Windows",
                 "SystemDrive": "C:",
                 "ProgramData": "C:\\ProgramData",

@@ -3,7 +3,22 @@
 param([string] $Texts)
 $ErrorActionPreference = 'Stop'
 
-function Find-All($tree, [type] $type) { $tree.FindAll({ $args[0] -is $type }.GetNewClosure(), $true) }
+# Takes every node. A script block in its place would be called for each of them.
+$node = [Linq.Expressions.Expression]::Parameter([Management.Automation.Language.Ast])
+$every = [Linq.Expressions.Expression]::Lambda([Func[Management.Automation.Language.Ast, bool]], [Linq.Expressions.Expression]::Constant($true), $node).Compile()
+
+function Find-Kinds($tree) {
+    # All nodes of a tree, by the names of their types.
+    $kinds = @{}
+    foreach ($node in $tree.FindAll($every, $true)) {
+        $name = $node.GetType().Name
+        if (-not $kinds.ContainsKey($name)) { $kinds[$name] = [Collections.ArrayList]@() }
+        [void]$kinds[$name].Add($node)
+    }
+    $kinds
+}
+
+function Test-Within($tree, [type] $type) { [bool]$tree.Find({ $args[0] -is $type }.GetNewClosure(), $true) }
 
 function Find-Function($node) {
     # The function around a node, nothing outside one.
@@ -14,17 +29,27 @@ function Find-Function($node) {
 foreach ($text in [IO.File]::ReadAllText($Texts) | ConvertFrom-Json) {
     $tokens = $errors = $null
     $tree = [Management.Automation.Language.Parser]::ParseInput($text, [ref]$tokens, [ref]$errors)
+    $kinds = Find-Kinds $tree
     $new = @()
-    if (Find-All $tree ([Management.Automation.Language.TernaryExpressionAst])) { $new += '?:' }
-    if (Find-All $tree ([Management.Automation.Language.PipelineChainAst])) { $new += '&& or ||' }
-    $new += @($tokens | Where-Object { "$($_.Kind)" -in 'QuestionQuestion', 'QuestionQuestionEquals', 'QuestionDot', 'QuestionLBracket' } | ForEach-Object { $_.Text })
-    if (Find-All $tree ([Management.Automation.Language.PipelineBaseAst]) | Where-Object { $_.Background }) { $new += '&' }
-    $new += @($tokens | Where-Object { "$($_.Kind)" -eq 'Number' -and $_.Text -match '^[-+]?(0b|.*[0-9](u|y|n|us|uy|s)l?$)' -and $_.Text -notmatch '^0x' } | ForEach-Object { $_.Text })
-    $new += @($tokens | Where-Object { "$($_.Kind)" -in 'StringExpandable', 'HereStringExpandable' -and $_.Text -match '`(u\{|e)' } | ForEach-Object { $_.Text })
-    $new += @(Find-All $tree ([Management.Automation.Language.BinaryExpressionAst]) | Where-Object { "$($_.Operator)" -in 'Ireplace', 'Creplace' -and (Find-All $_.Right ([Management.Automation.Language.ScriptBlockExpressionAst])) } | ForEach-Object { '-replace { }' })
-    $new += @($tokens | Where-Object { $_.Text -eq 'clean' -and "$($_.TokenFlags)" -match 'Keyword' } | ForEach-Object { 'clean { }' })
-    $functions = @(Find-All $tree ([Management.Automation.Language.FunctionDefinitionAst]))
-    $commands = @(Find-All $tree ([Management.Automation.Language.CommandAst]) | ForEach-Object {
+    if ($kinds['TernaryExpressionAst']) { $new += '?:' }
+    if ($kinds['PipelineChainAst']) { $new += '&& or ||' }
+    # By their kinds, which takes one look at each token.
+    $marks = @{ Number = @(); StringExpandable = @(); HereStringExpandable = @() }
+    $newer = @()
+    foreach ($token in $tokens) {
+        $kind = [string]$token.Kind
+        if ($marks.ContainsKey($kind)) { $marks[$kind] += $token.Text }
+        elseif ($kind.StartsWith('Question')) { $newer += $token }
+        elseif ($token.Text -eq 'clean' -and "$($token.TokenFlags)" -match 'Keyword') { $newer += $token }
+    }
+    $new += @($newer | Where-Object { "$($_.Kind)" -in 'QuestionQuestion', 'QuestionQuestionEquals', 'QuestionDot', 'QuestionLBracket' } | ForEach-Object { $_.Text })
+    if (@($kinds['PipelineAst']) + @($kinds['PipelineChainAst']) | Where-Object { $_.Background }) { $new += '&' }
+    $new += @($marks['Number'] | Where-Object { $_ -match '^[-+]?(0b|.*[0-9](u|y|n|us|uy|s)l?$)' -and $_ -notmatch '^0x' })
+    $new += @($marks['StringExpandable'] + $marks['HereStringExpandable'] | Where-Object { $_ -match '`(u\{|e)' })
+    $new += @($kinds['BinaryExpressionAst'] | Where-Object { "$($_.Operator)" -in 'Ireplace', 'Creplace' -and (Test-Within $_.Right ([Management.Automation.Language.ScriptBlockExpressionAst])) } | ForEach-Object { '-replace { }' })
+    $new += @($newer | Where-Object { $_.Text -eq 'clean' } | ForEach-Object { 'clean { }' })
+    $functions = @($kinds['FunctionDefinitionAst'] | Where-Object { $_ })
+    $commands = @($kinds['CommandAst'] | Where-Object { $_ } | ForEach-Object {
         $name = $_.GetCommandName()
         $rest = @($_.CommandElements | Select-Object -Skip 1)
         $parameters = @($rest | Where-Object { $_ -is [Management.Automation.Language.CommandParameterAst] })
@@ -43,10 +68,10 @@ foreach ($text in [IO.File]::ReadAllText($Texts) | ConvertFrom-Json) {
             first = $first
         }
     })
-    $statics = @(Find-All $tree ([Management.Automation.Language.MemberExpressionAst]) | Where-Object { $_.Static -and $_.Expression -is [Management.Automation.Language.TypeExpressionAst] } | ForEach-Object { "$($_.Expression.TypeName.FullName)::$($_.Member.Extent.Text)" })
+    $statics = @(@($kinds['MemberExpressionAst']) + @($kinds['InvokeMemberExpressionAst']) | Where-Object { $_.Static -and $_.Expression -is [Management.Automation.Language.TypeExpressionAst] } | ForEach-Object { "$($_.Expression.TypeName.FullName)::$($_.Member.Extent.Text)" })
     # [string](...) of a pipeline that gives nothing is no text but $null.
-    $casts = @(Find-All $tree ([Management.Automation.Language.ConvertExpressionAst]) | Where-Object { $_.Type.TypeName.Name -eq 'string' -and $_.Child -is [Management.Automation.Language.ParenExpressionAst] -and (Find-All $_.Child ([Management.Automation.Language.CommandAst])) } | ForEach-Object { $_.Extent.Text })
-    $inputs = @(Find-All $tree ([Management.Automation.Language.VariableExpressionAst]) | Where-Object { $_.VariablePath.UserPath -eq 'input' } | ForEach-Object {
+    $casts = @($kinds['ConvertExpressionAst'] | Where-Object { $_.Type.TypeName.Name -eq 'string' -and $_.Child -is [Management.Automation.Language.ParenExpressionAst] -and (Test-Within $_.Child ([Management.Automation.Language.CommandAst])) } | ForEach-Object { $_.Extent.Text })
+    $inputs = @($kinds['VariableExpressionAst'] | Where-Object { $_.VariablePath.UserPath -eq 'input' } | ForEach-Object {
         $node = $_.Parent
         while ($node -and $node -isnot [Management.Automation.Language.ScriptBlockExpressionAst] -and $node -isnot [Management.Automation.Language.FunctionDefinitionAst]) { $node = $node.Parent }
         -not $node

@@ -43,7 +43,7 @@ fi"""
 
 def tool(world: World) -> str:
     """The path of hpnctl in a world."""
-    return f"{world.bin}/hpnctl.exe"
+    return f"{world.link}/bin/hpnctl.exe"
 
 
 class Case(NamedTuple):

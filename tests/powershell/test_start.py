@@ -137,7 +137,7 @@ def test_what_was_provisioned_keeps_its_promises(server: Server, make_world: Mak
     """``promises.ps1``, sent as it is sent, finds after the restart what the steps left, and every promise is kept."""
     world = make_world()
     furnish(world)
-    line = f"& '{world.folder}/provision/start.ps1'"
+    line = f"& '{world.link}/provision/start.ps1'"
     restart = (
         f"$global:Registry['{CONTROL}']['SystemStartOptions'] = ' TESTSIGNING  HYPERVISORLAUNCHTYPE=OFF'\n"
         "$global:Cim['Win32_ComputerSystem'] = @([pscustomobject]@{ NumberOfLogicalProcessors = "

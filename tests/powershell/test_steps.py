@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from powershell import texts
 from powershell.conftest import MakeWorld
 from powershell.provisioning import KINDS, TEMPLATE, Provisioned, furnish, start
 from powershell.server import Call, Server, World
@@ -37,29 +41,36 @@ PASSED_OVER = {
 """Calls that may fail without an end of the step, by step, besides COM1, which is tried again."""
 
 
-@pytest.fixture
-def furnished(make_world: MakeWorld, request: pytest.FixtureRequest) -> World:
-    """A Windows with one step."""
-    name, kind = request.param
-    world = make_world()
-    furnish(world, kind, only=name)
-    return world
+Worked = Callable[[str, provision.OpenSsh], tuple[Provisioned, list[Call]]]
+
+
+@pytest.fixture(scope="module")
+def worked(server: Server, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Worked:
+    """A function that runs a step of a kind, with nothing that fails, and returns what it told and the calls that it made."""
+    programs = texts.programs()
+
+    @functools.cache
+    def work(name: str, kind: provision.OpenSsh) -> tuple[Provisioned, list[Call]]:
+        world = World(tmp_path_factory.mktemp("worked"), shared / "world", shared / "double", programs)
+        furnish(world, kind, only=name)
+        return start(server, world), world.calls
+
+    return work
 
 
 def each_step(test: object) -> object:
     """Run a test with each step, that of OpenSSH with each kind of it."""
     return pytest.mark.parametrize(
-        ("furnished", "name"),
-        [((name, kind), name) for name, kind in STEPS],
-        indirect=["furnished"],
+        ("name", "kind"),
+        STEPS,
         ids=[name if name != "70-openssh.ps1" else f"{name}-{kind}" for name, kind in STEPS],
     )(test)
 
 
 @each_step
-def test_a_step_that_works_is_done(server: Server, furnished: World, name: str) -> None:
+def test_a_step_that_works_is_done(worked: Worked, name: str, kind: provision.OpenSsh) -> None:
     """It says the facts that the host knows, and nothing else than markers."""
-    ran = start(server, furnished)
+    ran, _ = worked(name, kind)
     assert (None, True, ["exit 0"], []) == (ran.failure, ran.done, ran.shown.printed[-1:], ran.shown.errors)
     assert None not in ran.markers
     assert StepMarker(1, 1, name[3:-4]) == ran.markers[1]
@@ -68,9 +79,13 @@ def test_a_step_that_works_is_done(server: Server, furnished: World, name: str) 
 
 
 @each_step
-def test_a_step_may_be_run_again(server: Server, furnished: World, name: str) -> None:
+def test_a_step_may_be_run_again(
+    server: Server, make_world: MakeWorld, name: str, kind: provision.OpenSsh
+) -> None:
     """Provisioning that was broken off is repeated: what is there already is no error."""
-    ran = start(server, furnished, times=2)
+    world = make_world()
+    furnish(world, kind, only=name)
+    ran = start(server, world, times=2)
     assert (None, ["exit 0"]) == (ran.failure, ran.shown.printed[-1:])
     half = len(ran.markers) // 2
     assert ran.markers[:half] == ran.markers[half:]
@@ -78,19 +93,14 @@ def test_a_step_may_be_run_again(server: Server, furnished: World, name: str) ->
 
 @each_step
 def test_each_call_that_fails_is_told(
-    server: Server, make_world: MakeWorld, furnished: World, name: str
+    server: Server, make_world: MakeWorld, worked: Worked, name: str, kind: provision.OpenSsh
 ) -> None:
     """Each call of a double fails once: the host hears which step, why, and the line of the step that made the call."""
-    kind = next(each for each in KINDS if (furnished.folder / "provision" / f"openssh.{each}").exists())
-    start(server, furnished)
-    made = [call for call in furnished.calls if of_the_step(call, name)]
+    made = [call for call in worked(name, kind)[1] if of_the_step(call, name)]
     calls = made
     if kind not in ("inbox", "none"):
         # What all kinds of OpenSSH do fails with the first.
-        common = make_world()
-        furnish(common, only=name)
-        start(server, common)
-        elsewhere = [place(call) for call in common.calls]
+        elsewhere = [place(call) for call in worked(name, "inbox")[1]]
         calls = [call for call in made if place(call) not in elsewhere]
     known = name if kind == "inbox" else f"{name}-{kind}"
     allowed = PASSED_OVER.get(known, set())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def used() -> set[str]:
     return {known[name.lower()].name for name in named if name.lower() in known}
 
 
+@functools.cache
 def programs() -> set[str]:
     """The programs that any script names, and those that its values name."""
     return {word for text in everything().values() for word in PROGRAM.findall(text)} | {

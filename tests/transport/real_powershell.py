@@ -19,9 +19,10 @@ $console = [Console]::Out
 while ($null -ne ($line = [Console]::In.ReadLine())) {
     $written = New-Object IO.StringWriter
     [Console]::SetOut($written)
-    $shell = [PowerShell]::Create().AddScript([string](ConvertFrom-Json $line))
+    $asked = ConvertFrom-Json $line
+    $shell = [PowerShell]::Create().AddScript($asked.script)
     $said, $printed = '', @()
-    try { $printed = @($shell.Invoke() | ForEach-Object { "$_" }) }
+    try { $printed = @($shell.Invoke(@($asked.given)) | ForEach-Object { "$_" }) }
     catch { $said = [string]$_.Exception.InnerException.Message }
     [Console]::SetOut($console)
     $printed += @($written.ToString().Split("`n") | ForEach-Object { $_.TrimEnd("`r") } | Where-Object { $_ })
@@ -29,7 +30,8 @@ while ($null -ne ($line = [Console]::In.ReadLine())) {
     $console.WriteLine((ConvertTo-Json -Compress @{ failed = [bool]$said; printed = $printed; said = $said }))
 }
 """
-"""Runs each script of its stdin, one JSON string a line, in a runspace of its own: a start takes nearly a second."""
+"""Runs each script of its stdin, one JSON object a line, in a runspace of its own: a start takes nearly a second. What it is given is
+its ``$input``."""
 
 
 class Replied(NamedTuple):
@@ -75,14 +77,15 @@ class ManyScripts:
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
             )
 
-    def ask(self, *lines: str, before: str = "") -> list[Replied]:
-        """Run the scripts of command lines, each after ``before``."""
+    def ask(self, *lines: str, before: str = "", stdin: bytes = b"") -> list[Replied]:
+        """Run the scripts of command lines, each after ``before``, with the lines that a process would read from ``stdin``."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         replies = []
         for line in lines:
             script = before + base64.b64decode(line.rpartition(" ")[2]).decode("utf-16-le")
-            self._process.stdin.write(json.dumps(script) + "\n")
+            asked = {"script": script, "given": stdin.decode().splitlines()}
+            self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
             answer = self._process.stdout.readline()
             assert answer, self._said.read_text()

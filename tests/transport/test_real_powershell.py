@@ -76,20 +76,28 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManyScripts]:
     made.close()
 
 
-def stand_in(line: str) -> Replied:
+def stand_in(line: str, stdin: bytes = b"") -> Replied:
     """Return what the stand-in does with a command line; as a process it ends with 1 where it raises."""
     out, err = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
             failed = bool(powershell_standin.main(shlex.split(line)[1:]))
     except OSError as error:
         return Replied(True, out.getvalue().splitlines(), str(error))
     return Replied(failed, out.getvalue().splitlines(), err.getvalue())
 
 
-def test_write_takes_its_lines_from_stdin(powershell: Path, tmp_path: Path) -> None:
+ENTIRE = ("many", "nothing sent")
+"""Cases that have processes of their own: what stands between stdin and ``$input`` is PowerShell's."""
+
+
+def test_write_takes_its_lines_from_stdin(powershell: Path, many: ManyScripts, tmp_path: Path) -> None:
     """A file of many lines, an empty one, the rest of one that is there, and nothing where too little is there."""
-    real, double = tmp_path / "it's real", tmp_path / "it's double"
     cases = {
         "many": (b"", 0, lines(BYTES), BYTES, False),
         "empty": (b"old", 0, lines(b""), b"", False),
@@ -98,16 +106,20 @@ def test_write_takes_its_lines_from_stdin(powershell: Path, tmp_path: Path) -> N
         "a gap": (b"0123", 5, lines(b"abc"), b"0123", True),
         "no Base64": (b"", 0, b"YWJj\r\nno Base64!\r\n", b"abc", True),
     }
-    for folder, asked in ((real, [str(powershell)]), (double, STANDIN)):
+
+    def real(line: str, stdin: bytes, name: str) -> Replied:
+        return ask([str(powershell)], line, stdin) if name in ENTIRE else many.ask(line, stdin=stdin)[0]
+
+    def double(line: str, stdin: bytes, name: str) -> Replied:
+        return ask(STANDIN, line, stdin) if name in ENTIRE else stand_in(line, stdin)
+
+    for folder, asked in ((tmp_path / "it's real", real), (tmp_path / "it's double", double)):
         folder.mkdir()
         for name, (before, offset, stdin, after, fails) in cases.items():
             path = folder / name
             path.write_bytes(before)
-            replied = ask(
-                asked,
-                Windows().invoke(Windows().operation("write", path=str(path), offset=str(offset))),
-                stdin,
-            )
+            script = Windows().operation("write", path=str(path), offset=str(offset))
+            replied = asked(Windows().invoke(script), stdin, name)
             assert (fails, [], after) == (replied.failed, replied.printed, path.read_bytes()), replied.said
             assert ("only 4 of 5 bytes are there" in replied.said) is (name == "a gap")
 

@@ -45,11 +45,11 @@ class CompressionError(ValueError):
 def expand(raw: bytes, size: int) -> bytes:
     """Expand plain XPRESS to ``size`` bytes; further input is not read. Raises CompressionError."""
     out = bytearray()
-    at, end = 0, len(raw)
+    at, end, done = 0, len(raw), 0
     shared = -1  # the position of the byte whose upper nibble is still unused
     u16 = _U16.unpack_from
     try:
-        while len(out) < size:
+        while done < size:
             (flags,) = _U32.unpack_from(raw, at)
             at += 4
             left = 32
@@ -59,14 +59,15 @@ def expand(raw: bytes, size: int) -> bytes:
                 if run:
                     out += raw[at : at + run]
                     at += run
+                    done += run
                     left -= run
                     if not left:
                         break
-                if at >= end or len(out) >= size:
+                if at >= end or done >= size:
                     break
                 left -= 1
                 flags ^= 1 << left
-                (token,) = u16(raw, at)
+                token = raw[at] | raw[at + 1] << 8
                 at += 2
                 distance = (token >> 3) + 1
                 length = token & 7
@@ -95,15 +96,16 @@ def expand(raw: bytes, size: int) -> bytes:
                         length += 15
                     length += 7
                 length += 3
-                begin = len(out) - distance
+                begin = done - distance
                 if begin < 0:
                     raise CompressionError(reason(TOO_FAR_BACK, end, len(out), size, distance), bytes(out))
                 if length <= distance:
                     out += out[begin : begin + length]
                 else:
-                    length = min(length, size - len(out))
+                    length = min(length, size - done)
                     period = out[begin:]
                     out += (period * (length // distance + 1))[:length]
+                done += length
             if at >= end:
                 break
     except (struct.error, IndexError):

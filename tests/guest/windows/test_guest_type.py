@@ -325,7 +325,8 @@ def test_a_disk_that_boots_nothing_is_a_hang_in_the_firmware(
     # A host that starves QEMU in this moment is named instead (test_silence.py), and this may be one.
     monkeypatch.setattr(silence, "waiting_share", lambda _pid, _seconds: 0.0)
     before = {file.name: file.stat().st_mtime_ns for file in (store.root / NAME).iterdir()}
-    result = perform(request_of(budget=Timeouts(boot=2.0, evidence=20.0)))
+    # Of its time for evidence the guest, which answers nothing, gets a half.
+    result = perform(request_of(budget=Timeouts(boot=2.0, evidence=3.0)))
     assert FailureClass.GUEST_HANG is result.failure_class
     assert result.error is not None
     assert "the last stage it reached is 'firmware'" in result.error.message

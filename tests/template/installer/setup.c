@@ -14,6 +14,7 @@
 #define STATE_BLOCK 1
 #define PARTITION_BLOCK 2048
 #define PAYLOAD_BLOCK 65536
+#define TICK 10000u /* Microseconds from one interrupt of the timer to the next: EDK II, DEFAULT_TIMER_TICK_DURATION. */
 
 static const guid LOADED_IMAGE = { 0x5b1b31a1, 0x9562, 0x11d2, { 0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b } };
 static const guid BLOCK_IO = { 0x964e5b21, 0x6459, 0x11d2, { 0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b } };
@@ -42,7 +43,10 @@ screen(const char *text)
 static void
 stall(u32 microseconds)
 {
-    firmware->boot->stall(microseconds);
+    /* Stall() would keep the processor busy. Between two interrupts of the firmware's timer it may sleep. */
+    for (u32 slept = 0; slept < microseconds; slept += TICK) {
+        __asm__ volatile("sti; hlt");
+    }
 }
 
 static void

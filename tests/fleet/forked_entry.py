@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What the processes of a small fleet are forked from, and what they become (``started.py``). It does not load pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+MODULES = (
+    "alembic.command",
+    "alembic.config",
+    "distributed",
+    "fsspec.implementations.chained",
+    "fsspec.implementations.local",
+    "harness.cli.main",
+    "harness.cli.nightly_plan",
+    "harness.cli.nightly_view",
+    "harness.cli.nightly_watch",
+    "harness.cli.notification",
+    "harness.cli.readiness:make_ready",
+    "harness.cli.retention",
+    "harness.fleet.entry",
+    "harness.fleet.nightly",
+    "harness.fleet.scheduler",
+    "harness.fleet.worker",
+    "harness.lab.cell_choice",
+    "harness.lab.nightly",
+    "harness.store.loader",
+    "harness.store.models",
+    "harness.store.morning",
+    "harness.store.nightly_keeper",
+    "importlib_metadata._adapters",
+    "sqlalchemy.dialects.sqlite",
+    "tornado.platform.asyncio",
+    f"{__name__}:make_ready",
+)
+"""What the commands of a fleet load."""
+
+
+def make_ready() -> None:
+    """Make the commands of a fleet, in the process that others are forked from."""
+    from harness.cli.command_tree import command_for
+
+    for command in ("fleet", "nightly", "worker"):
+        command_for([command])
+
+
+def begin() -> int:
+    """Become a command or a program, in the forked process."""
+    place, environment, program, *words = sys.argv[1:]
+    os.chdir(place)
+    os.environ.clear()
+    os.environ.update(json.loads(environment))
+    sys.argv[1:] = words
+    if program:
+        exec(program, {"__name__": "__main__"})
+        return 0
+    from harness.__main__ import main
+
+    return main()
