@@ -513,7 +513,9 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
     if isinstance(subject, Epoch):
         return _ran_uncounted(model)
     attempt = subject
-    starts = [call for call in attempt.starts if call.exit is not None]
+    starts = [
+        call for call in attempt.starts if call.exit is not None and _before(call.registration, attempt)
+    ]
     known = model.processors.known(attempt.n)
     if not starts or (known is not None and known[1] is not attempt) or attempt.n < attempt.active_before:
         return None
@@ -544,6 +546,13 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
                     cause=("early", attempt) if told else None,
                 )  # fmt: skip
     return HOLDS
+
+
+def _before(registration: Registration, attempt: Attempt) -> bool:
+    """Return whether a registration was in force when an attempt began: one made later is told of what is active by then."""
+    if not registration.uncertain:
+        return True
+    return any(call.at < attempt.first for call in registration.existing)
 
 
 def _ran_uncounted(model: Model) -> RuleOutcome:

@@ -29,6 +29,7 @@ from harness.history.record import (
     Mapped,
     Ost,
     Qmp,
+    Quiesced,
     Record,
 )
 
@@ -206,6 +207,8 @@ class Merger:
         self._end: End | None = None
         self._told = False
         self._latest = 0
+        self._silent_until = 0
+        self._heard: frozenset[str] = frozenset()
         self._times: deque[tuple[int, int]] = deque(maxlen=MOST_TIMES)
 
     def pour(self, records: Iterable[Record], handlers: Mapping[type, Callable[[Any], None]]) -> int:
@@ -227,7 +230,8 @@ class Merger:
                 seq: int = record.seq  # type: ignore[attr-defined]
                 if stream is not None and seq == stream.next:
                     brought = stream.brought.get(record.channel)  # type: ignore[attr-defined]
-                    if brought is not None and brought.highest == seq - 1:
+                    late = not 0 < record.host_ns < self._silent_until
+                    if brought is not None and brought.highest == seq - 1 and late:
                         if record.host_ns > self._latest:
                             self._latest = record.host_ns
                         stream.next = seq + 1
@@ -254,19 +258,32 @@ class Merger:
 
         The host's own record gets its time when it is written, and records are written one after the other: none before
         it has a later time. A driver's record may carry the time of an arrival that waited for its turn, or an upper bound.
+        But all that arrived before a silence ended stands before the record of that silence, copies aside, and channels that
+        are read afterwards.
         """
         moment = record.host_ns
         if isinstance(record, DriverRecord):
             self._latest = max(self._latest, moment)
-            return None
+            if not 0 < moment < self._silent_until or record.channel not in self._heard:
+                return None
+            stream = self._streams.get((record.boot, record.driver))
+            if stream is not None and record.seq < stream.next:
+                return None
+            return Displaced(n=record.n, host_ns=moment, after=self._place(moment))
+        if isinstance(record, Quiesced):
+            self._silent_until = moment
+            self._heard = frozenset(self.channels)
         if moment >= self._latest:
             self._latest = moment
             self._times.append((moment, record.n))
             return None
         if not moment or (type(record) in _LAGGING and not _starts(record)):
             return None
-        after = next((n for before, n in reversed(self._times) if before <= moment), 0)
-        return Displaced(n=record.n, host_ns=moment, after=after)
+        return Displaced(n=record.n, host_ns=moment, after=self._place(moment))
+
+    def _place(self, moment: int) -> int:
+        """Return the last record of the host that is not later than a moment, 0 if none is known."""
+        return next((n for before, n in reversed(self._times) if before <= moment), 0)
 
     def _taken(self, record: Record) -> Iterable[Record]:
         if self._end is not None and not self._told:
