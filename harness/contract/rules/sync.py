@@ -549,7 +549,7 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
 
 
 def _before(registration: Registration, attempt: Attempt) -> bool:
-    """Return whether a registration was in force when an attempt began: one made later is told of what is active by then."""
+    """Return whether a registration was in force when an attempt began: to one made later it is reported what is active by then."""
     if not registration.uncertain:
         return True
     return any(call.at < attempt.first for call in registration.existing)
