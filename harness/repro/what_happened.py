@@ -90,8 +90,9 @@ class WhatHappened:
         if rule:
             wanted = find(rule)
             if wanted is None:
+                close = suggested(rule, [one.id for one in all_rules()])
                 raise UsageError(
-                    f"no rule is called {rule!r}", hint=suggested(rule, [one.id for one in all_rules()])
+                    f"no rule is called {rule!r}", hint=f"{close} 'harness rules' lists them.".strip()
                 )
             said = next((one for one in verdict.rules if one.rule == wanted.id), None)
             self._say(f"{wanted.id}: {wanted.says}")
