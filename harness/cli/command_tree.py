@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from keyword import iskeyword
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -61,6 +60,8 @@ HELP = ("--help", "-h")
 
 def _version(asked: bool) -> None:
     if asked:
+        from pathlib import Path
+
         from harness.cli.revision import revision
 
         at = revision(Path(harness.__file__).parent)
@@ -193,6 +194,8 @@ class _AsItIs:
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the converted value. Raises what Typer's own conversion raises."""
+        from pathlib import Path
+
         kind = param.type_descriptor.annotation
         several = param.multiple or param.nargs == -1
         if value is None:
@@ -219,7 +222,7 @@ class _AsItIs:
 
 def _is_unquestioned(value: object) -> bool:
     """Return whether Typer makes a path of a value without a complaint: it refuses a file that may not be read."""
-    return isinstance(value, str | Path) and (not os.path.exists(value) or os.access(value, os.R_OK))  # noqa: PTH110 - as Typer asks
+    return isinstance(value, str | os.PathLike) and (not os.path.exists(value) or os.access(value, os.R_OK))  # noqa: PTH110 - as Typer asks
 
 
 def _take_as_they_are(command: Any) -> None:

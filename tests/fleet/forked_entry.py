@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import sys
@@ -30,7 +32,6 @@ MODULES = (
     "harness.store.models",
     "harness.store.morning",
     "harness.store.nightly_keeper",
-    "importlib_metadata._adapters",
     "sqlalchemy.dialects.sqlite",
     "tornado.platform.asyncio",
     f"{__name__}:make_ready",
@@ -42,6 +43,9 @@ def make_ready() -> None:
     """Make the commands of a fleet, in the process that others are forked from."""
     from harness.cli.command_tree import command_for
 
+    with contextlib.suppress(ModuleNotFoundError):
+        # dask needs it on Python 3.11 alone.
+        importlib.import_module("importlib_metadata._adapters")
     for command in ("fleet", "nightly", "worker"):
         command_for([command])
 
