@@ -197,9 +197,9 @@ class RuleTally:
         exercised = self.held + self.broken + self.warned + self.unclear
         if self.observed:
             exercised += sum(values.total() for values in self.observed.values())
-        armed = exercised > 0 or not seen.isdisjoint(rule.kinds)
-        if not exercised and not self.absent and not self.exempt:
-            return _unexercised(rule, missing, armed=armed, needed=rule.needs in facts)
+        met = not seen.isdisjoint(rule.kinds)
+        if not exercised and not self.absent:
+            return _unexercised(rule, missing, self.exempt, armed=met, needed=rule.needs in facts)
         reason = self.reason
         if self.broken:
             verdict = Verdict.VIOLATED
@@ -211,7 +211,7 @@ class RuleTally:
         elif self.absent:
             # A rule that holds where it could be judged proves nothing where it could not.
             verdict, reason, exercised = Verdict.NOT_APPLICABLE, f"not applicable, because {self.absent}", 0
-        elif exercised:
+        else:
             verdict = Verdict.HOLDS
             if self.observed:
                 reason = "observed: " + "; ".join(
@@ -219,30 +219,26 @@ class RuleTally:
                     + ", ".join(f"{value} ({times}x)" for value, times in values.most_common()[:8])
                     for part, values in self.observed.items()
                 )
-        else:
-            verdict, reason = Verdict.NOT_APPLICABLE, _why_not(rule, self.exempt, needed=rule.needs in facts)
         return RuleVerdict(
             rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, exercised=exercised,
-            reason=reason, times=self.broken, armed=armed,
+            reason=reason, times=self.broken, armed=exercised > 0 or met,
         )  # fmt: skip
 
 
-def _why_not(rule: Rule, exempt: str, *, needed: bool) -> str:
-    """Return the fact of the history that explains why the rule judged nothing. ``needed``: the history has what it needs."""
-    if not needed:
-        why = f"the history holds no {rule.needs}"
-    else:
-        why = exempt or rule.unless or f"the clause covers no {rule.needs} of this history"
-    return f"not applicable, because {why}"
-
-
 @lru_cache(maxsize=2048)
-def _unexercised(rule: Rule, missing: str, *, armed: bool, needed: bool) -> RuleVerdict:
-    """Return the verdict of a rule that judged nothing and was told nothing. Most rules of a short history are such."""
+def _unexercised(rule: Rule, missing: str, exempt: str, *, armed: bool, needed: bool) -> RuleVerdict:
+    """Return the verdict of a rule that judged nothing, with the fact of the history that explains it.
+
+    ``needed``: the history has what the rule needs. Most rules of a short history are such.
+    """
+    verdict = Verdict.NOT_APPLICABLE
     if missing and rule.level in CONTRACT_LEVELS:
         verdict, reason = Verdict.UNKNOWN, missing
+    elif not needed:
+        reason = f"not applicable, because the history holds no {rule.needs}"
     else:
-        verdict, reason = Verdict.NOT_APPLICABLE, _why_not(rule, "", needed=needed)
+        why = exempt or rule.unless or f"the clause covers no {rule.needs} of this history"
+        reason = f"not applicable, because {why}"
     return RuleVerdict(
         rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, reason=reason, armed=armed
     )

@@ -230,8 +230,8 @@ class Merger:
                 seq: int = record.seq  # type: ignore[attr-defined]
                 if stream is not None and seq == stream.next:
                     brought = stream.brought.get(record.channel)  # type: ignore[attr-defined]
-                    late = not 0 < record.host_ns < self._silent_until
-                    if brought is not None and brought.highest == seq - 1 and late:
+                    straggles = 0 < record.host_ns < self._silent_until
+                    if brought is not None and brought.highest == seq - 1 and not straggles:
                         if record.host_ns > self._latest:
                             self._latest = record.host_ns
                         stream.next = seq + 1
