@@ -328,7 +328,7 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[r.Rec
     builder.put(r.Boot(epoch=1, cause="power-on"))
     builder.put(r.OperationProgress(index=1, name="load-driver", phase="begin"))
     if size:
-        builder.put(r.GuestEvent(event="boot-option", detail=f"groupsize={size}"))
+        builder.put(r.GuestEvent(event=r.BOOT_OPTION, detail=f"groupsize={size}"))
     later = {words[place + 1] for place, word in enumerate(words[:-1]) if word == "with"}
     named = {match["driver"] for word in words if (match := _WORD.match(word)) and match["driver"]} - later
     place = 0

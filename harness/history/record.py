@@ -219,6 +219,9 @@ class GuestEvent(Record, frozen=True, kw_only=True, tag="guest"):
     detail: str = ""
 
 
+BOOT_OPTION = "boot-option"
+"""The event that reports an option that Windows' processor groups depend on: ``groupsize`` or ``maxgroup``, with its value."""
+
 EDITION = "edition"
 """The event that reports whether a guest's edition takes devices while it runs: one of the words below, and the edition."""
 

@@ -17,7 +17,7 @@ from harness.contract.checker import judge
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.history.driver import DriverRecord
 from harness.history.reader import AnyRecord
-from harness.history.record import GuestEvent, Mapped, Record
+from harness.history.record import Mapped, Record
 
 BY_DEFINITION = {
     ("call.enter", "flags"): "no flag",
@@ -56,12 +56,9 @@ def moved(records: Sequence[Record], draw: random.Random) -> EditedHistory:
     return numbered(f"record {place + 1} moved to {to + 1}", rest)
 
 
-def deleted(records: Sequence[Record], draw: random.Random) -> EditedHistory | None:
-    """Delete a record. None for a boot option: without one, Windows has its own."""
+def deleted(records: Sequence[Record], draw: random.Random) -> EditedHistory:
+    """Delete a record."""
     place = draw.randrange(1, len(records))
-    gone = records[place]
-    if isinstance(gone, GuestEvent) and gone.event == "boot-option":
-        return None
     return numbered(f"record {place + 1} deleted", [*records[:place], *records[place + 1 :]])
 
 

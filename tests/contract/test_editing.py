@@ -99,7 +99,7 @@ def test_a_boot_of_an_earlier_time_behind_the_driver_is_unknown() -> None:
 
 def test_a_boot_option_told_behind_the_driver_does_not_accuse() -> None:
     """Its processors may have been in other groups for that reason: which of them the option explains is unknown."""
-    records = trace("groupsize=2 S2{group=1} C2{group=1} V")
+    records = trace("groupsize=2 S2{group=1,max_in_group=8} C2{group=1,max_in_group=8} V")
     option = place_of(records, GuestEvent, event="boot-option")
     rest = [*records[:option], *records[option + 1 :]]
     verdict = numbered("", [*rest[:-1], records[option], rest[-1]]).judged()
@@ -108,6 +108,13 @@ def test_a_boot_option_told_behind_the_driver_does_not_accuse() -> None:
         said(verdict, "NUM-GROUP0"),
     )
     assert any("only in record" in reason for reason in verdict.reasons)
+
+
+def test_groups_that_nobody_told_of_are_unknown() -> None:
+    """Windows says itself that the group is one of several: a boot option of an image that was built elsewhere, or a lost record."""
+    verdict = judge(trace("S2{group=1,max_in_group=2} C2{group=1,max_in_group=2} V"))
+    assert Verdict.UNKNOWN is said(verdict, "NUM-GROUP0")
+    assert any("no boot option that makes them was told" in reason for reason in verdict.reasons)
 
 
 def test_a_lost_start_may_be_the_one_that_allocated() -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.rules import subject_kind as kind
-from harness.contract.rules.rule import HOLDS, Broken, RuleOutcome, Section, noted
+from harness.contract.rules.rule import HOLDS, Broken, RuleOutcome, Section, Unclear, noted
 from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.evidence import FOREVER
 from harness.contract.state.model import Model
@@ -91,11 +91,19 @@ def number_range(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2{group=1} C2{group=1}",
 )  # fmt: skip
 def group_zero(call: Callback, model: Model) -> RuleOutcome:
-    """Unless the boot options groupsize or maxgroup say otherwise (a ``boot-option`` event of the guest)."""
+    """Unless the boot options groupsize or maxgroup say otherwise (a ``boot-option`` event of the guest).
+
+    A group that Windows says holds some of the possible processors only is one of several, whoever asked for them.
+    """
     if call.enter.maximum > 64 or model.group_options:
         return None
     if call.enter.group == 0:
         return HOLDS
+    if 0 < call.enter.max_in_group < call.enter.maximum:
+        return Unclear(
+            f"group {call.enter.group} holds at most {call.enter.max_in_group} of {call.enter.maximum} processors, so Windows has "
+            "several groups, and no boot option that makes them was told", (call.enter,),
+        )  # fmt: skip
     return Broken(
         f"{STATE_NAMES.get(call.enter.state, f'state {call.enter.state}')} for processor {call.enter.nt} names group "
         f"{call.enter.group} although at most {call.enter.maximum} processors are possible", (call.enter,),

@@ -270,12 +270,12 @@ class Model:
 
     def _guest(self, event: r.GuestEvent) -> None:
         """Take the guest's own reports: boot options on groups, the rebalance policy, reasons to refuse hardware."""
-        if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
+        if event.event == r.BOOT_OPTION and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
             if self.driver_records:
                 why = f"the guest told its boot option {event.detail[:60]} only in record {event.n}"
                 self.evidence.unseen("", self.at, self.at, why)
-        elif event.event == "boot-option" and not event.detail:
+        elif event.event == r.BOOT_OPTION and not event.detail:
             self.evidence.contradict("the guest named a boot option without saying which", (event,))
         elif event.event == "rebalance-opt-out" and len(self.opted_out) < MOST_LOSSES:
             # "DEVICE: PROPERTY=1"; without a device it applies to all.

@@ -12,7 +12,7 @@ from harness.errors import GuestRefused, HarnessError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.guest import EMULATED_DEVICES, CollectedFile, Guest, GuestCounts, opted_out
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
-from harness.history.record import GuestEvent
+from harness.history.record import BOOT_OPTION, GuestEvent
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine, MachineSpec
 
@@ -56,7 +56,7 @@ class ProcessGuest(Guest):
         self.prove_alive("ready", deadline)
         if self._group_size:
             # The same event as the twin's: default groups are then not judged.
-            self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize={self._group_size}"))
+            self._writer.write(GuestEvent(event=BOOT_OPTION, detail=f"groupsize={self._group_size}"))
         self._writer.write(GuestEvent(event="ready", detail=f"guest={self.label}"))
         self.ready_count = 1
 

@@ -36,10 +36,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     ``product_type`` and ``sku`` are those of Win32_OperatingSystem (1 is a client; 2 and 3 are servers). ``vbs`` is
     VirtualizationBasedSecurityStatus of Win32_DeviceGuard (0 off, 1 configured, 2 running, -1 if the class does not exist).
-    ``start_options`` are the kernel's. ``license`` is LicenseStatus of SoftwareLicensingProduct (1 licensed), with the minutes
-    left; -1 for none. ``containers`` are the processor containers, ACPI0010. ``processors`` are the processors.
-    ``memory_devices`` are the DIMMs, boot-time or added (PNP0C80). ``virtio`` are the devices of that maker. ``drivers`` are the
-    running services. ``networks`` are the networks' categories (Get-NetConnectionProfile). ``adapters`` are the answers of DHCP.
+    ``start_options`` are those that the boot loader gave the kernel (SystemStartOptions). ``license`` is LicenseStatus of
+    SoftwareLicensingProduct (1 licensed), with the minutes left; -1 for none. ``containers`` are the processor containers,
+    ACPI0010. ``processors`` are the processors. ``memory_devices`` are the DIMMs, boot-time or added (PNP0C80). ``virtio`` are
+    the devices of that maker. ``drivers`` are the running services. ``networks`` are the networks' categories (Get-NetConnectionProfile). ``adapters`` are the answers of DHCP.
     """
 
     caption: ReplyText
@@ -62,6 +62,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     drivers: Annotated[list[ReplyText], Some]
     networks: Annotated[list[ReplyText], Some]
     adapters: Annotated[list[NetworkAdapter], Some]
+
+    @property
+    def group_options(self) -> str:
+        """The start options that make groups of fewer than 64 processors, "" for none (WD: devtest/bcdedit--set.md)."""
+        words = self.start_options.lower().split()
+        return " ".join(word for word in words if word.startswith(("groupsize=", "maxgroup")))[:60]
 
 
 class MemoryRange(msgspec.Struct, frozen=True, kw_only=True):

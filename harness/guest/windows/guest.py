@@ -33,7 +33,7 @@ from harness.guest.windows.service import USER_MODE, WindowsService
 from harness.guest.windows.shell import HOME, SCRIPT, TOOL, PowerShellSession
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.transports import GuestTransports
-from harness.history.record import EDITION, REFUSES_PROCESSORS, TAKES_PROCESSORS, GuestEvent
+from harness.history.record import BOOT_OPTION, EDITION, REFUSES_PROCESSORS, TAKES_PROCESSORS, GuestEvent
 from harness.history.writer import HistoryWriter
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
@@ -109,6 +109,7 @@ class WindowsGuest:
         self._look = look
         self._readiness = Readiness(machine, transports, self.shell, label=self.label)
         self._since = 0
+        self._groups_told = False
         self._scripts: dict[str, str] = {}
         self.shell.told = self._tell_script
 
@@ -150,6 +151,7 @@ class WindowsGuest:
         except GuestError as error:
             self._writer.write(GuestEvent(event="preflight", detail=f"unknown: {error.message}"[:400]))
             return []
+        self._tell_preset_groups(facts.group_options)
         if view.takes_processors is not None:
             takes = TAKES_PROCESSORS if view.takes_processors else REFUSES_PROCESSORS
             self._writer.write(
@@ -175,6 +177,7 @@ class WindowsGuest:
         if not any(event == "ready" for event, _ in said):
             raise GuestRefused(f"{self.label} had not been ready when its snapshot was saved")
         self._tell_group_size(self._boot.group_size or self._image.template.topology.group_size)
+        self._tell_preset_groups(next((detail for event, detail in said if event == BOOT_OPTION), ""))
         restoration = Restoration(self.shell, said)
         self.prove_alive(nonce, deadline)
         for event in restoration.put_right(deadline.within(120, "put the clock and the leases right")):
@@ -328,7 +331,14 @@ class WindowsGuest:
         A driver that starts at boot speaks before Windows answers for the first time.
         """
         if size:
-            self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize {size}"))
+            self._groups_told = True
+            self._writer.write(GuestEvent(event=BOOT_OPTION, detail=f"groupsize {size}"))
+
+    def _tell_preset_groups(self, options: str) -> None:
+        """Record the options on groups that this run did not set: those of an image that was built elsewhere."""
+        if options and not self._groups_told:
+            self._groups_told = True
+            self._writer.write(GuestEvent(event=BOOT_OPTION, detail=options))
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
         if isinstance(self.service, MappedService):

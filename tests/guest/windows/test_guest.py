@@ -23,7 +23,7 @@ from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.readiness import BootStage
 from harness.guest.windows.shell import TOOL
-from harness.history.record import GuestEvent, Record
+from harness.history.record import BOOT_OPTION, GuestEvent, Record
 from harness.history.writer import HistoryWriter
 from harness.machine.ospm import listening
 from harness.machine.qemu.machine import QemuMachine
@@ -165,6 +165,45 @@ def test_the_group_size_is_set_before_the_first_plan(
     assert ["/set {current} groupsize 2", "/set {current} groupaware on"] == windows.model["bcd"]
     assert (1, 2) == (guest.ready_count, windows.model["boots"])
     assert [("groupsize 2", 1)] == told
+
+
+def test_groups_of_an_image_that_was_built_elsewhere_are_told(
+    guest: WindowsGuest, windows: ScriptedWindows, writer: HistoryWriter, within: Deadline
+) -> None:
+    """Once, however often it is checked: the contract does not take small groups for a violation then."""
+    options = boot_options(writer)
+    facts = {
+        **windows.model["facts"],
+        "start_options": " TESTSIGNING  GROUPSIZE=2  MAXGROUP  NOEXECUTE=OPTOUT",
+    }
+    windows.change(facts=facts)
+    for _ in range(2):
+        guest.preflight(within)
+    assert ["groupsize=2 maxgroup"] == options
+
+
+def test_groups_that_the_run_set_are_told_once(
+    make_guest: MakeGuest, windows: ScriptedWindows, writer: HistoryWriter, within: Deadline
+) -> None:
+    """What Windows says that it started with is what was set."""
+    options = boot_options(writer)
+    guest = make_guest(boot=BootOptions(group_size=2))
+    guest.wait_ready(within)
+    windows.change(facts={**windows.model["facts"], "start_options": " GROUPSIZE=2"})
+    guest.preflight(within)
+    assert ["groupsize 2"] == options
+
+
+def boot_options(writer: HistoryWriter) -> list[str]:
+    """Return a list to which each boot option that is told from now on is added."""
+    told: list[str] = []
+
+    def hear(record: Record) -> None:
+        if isinstance(record, GuestEvent) and record.event == BOOT_OPTION:
+            told.append(record.detail)
+
+    writer.subscribe(hear)
+    return told
 
 
 def test_a_reset_is_followed_by_another_boot(

@@ -135,6 +135,14 @@ def test_clock_stays_where_the_moment_is_not_known(
 
 
 @pytest.mark.qemu
+@pytest.mark.remote
+def test_groups_of_the_image_are_told_again(make_guest: MakeGuest, within: Deadline, tmp_path: Path) -> None:
+    """They had been preset, and are in force in the restored guest."""
+    make_guest().revive([("boot-option", "groupsize=2"), ("ready", "boot 1")], "abc", within)
+    assert '"event":"boot-option","detail":"groupsize=2"' in (tmp_path / "history.jsonl").read_text()
+
+
+@pytest.mark.qemu
 def test_machine_that_cannot_be_saved_is_named() -> None:
     """The device of the driver's package, whose state QEMU does not send, is left out of a machine that moves; NVMe is refused."""
     template = find_template(NAME)
