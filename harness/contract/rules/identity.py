@@ -93,7 +93,7 @@ def number_range(call: Callback, model: Model) -> RuleOutcome:
 def group_zero(call: Callback, model: Model) -> RuleOutcome:
     """Unless the boot options groupsize or maxgroup say otherwise (a ``boot-option`` event of the guest).
 
-    A group that Windows says holds some of the possible processors only is one of several, whoever asked for them.
+    A group that Windows says holds some of the possible processors only is one of several.
     """
     if call.enter.maximum > 64 or model.group_options:
         return None
