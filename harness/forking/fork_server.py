@@ -36,8 +36,10 @@ END_S = 60.0
 
 
 class ForkServer:
-    """A server that has imported ``modules``, and has called what is named after a colon. It is started for its first process, or to replace one that died. Its processes have
-    the environment, the working directory and the ignored signals that this process had then.
+    """A server that has imported ``modules``, and has called what is named after a colon.
+
+    It is started for its first process, or to replace one that died. Its processes have the environment, the working directory
+    and the ignored signals that this process had then.
 
     Leaving the block ends all its processes, each with SIGTERM first. So does the end of this process, however it ends.
     """
@@ -79,12 +81,18 @@ class ForkServer:
         """
         request = Request(entry, list(words), output=output is not None)
         given = [*(file.fileno() for file in output or ()), *descriptors]
+        status = None
         for _ in range(2):
             control = self._current()
             started = self._ask(control, request, given)
             if started is not None:
                 return started
-            self._forget(control)
+            status = self._forget(control)
+        if status is not None and status > 0:
+            raise InfrastructureError(
+                f"the process that forks others ended twice, with exit status {status}",
+                hint="It wrote the reason to stderr. It loads " + ", ".join(self._modules) + ".",
+            )
         raise InfrastructureError(
             "the process that forks others died twice", hint="The kernel may have killed it: see 'dmesg'."
         )
@@ -134,12 +142,14 @@ class ForkServer:
                     self._control = ours
             return self._control
 
-    def _forget(self, control: socket.socket | None) -> None:
-        """End the server of ``control`` and its processes, unless another thread has done it."""
+    def _forget(self, control: socket.socket | None) -> int | None:
+        """End the server of ``control`` and its processes, unless another thread has done it. Return its exit status, if known."""
         with self._turn:
             if control is None or self._control is not control:
-                return
+                return None
             server, self._server, self._control = self._server, None, None
         control.close()
-        if server is not None:
-            end_program(server, patience=END_S)
+        if server is None:
+            return None
+        end_program(server, patience=END_S)
+        return server.returncode

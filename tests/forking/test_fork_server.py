@@ -202,15 +202,17 @@ def test_they_end_with_the_client(number: signal.Signals) -> None:
     ends(*pids)
 
 
-def test_what_cannot_be_started_is_said(server: ForkServer) -> None:
-    """A command line that no message can have, and a server that cannot import what it is told to."""
+def test_what_cannot_be_started_is_said(server: ForkServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """A command line that no message can have; and a server that cannot import what it is told to: it was not killed."""
     with pytest.raises(InfrastructureError, match="a command line that is too long"):
         server.start(f"{HERE}:speak", ["x" * 200_000])
     with (
         ForkServer(["tests.forking.nosuch"]) as broken,
-        pytest.raises(InfrastructureError, match="died twice"),
+        pytest.raises(InfrastructureError, match="ended twice, with exit status 1") as caught,
     ):
         broken.start(f"{HERE}:speak")
+    assert "tests.forking.nosuch" in caught.value.hint
+    assert "No module named 'tests.forking.nosuch'" in capfd.readouterr().err
 
 
 def test_a_process_that_has_just_begun_can_be_killed(server: ForkServer) -> None:
