@@ -46,7 +46,7 @@ def facts_of(run: Path) -> RunFacts:
 
 def test_guest_that_answers_no_more_is_looked_at_from_outside(request_run: Callable[..., RunRequest]) -> None:
     """Registers of every processor and QEMU's state are kept of a guest that hangs, and its memory if wanted."""
-    run = Run(request_run(ONE_CPU, restore=True, budget=Timeouts(operation=3), dump=1 << 30))
+    run = Run(request_run(ONE_CPU, restore=True, budget=Timeouts(operation=6), dump=1 << 30))
     with pytest.raises(HarnessError), run.live() as live:  # noqa: PT012
         with contextlib.suppress(GuestError):
             live.guest.provoke("hang", Deadline(2, "provoke"))
