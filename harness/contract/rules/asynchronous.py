@@ -190,7 +190,7 @@ def arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) -> 
             return None
         judged, until = [registration], "it was unregistered"
     else:
-        judged = [known for known in model.registrations(earlier=True) if known.leave is None]
+        judged = [known for known in model.registrations.each(earlier=True) if known.leave is None]
         until = "the guest booted again" if subject.ended_by == "boot" else "the history ended"
     outcome: RuleOutcome = None
     for registration in judged:
@@ -273,7 +273,7 @@ def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
     span = arrival.registration.span
     if span is None or arrival.registration.include_existing or arrival.enter.event != "arrival":
         return None
-    known = model.all_links.get(arrival.enter.link, span.at)
+    known = model.arrivals.all_links.get(arrival.enter.link, span.at)
     if known >= span.at:
         return HOLDS
     return Broken("an interface known before the registration was reported", (span.enter, arrival.enter))
@@ -345,7 +345,7 @@ def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def interface_count(end: Epoch, model: Model) -> RuleOutcome:
     """One interface per logical processor or per device: no page says."""
-    for registration in model.registrations():
+    for registration in model.registrations.each():
         if not registration.sync and registration.base >= 0 and registration.cls == "cpu":
             existing = f"{len(registration.known_links)} existing for {registration.base} active, "
             owed, _ = unanswered(registration)
@@ -428,7 +428,7 @@ def registers_once(span: CallSpan, model: Model) -> RuleOutcome:
     mine = [other for other in others if device and other.device == device]
     stopped = [
         entry
-        for _, entry in model.devices.get((stream.driver, device), ())
+        for _, entry in model.requests.devices.get((stream.driver, device), ())
         if isinstance(entry, PnpEnter) and entry.minor in ("STOP", "SelfManagedIoSuspend")
     ]
     if not mine and stopped:

@@ -101,7 +101,7 @@ def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
         return None
     listening = any(
         known.sync and known.handle and known.done_at < host.at and known.leave is None and not known.open
-        for known in model.registrations()
+        for known in model.registrations.each()
     )  # fmt: skip
     if not listening:
         return None

@@ -111,7 +111,9 @@ def memory_no_rebalance(subject: PnpEnter | HostAdd, model: Model) -> RuleOutcom
     """A warning: another cause of a rebalance cannot be excluded."""
     if isinstance(subject, HostAdd):
         dimm = subject.begin.what == "dimm" and subject.clean
-        return HOLDS if dimm and model.devices and model.query_stop_at < subject.at else None
+        return (
+            HOLDS if dimm and model.requests.devices and model.requests.query_stop_at < subject.at else None
+        )
     window = _dimm_window(model)
     if window is None or window.settled_at or subject.minor not in ("QUERY_STOP", "STOP"):
         return None
@@ -145,9 +147,14 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
     """A warning: a device without resources, or one that does not take part, is not asked."""
-    if not attempt.completes or not model.devices or model.opted_out or model.touched(attempt):
+    if (
+        not attempt.completes
+        or not model.requests.devices
+        or model.requests.opted_out
+        or model.touched(attempt)
+    ):
         return None
-    if model.query_stop_at > attempt.first:
+    if model.requests.query_stop_at > attempt.first:
         return HOLDS
     return Broken(
         f"no QUERY_STOP came after {attempt.name} was added", (attempt.completes[0].enter,), (), attempt.name,
@@ -165,7 +172,11 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     """CANCEL_STOP instead of STOP is allowed. The first START, also after a removal, needs nothing before it."""
     if enter.minor not in ("STOP", "START"):
         return None
-    before = [entry for _, entry in model.devices.get((enter.driver, enter.device), ()) if entry is not enter]
+    before = [
+        entry
+        for _, entry in model.requests.devices.get((enter.driver, enter.device), ())
+        if entry is not enter
+    ]
     states = [
         entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP", *GONE)
     ]
@@ -201,7 +212,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     if enter.minor not in KMDF_ORDER:
         return None
     last, failed, suspended = None, False, False
-    for _, entry in model.devices.get((enter.driver, enter.device), ()):
+    for _, entry in model.requests.devices.get((enter.driver, enter.device), ()):
         if entry is enter or entry.minor not in KMDF_ORDER:
             continue
         suspended |= entry.minor == KMDF_ORDER[0]
@@ -237,11 +248,13 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
 def rebalance_opt_out(subject: PnpEnter | AddWindow, model: Model) -> RuleOutcome:
     """Judge requests in the window of a processor add to each device that opted out, and at its end those not asked."""
     if isinstance(subject, AddWindow):
-        devices = [device for _, device in model.devices if model.opts_out(device)]
-        return HOLDS if subject.succeeded and devices and model.refused_stop_at < subject.at else None
+        devices = [device for _, device in model.requests.devices if model.requests.opts_out(device)]
+        return (
+            HOLDS if subject.succeeded and devices and model.requests.refused_stop_at < subject.at else None
+        )
     if not model.commands.cpu_in_flight or subject.minor != "QUERY_STOP":
         return None
-    said = model.opts_out(subject.device)
+    said = model.requests.opts_out(subject.device)
     if not said:
         return None
     return Broken(

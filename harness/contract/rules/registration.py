@@ -369,7 +369,7 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
 
 
 @rule(
-    "ADDEX-OTHERS-SILENT", Level.ERROR, kind.START.given("model.open_registrations") | kind.CALL_EXIT, clauses="A25", source=REGISTER,
+    "ADDEX-OTHERS-SILENT", Level.ERROR, kind.START.given("model.registrations.open") | kind.CALL_EXIT, clauses="A25", source=REGISTER,
     says="a registration with ADD_EXISTING calls only the callback being registered", needs="second synchronous registration",
     unless="no other registration was in force while one with ADD_EXISTING was made",
     holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
@@ -381,7 +381,7 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         if registration is None or registration.races_add:
             return None
         others = any(
-            known.sync and known.alive and known is not registration for known in model.registrations()
+            known.sync and known.alive and known is not registration for known in model.registrations.each()
         )
         return HOLDS if others else None
     if subject.attempt is None or subject.enter.state != START:
@@ -393,7 +393,7 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         or model.commands.retry_possible
     ):
         return None
-    for other in model.open_registrations:
+    for other in model.registrations.open:
         if other is not subject.registration and other.add_existing and not other.races_add:
             said = f"{subject.registration} was called while {other} was being made"
             return Broken(said, (*other.made, subject.enter), absent=("", 0, model.at))

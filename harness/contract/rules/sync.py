@@ -352,7 +352,7 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
     if attempt.refused:
         return None
     judged: RuleOutcome = None
-    for registration in model.registrations():
+    for registration in model.registrations.each():
         if not registration.sync or registration.open or not _alive_throughout(registration, attempt):
             continue
         if registration.done_at > attempt.first or registration.uncertain:
@@ -384,7 +384,7 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
 
 
 def _grown(growth: Growth, model: Model) -> RuleOutcome:
-    for registration in model.registrations(earlier=True):
+    for registration in model.registrations.each(earlier=True):
         leave = registration.leave
         seen = leave is None or leave.at >= model.counted_at
         made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
@@ -784,7 +784,7 @@ def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "LATE-REG", Level.OBSERVE, kind.ATTEMPT.given("model.registered_at > subject.first"), clauses="A31", source="undocumented: docs/contract.md A31",
+    "LATE-REG", Level.OBSERVE, kind.ATTEMPT.given("model.registrations.latest_at > subject.first"), clauses="A31", source="undocumented: docs/contract.md A31",
     says="what does a callback get that was registered while an attempt was under way?", needs=HOT_ADD,
     unless="no registration was made during one",
     holds="a:<S2 with b a:S2> a:C2 b:C2",
@@ -794,7 +794,7 @@ def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:
 
     The place in the stream does not suffice: a driver's last record may be received long after it was made.
     """
-    for registration in model.registrations():
+    for registration in model.registrations.each():
         span = registration.span
         if (
             registration.sync

@@ -157,7 +157,7 @@ class HostCommands:
                 )
             return
         at = host.at
-        for registration in self._model.registrations():
+        for registration in self._model.registrations.each():
             if (at, 1) in registration.owed[-1:] and registration.cls == "memory":
                 registration.owed.pop()
 
@@ -237,7 +237,7 @@ class HostCommands:
             return
         window.closed_at = self._model.at
         window.grown = max(window.grown, self._model.active)
-        for registration in self._model.registrations():
+        for registration in self._model.registrations.each():
             if registration.alive:
                 self.owe(registration, window)
         self._model.emit(AddWindow, window)
@@ -253,7 +253,7 @@ class HostCommands:
     def _owe_memory(self, add: r.Add) -> None:
         if add.expected != "added":
             return
-        for registration in self._model.registrations():
+        for registration in self._model.registrations.each():
             if (
                 not registration.sync and registration.alive and registration.cls == "memory"
                 and registration.base_at > 0 and len(registration.owed) < MOST_OWED

@@ -3,24 +3,24 @@
 
 It turns records into the subjects of :mod:`harness.contract.state.entities`, once, so that rules stay small. It keeps what
 is open and what may still be contradicted. Everything else goes to the rules and is forgotten, so the model's size
-follows the number of processors, registrations and open attempts, not the length of the history. Parts of it are kept in
-modules of their own: attempts (:mod:`harness.contract.state.attempts`), the host's commands
-(:mod:`harness.contract.state.commands`), the guest's counts (:mod:`harness.contract.state.counts`), losses and contradictions
-(:mod:`harness.contract.state.evidence`), processors (:mod:`harness.contract.state.processors`).
+follows the number of processors, registrations and open attempts, not the length of the history.
+
+Its parts, each in a module of its own, take their kinds of record in, and read the model where another part knows more:
+registrations and calls, synchronous callbacks, attempts, arrivals, Plug and Play requests, the host's commands, the guest's
+counts, processors, and losses and contradictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from harness.contract.state.arrivals import Arrivals
 from harness.contract.state.attempts import MOST_ATTEMPTS, MOST_EVENTS, Attempts
+from harness.contract.state.callbacks import SyncCallbacks
 from harness.contract.state.commands import HostCommands
 from harness.contract.state.counts import ReportedCounts
 from harness.contract.state.entities import (
-    CONTEXT,
     SAMPLE,
     Arrival,
     Attempt,
@@ -29,7 +29,6 @@ from harness.contract.state.entities import (
     DriverLoad,
     Epoch,
     HeldObject,
-    Registration,
 )
 from harness.contract.state.evidence import FOREVER, MOST_LOSSES, HistoryEvidence
 from harness.contract.state.merge import (
@@ -45,33 +44,14 @@ from harness.contract.state.merge import (
     UnrecordedBoot,
 )
 from harness.contract.state.processors import SystemProcessors
+from harness.contract.state.registrations import Registrations
+from harness.contract.state.requests import DeviceRequests
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import Absent
-from harness.history.driver import COMPLETE, FAILURE, START, nt_success
-
-MOST_LINKS = 65536
-"""Symbolic links remembered per registration."""
-
-MOST_REGISTRATIONS = 64
-"""Registrations remembered per load of a driver; a correct one makes three."""
-
-MOST_REQUESTS = 64
-"""Plug and Play requests remembered per device."""
-
-MOST_WRITES = 16
-"""Callbacks remembered that changed their context."""
 
 MOST_OPEN = 65536
 """Calls and callbacks remembered as entered and not yet returned, per driver."""
-
-_CALL_FACTS = {
-    "dereg_sync": "deregistration", "unreg_ex": "unregistration", "unreg_old": "legacy unregistration",
-    "unload": "unload of a driver", "etw_reg": "ETW registration", "etw_unreg": "ETW registration",
-}  # fmt: skip
-_STATE_FACTS = {COMPLETE: "Complete", FAILURE: "Failure"}
-_HOT_ADD_FACTS = {START: "Start of a hot-add", COMPLETE: "completed hot-add", FAILURE: "failed hot-add"}
-_REGISTERING = frozenset({"reg_sync", "reg_async", "dereg_sync", "unreg_ex", "unreg_old"})
 
 COMPLETED = frozenset({r.Add, d.SyncEnter, d.SyncExit, d.AsyncEnter, d.AsyncExit, d.CallEnter, d.CallExit})
 """Kinds of record of which the model makes subjects: a host command, a callback, an arrival, a call."""
@@ -90,11 +70,11 @@ class Model:
 
     Over the whole history: ``at`` is the place of the current record. ``evidence`` has losses and contradictions.
     ``commands`` is what the host did, ``counts`` what the guest counts for it. ``facts`` are the facts that occurred, in the
-    words of the rules' needs; ``told`` and ``told_hot`` are the states of callbacks, and of those of hot-adds, whose facts
-    are among them. ``mapped`` are the mapped drivers, ``promised`` the profiles of the others. ``steady`` counts the samples
-    in which nothing changed. ``registered_at`` is the place of the latest registration found.
+    words of the rules' needs. ``mapped`` are the mapped drivers, ``promised`` the profiles of the others. ``steady`` counts the
+    samples in which nothing changed.
 
-    Since the last boot: ``streams`` and the current ``stream``; ``attempts``; ``processors``. ``active`` is the last sampled
+    Since the last boot: ``streams`` and the current ``stream``; ``registrations``, ``callbacks`` and the ``attempts`` that they
+    make, ``arrivals``, ``requests``; ``processors``. ``active`` is the last sampled
     count, ``counted_at`` where it was sampled first, ``previous_active`` the count before. ``level`` is the last sample if
     all rules on samples held for it and no count was higher before. ``uncaused`` is a note of one rule.
     """
@@ -109,20 +89,20 @@ class Model:
         self.unended = ""
         self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
-        self.told: set[int] = set()
-        self.told_hot: set[int] = set()
         self.mapped: set[str] = set()
         # Runs from before there was a record of profiles were of this driver.
         self.promised = {"hpnotify": SAMPLE}
         self.driver_records = 0
-        self.registered_at = 0
         self.steady = 0
         self.group_options = ""
-        self.opted_out: dict[str, str] = {}
         self.environment: dict[str, None] = {}
         self._migrations: list[tuple[int, int]] = []
         self.commands = HostCommands(self)
         self.counts = ReportedCounts(self)
+        self.registrations = Registrations(self)
+        self.callbacks = SyncCallbacks(self)
+        self.arrivals = Arrivals(self)
+        self.requests = DeviceRequests(self)
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
             r.Boot: self._boot, r.Quiesced: self._quiesced, r.Count: self.counts.take, r.Add: self.commands.add,
@@ -130,9 +110,10 @@ class Model:
             r.Agreement: self.commands.agreement, r.OperationProgress: self.commands.operation, r.Channel: self.evidence.account, r.End: self._end,
             r.GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self.evidence.carried,
             UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Displaced: self._displace, Stale: self._stale, d.Hello: self._hello,
-            d.SyncEnter: self._sync_enter, d.SyncExit: self._sync_exit, d.AsyncEnter: self._async_enter,
-            d.AsyncExit: self._async_exit, d.CallEnter: self._call_enter, d.CallExit: self._call_exit,
-            d.Alloc: self._alloc, d.Free: self._free, d.Bind: self._bind, d.PnpEnter: self._pnp_enter, d.PnpExit: self._pnp_exit,
+            d.SyncEnter: self.callbacks.enter, d.SyncExit: self.callbacks.exit, d.AsyncEnter: self.arrivals.enter,
+            d.AsyncExit: self.arrivals.exit, d.CallEnter: self.registrations.enter, d.CallExit: self.registrations.exit,
+            d.Alloc: self._alloc, d.Free: self._free, d.Bind: self._bind,
+            d.PnpEnter: self.requests.enter, d.PnpExit: self.requests.exit,
         }  # fmt: skip
 
     # -- epochs ------------------------------------------------------------------------------------------------
@@ -142,7 +123,8 @@ class Model:
         self.cause = cause
         self.epoch_at = self.at
         self.commands.begin_boot(restored=cause == "restored")
-        self.counts.begin_boot()
+        for part in (self.counts, self.registrations, self.callbacks, self.arrivals, self.requests):
+            part.begin_boot()
         self.attempts = Attempts(self.at, self._sealed)
         self.processors = SystemProcessors()
         self.streams: dict[tuple[str, str], DriverLoad] = {}
@@ -151,13 +133,7 @@ class Model:
         self.active = self.previous_active = self.counted_at = 0
         self.level: d.DriverRecord | None = None
         self.quiesced: r.Quiesced | None = None
-        self.all_links: dict[str, int] = {}
-        self.removed_links: set[str] = set()
-        self.devices: dict[tuple[str, str], list[tuple[int, d.PnpEnter | d.PnpExit]]] = {}
-        self.query_stop_at = self.refused_stop_at = 0
-        self.open_registrations: dict[Registration, None] = {}
         self.freed: HeldObject | None = None
-        self.writes: list[Callback] = []
 
     def _end_epoch(self, ended_by: str, *, last: bool) -> None:
         if last:
@@ -213,13 +189,6 @@ class Model:
             self.evidence.lose("", self._last_driver_at(), FOREVER, why)
         self._end_epoch("cut" if damage or self.ended is None else "end", last=True)
 
-    def registrations(self, *, earlier: bool = False) -> Iterator[Registration]:
-        """Yield the registrations of all drivers, with ``earlier`` also those of a driver's former loads in this boot."""
-        for stream in self.streams.values():
-            yield from stream.registrations.values()
-            if earlier:
-                yield from stream.earlier.values()
-
     def _last_driver_at(self) -> int:
         return max((stream.last_at for stream in self.streams.values()), default=self.epoch_at)
 
@@ -255,6 +224,19 @@ class Model:
     def _conflict(self, conflict: Conflict) -> None:
         self.evidence.dispute(conflict, self.epoch_at)
 
+    def _sealed(self, attempt: Attempt) -> None:
+        if attempt.mixed:
+            why = f"it is not known which host command the callbacks of {attempt.name} belong to"
+            self.evidence.lose("", attempt.since, self.at, why, attempt.events[0].enter)
+        newer = self.attempts.newest.get(attempt.n)
+        ran = []
+        for first in (self.processors.ran, self.processors.ran_high):
+            record, at = first.get(attempt.n, (None, 0))
+            later = at > attempt.over or (newer is not None and newer is not attempt and at > newer.first)
+            ran.append(None if later else record)
+        attempt.ran_on = (ran[0], ran[1])
+        self.emit(Attempt, attempt)
+
     def touched(self, attempt: Attempt) -> str:
         """Return why something of ``attempt`` may be missing, "" if everything of it is here."""
         if attempt.cut:
@@ -277,11 +259,8 @@ class Model:
                 self.evidence.unseen("", self.at, self.at, why)
         elif event.event == r.BOOT_OPTION and not event.detail:
             self.evidence.contradict("the guest named a boot option without saying which", (event,))
-        elif event.event == "rebalance-opt-out" and len(self.opted_out) < MOST_LOSSES:
-            # "DEVICE: PROPERTY=1"; without a device it applies to all.
-            device, _, said = event.detail.rpartition(": ")
-            self.opted_out[device] = said
-            self.facts.add("device that opted out (a rebalance-opt-out event of the guest)")
+        elif event.event == "rebalance-opt-out":
+            self.requests.opt_out(event.detail)
         elif event.event == r.EDITION:
             self.facts.add("guest that said what its edition takes (an edition event of the guest)")
         elif event.event == "preflight" and any(
@@ -299,8 +278,8 @@ class Model:
         self.quiesced = quiesced
         self.counts.agree()
         self.counts.unexplained(self.active, quiesced)
-        if self.open_registrations:
-            self._presume()
+        if self.registrations.open:
+            self.registrations.presume()
         self.attempts.quiesced(self.at, quiesced, self.counts.counted())
         if self.attempts.unsettled:
             return
@@ -321,7 +300,7 @@ class Model:
             self.counts.rest(quiesced)
 
     def _baselines(self) -> None:
-        for registration in self.registrations():
+        for registration in self.registrations.each():
             if registration.base < 0 and registration.alive:
                 registration.base = self.counts.counted()
                 registration.base_at = self.at
@@ -369,7 +348,7 @@ class Model:
         why = f"driver {driver} was restored, and its first record may not be its first"
         self.evidence.unseen(driver, self.epoch_at, self.at, why)
 
-    def _opened(self, number: int, entered: CallSpan | Callback | Arrival | r.Record) -> None:
+    def opened(self, number: int, entered: CallSpan | Callback | Arrival | r.Record) -> None:
         """Remember an entered call or callback that has not returned yet. Beyond the limit the oldest is forgotten."""
         opens = self.stream.opens
         if len(opens) > MOST_OPEN:
@@ -437,393 +416,13 @@ class Model:
             )  # fmt: skip
             stream.last, stream.last_at = hello, self.at
             stream.opens, stream.headless = before.opens, before.headless
-            stream.earlier = before.earlier | before.registrations
-            while len(stream.earlier) > MOST_REGISTRATIONS:
-                del stream.earlier[next(iter(stream.earlier))]
             self.streams[hello.boot, hello.driver] = self.stream = stream
-            for key in [key for key in self.devices if key[0] == hello.driver]:
-                del self.devices[key]
+            self.registrations.begin_load(stream, before)
+            self.requests.begin_load(hello.driver)
         stream.hz = hello.hz
         stream.mode = hello.mode
         if hello.mode == "pnp":
             self.facts.add("Plug and Play driver")
-
-    def _registration(self, number: int, *, sync: bool) -> Registration:
-        stream = self.stream
-        registration = stream.registrations.get(number) or stream.earlier.get(number)
-        if registration is None:
-            registration = Registration(stream=stream, id=number, sync=sync)
-            if self.evidence.missing(stream.driver, self.epoch_at, self.at):
-                self.open_registrations[registration] = None
-            else:
-                registration.done_at = stream.began_at
-                self.registered_at = self.at
-                if self.cause == "restored":
-                    self._restored(registration)
-                elif not stream.mapped:
-                    last = stream.last
-                    self.evidence.contradict(
-                        f"registration {number} of driver {stream.driver} was used and never made",
-                        () if last is None else (last,), driver=stream.driver, begin=self.epoch_at,
-                    )  # fmt: skip
-            self._register(registration)
-        return registration
-
-    def _register(self, registration: Registration) -> None:
-        """Remember a registration. Nothing can be judged about one beyond the limit, nor about its callbacks."""
-        stream = registration.stream
-        if len(stream.registrations) < MOST_REGISTRATIONS or registration.id in stream.registrations:
-            stream.registrations[registration.id] = registration
-        elif not stream.crowded:
-            stream.crowded = True
-            why = f"driver {stream.driver} made more than {MOST_REGISTRATIONS} registrations"
-            self.evidence.lose(stream.driver, self.epoch_at, FOREVER, why)
-
-    def _restored(self, registration: Registration) -> None:
-        """Take a registration made before the snapshot: in force since the restore, with the baseline taken after it."""
-        registration.done_at = self.epoch_at
-        if self.counts.baseline_at and self.counts.count is not None:
-            registration.base, registration.base_at = self.counts.count.processors, self.counts.baseline_at
-
-    def _presume(self) -> None:
-        """Record that the guest is quiet: calls whose exit records were lost have returned."""
-        for registration in list(self.open_registrations):
-            begun = registration.span.at if registration.span is not None else self.epoch_at
-            if self.evidence.missing(registration.driver, begun, self.at):
-                registration.presumed = True
-                registration.done_at = self.at
-                self.registered_at = self.at
-                del self.open_registrations[registration]
-
-    def _call_enter(self, call: d.CallEnter) -> CallSpan:
-        stream = self.stream
-        span = CallSpan(at=self.at, stream=stream, enter=call)
-        if call.call in _REGISTERING and (call.reg == 0 or (call.call == "reg_async" and not call.cls)):
-            self._incomplete(call)
-        self._opened(call.seq, span)
-        self._occurred(call)
-        if call.call in ("reg_sync", "reg_async"):
-            self._not_in_force(call)
-            registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
-            registration.device = (stream.asking.get(call.thread) or [""])[-1]
-            registration.races_add = bool(self.commands.cpu_in_flight) or not self.attempts.all_closed
-            self._register(registration)
-            span.registration = registration
-            self.open_registrations[registration] = None
-        elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
-            registration = self._registration(call.reg, sync=call.call == "dereg_sync")
-            span.registration = registration
-            registration.leaves += 1
-            if registration.leave is None:
-                registration.leave = span
-                if self.commands.cpu_window is not None and not self.commands.cpu_window.closed_at:
-                    self.commands.owe(registration, self.commands.cpu_window)
-        elif call.call == "unload":
-            stream.unload = span
-        elif call.call == "etw_unreg":
-            stream.etw = "unregistered"
-        return span
-
-    def _not_in_force(self, call: d.CallEnter) -> None:
-        """Check that a registering call has a number of its own: from another with that number on, it is not known which acts."""
-        known = self.stream.registrations.get(call.reg)
-        if known is not None and known.alive:
-            why = f"record {call.n} registers under the number of {known}, which is in force"
-            self.evidence.disbelieve(call, why, known.done_at)
-
-    def _incomplete(self, call: d.CallEnter) -> None:
-        """Record that a call lacks what no call of its kind can be without: registrations have numbers from 1, and a class."""
-        lacks = "class" if call.reg else "number of its registration"
-        why = f"{call.call} of driver {call.driver} (record {call.n}) does not give the {lacks}"
-        self.evidence.distrust(call.boot, call.driver, why)
-        self.evidence.contradict(why, (call,), driver=call.driver, begin=self.epoch_at)
-
-    def _call_exit(self, call: d.CallExit) -> CallSpan | None:
-        stream = self.stream
-        span = stream.opens.get(call.enter)
-        if not isinstance(span, CallSpan):
-            self._unentered(call)
-            return None
-        del stream.opens[call.enter]
-        span.exit, span.exit_at = call, self.at
-        registration = span.registration
-        if registration is not None:
-            if span.enter.call in ("reg_sync", "reg_async"):
-                registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
-                registration.done_at = self.at
-                self.registered_at = self.at
-                registration.races_add = registration.races_add or bool(self.commands.cpu_in_flight)
-                registration.existing_processors = frozenset(
-                    event.enter.nt for event in registration.existing if event.enter.state == START
-                )
-                self.open_registrations.pop(registration, None)
-                if registration.sync and not registration.handle:
-                    self.facts.add("registration that returned NULL")
-            elif registration.leave is span:
-                registration.left_at = self.at
-        if call.call == "etw_reg" and nt_success(call.result):
-            stream.etw = "registered"
-        elif call.call == "unload" or (call.call == "driver_entry" and not nt_success(call.result)):
-            stream.finished = True
-        return span
-
-    def _occurred(self, call: d.CallEnter) -> None:
-        """Note what kind of call has occurred, in the words of the rules' needs."""
-        kind = call.call
-        if kind == "reg_sync":
-            existing = bool(call.flags & d.ADD_EXISTING)
-            self.facts.add(
-                "registration with ADD_EXISTING" if existing else "registration without ADD_EXISTING"
-            )
-            if any(known.sync for known in self.registrations()):
-                self.facts.add("second synchronous registration")
-        elif kind == "reg_async":
-            existing = bool(call.flags & d.INCLUDE_EXISTING)
-            self.facts.add(
-                "registration that includes existing interfaces"
-                if existing
-                else "registration without existing interfaces"
-            )
-            if call.cls == "cpu":
-                self.facts.add("processor registration")
-        fact = _CALL_FACTS.get(kind)
-        if fact is not None:
-            self.facts.add(fact)
-        if kind in _REGISTERING:
-            self.facts.add("registering call")
-
-    def _unentered(self, call: d.CallExit) -> None:
-        """Take the return of a call whose enter record was lost: keep what its exit record says of the registration."""
-        stream = self.stream
-        known = self.cause != "restored" and not stream.mapped
-        if known and not self.evidence.missing(stream.driver, self.epoch_at, self.at):
-            # Nothing was lost, so no such call was under way: this line is not evidence of a registration.
-            self.evidence.contradict(
-                f"{call.call} of driver {stream.driver} returned and was not under way",
-                (call,), driver=stream.driver, begin=self.epoch_at,
-            )  # fmt: skip
-            return
-        if call.call in ("reg_sync", "reg_async"):
-            registration = self._registration(call.reg, sync=call.call == "reg_sync")
-            registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
-            registration.done_at = self.at
-            self.registered_at = self.at
-            self.open_registrations.pop(registration, None)
-        elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
-            registration = self._registration(call.reg, sync=call.call == "dereg_sync")
-            registration.handle = False
-        elif call.call == "unload":
-            self.stream.finished = True
-
-    # -- synchronous callbacks -----------------------------------------------------------------------------------
-
-    def _sync_enter(self, enter: d.SyncEnter) -> Callback:
-        written = self._written(enter) if self.writes else {}
-        if written:
-            enter = msgspec.structs.replace(enter, **{name: before for name, (before, _) in written.items()})
-        registration = self.stream.registrations.get(enter.reg) or self._registration(enter.reg, sync=True)
-        if not registration.sync:
-            self._of_the_other_kind(enter, registration)
-        call = Callback(at=self.at, enter=enter, registration=registration, written=written)
-        self._opened(enter.seq, call)
-        self.stream.calling[enter.reg, enter.nt] = call
-        if enter.state not in self.told:
-            self.facts.add("synchronous callback")
-            self.facts.add(_STATE_FACTS.get(enter.state, "synchronous callback"))
-            if enter.state in d.STATE_NAMES:
-                self.told.add(enter.state)
-        if enter.state == START and not nt_success(enter.op):
-            self.facts.add("Start with an error already set")
-        if self._of_existing(call):
-            if len(registration.existing) < MOST_ATTEMPTS:
-                registration.existing.append(call)
-            if enter.state == START and not registration.implied:
-                self.processors.active(call, self.at)
-        else:
-            self._hot_added(call)
-        if enter.state == COMPLETE:
-            self.stream.completed.add(enter.nt)
-            self.processors.active(call, self.at)
-        return call
-
-    def _of_the_other_kind(self, enter: d.SyncEnter | d.AsyncEnter, registration: Registration) -> None:
-        """Record that a callback names a registration of the other kind: it is not known which number is wrong."""
-        kinds = ("synchronous", "asynchronous")
-        callback, registered = kinds if isinstance(enter, d.SyncEnter) else reversed(kinds)
-        why = f"{registration} is {registered}, and record {enter.n} is a callback of it that is {callback}"
-        self.evidence.disbelieve(enter, why, registration.done_at)
-
-    def _written(self, enter: d.SyncEnter) -> dict[str, tuple[int, int]]:
-        """Return the fields of the context that an earlier client of this processor's round had changed, with both values.
-
-        All clients share one context: later ones find there what that client wrote, not what Windows wrote.
-        """
-        for call in reversed(self.writes):
-            before, after = call.enter, call.exit
-            if after is None or (before.state != enter.state and after.state != enter.state):
-                continue
-            changed = {
-                name: (getattr(before, name), getattr(after, name))
-                for name in CONTEXT
-                if getattr(before, name) != getattr(after, name)
-            }
-            as_left = all(
-                getattr(enter, name) == getattr(after, name) for name in CONTEXT if name != "status"
-            )
-            if as_left and ("status" not in changed or enter.status == after.status):
-                return changed
-        return {}
-
-    def _of_existing(self, call: Callback) -> bool:
-        """Return whether a callback is about a processor that existed at its registration, as far as is known."""
-        registration = call.registration
-        if registration.open and (registration.add_existing or registration.implied):
-            return True
-        if not (registration.implied and registration.stream.mapped):
-            return False
-        # A map need not give the registering call: a report of an active processor was made at registration.
-        enter = call.enter
-        if enter.state == START:
-            attempt = self.attempts.newest.get(enter.nt)
-            if attempt is not None and not (attempt.closed or attempt.completes or attempt.quiet):
-                return False
-            known = self.processors.known(enter.nt)
-            told = known is not None and (known[1] is None or known[1].closed)
-            return not self.commands.cpu_adds or told or enter.nt < self.counts.counted()
-        return any(other.enter.nt == enter.nt for other in registration.existing)
-
-    def _hot_added(self, call: Callback) -> None:
-        enter, attempts = call.enter, self.attempts
-        if call.registration.presumed:
-            call.registration.proved = True
-        failures, completed, opened = attempts.failures, attempts.completed_count, attempts.opened
-        attempts.join(
-            call,
-            self.at,
-            active_before=self.previous_active,
-            last_command=self.commands.last_cpu_add_at,
-            commands=self.commands.cpu_plugged,
-        )
-        if failures and attempts.opened > opened:
-            self.facts.add("hot-add after a failed one")
-        if enter.state not in self.told_hot:
-            self.facts.add("hot-add of a processor")
-            if enter.state in d.STATE_NAMES:
-                self.facts.add(_HOT_ADD_FACTS[enter.state])
-                self.told_hot.add(enter.state)
-        window = self.commands.cpu_window
-        if window is not None and not window.closed_at:
-            window.completes += attempts.completed_count - completed
-            window.failures += attempts.failures - failures
-            if enter.state == START and window.unannounced:
-                for arrival in window.unannounced:
-                    if arrival.registration.stream is self.stream and arrival.start is None:
-                        arrival.start = call
-        if attempts.failures > failures:
-            self.commands.retry_possible = True
-
-    def _sealed(self, attempt: Attempt) -> None:
-        if attempt.mixed:
-            why = f"it is not known which host command the callbacks of {attempt.name} belong to"
-            self.evidence.lose("", attempt.since, self.at, why, attempt.events[0].enter)
-        newer = self.attempts.newest.get(attempt.n)
-        ran = []
-        for first in (self.processors.ran, self.processors.ran_high):
-            record, at = first.get(attempt.n, (None, 0))
-            later = at > attempt.over or (newer is not None and newer is not attempt and at > newer.first)
-            ran.append(None if later else record)
-        attempt.ran_on = (ran[0], ran[1])
-        self.emit(Attempt, attempt)
-
-    def _sync_exit(self, leave: d.SyncExit) -> Callback | None:
-        stream = self.stream
-        call = stream.opens.get(leave.enter)
-        if not isinstance(call, Callback):
-            return None
-        del stream.opens[leave.enter]
-        key = call.enter.reg, call.enter.nt
-        if stream.calling.get(key) is call:
-            del stream.calling[key]
-        if call.written:
-            kept = {
-                name: before for name, (before, now) in call.written.items() if getattr(leave, name) == now
-            }
-            leave = msgspec.structs.replace(leave, **kept)
-        call.returned(leave, self.at)
-        if call.altered:
-            self.writes.append(call)
-            del self.writes[:-MOST_WRITES]
-        failures = self.attempts.failures
-        self.attempts.left(call, self.at)
-        if self.attempts.failures > failures:
-            self.commands.retry_possible = True
-            if self.commands.cpu_window is not None and not self.commands.cpu_window.closed_at:
-                self.commands.cpu_window.failures += 1
-        if call.refused:
-            existing = call.attempt is None
-            self.facts.add("error in a Start of ADD_EXISTING" if existing else "vetoed hot-add")
-            if existing and stream.allocates:
-                self.facts.add("error in a Start of ADD_EXISTING with allocation records")
-        return call
-
-    # -- asynchronous callbacks ------------------------------------------------------------------------------------
-
-    def _async_enter(self, enter: d.AsyncEnter) -> Arrival:
-        registration = self._registration(enter.reg, sync=False)
-        if registration.sync:
-            self._of_the_other_kind(enter, registration)
-        arrival = Arrival(at=self.at, enter=enter, registration=registration)
-        self._opened(enter.seq, arrival)
-        self.facts.add("asynchronous callback")
-        registration.first_cls = registration.first_cls or enter.cls
-        links = registration.links
-        if enter.event == "removal":
-            links.pop(enter.link, None)
-            if len(self.removed_links) < MOST_LINKS:
-                # A disabled device existed before, even if no driver was notified of it.
-                self.removed_links.add(enter.link)
-            return arrival
-        if enter.event != "arrival":
-            return arrival
-        if enter.cls == "memory":
-            self.facts.add("memory arrival")
-        if enter.cls == "cpu":
-            self.facts.add("processor arrival")
-            self.stream.arrived_at = self.at
-        arrival.times = links.get(enter.link, 0) + 1
-        arrival.seen_at = self.all_links.get(enter.link, self.at)
-        if len(links) < MOST_LINKS:
-            links[enter.link] = arrival.times
-            self.all_links.setdefault(enter.link, self.at)
-        fresh = enter.link not in registration.known_links and enter.link not in registration.new_links
-        if fresh and len(registration.told) < MOST_LINKS:
-            registration.told.append(self.at)
-        if registration.base < 0 or enter.link in self.removed_links:
-            if fresh and (not self.commands.cpu_in_flight or registration.base >= 0):
-                registration.known_links.add(enter.link)
-        elif fresh:
-            registration.new_links.add(enter.link)
-            arrival.new = True
-            if enter.cls == "cpu":
-                self._explained(arrival)
-        arrival.existing = enter.link in registration.known_links
-        return arrival
-
-    def _explained(self, arrival: Arrival) -> None:
-        """Find the window of the adds that explain a new link: the one in which any registration first saw it."""
-        window, registration = self.commands.cpu_window, arrival.registration
-        if window is None or window.closed_at or not registration.base_at < window.at <= arrival.seen_at:
-            return
-        arrival.window = window
-        arrival.index = window.links[registration] = window.links.get(registration, 0) + 1
-
-    def _async_exit(self, leave: d.AsyncExit) -> Arrival | None:
-        arrival = self.stream.opens.get(leave.enter)
-        if not isinstance(arrival, Arrival):
-            return None
-        del self.stream.opens[leave.enter]
-        arrival.exit = leave
-        return arrival
 
     # -- the driver's own objects, Plug and Play -------------------------------------------------------------------
 
@@ -845,44 +444,3 @@ class Model:
         stream.held -= self.freed is not None
         if held is not None and not held:
             del stream.objects[free.reg, free.nt]
-
-    def _pnp_enter(self, enter: d.PnpEnter) -> None:
-        stream = self.stream
-        self._opened(enter.seq, enter)
-        if len(stream.devices) < MOST_LOSSES:
-            stream.devices.add(enter.device)
-        if len(stream.asking) < MOST_LOSSES:
-            asking = stream.asking.setdefault(enter.thread, [])
-            asking.append(enter.device)
-            del asking[:-MOST_REQUESTS]
-        self.facts.add("Plug and Play request record")
-        if enter.minor == "QUERY_STOP":
-            self.query_stop_at = self.at
-            if self.opts_out(enter.device):
-                self.refused_stop_at = self.at
-        self._device(enter)
-
-    def opts_out(self, device: str) -> str:
-        """Return how a device opted out of rebalances, "" if it did not. Devices of one hardware id are told apart by ``#n``."""
-        return (
-            self.opted_out.get(device.rpartition("#")[0] or device)
-            or self.opted_out.get(device)
-            or self.opted_out.get("", "")
-        )
-
-    def _device(self, record: d.PnpEnter | d.PnpExit) -> None:
-        """Remember the latest requests of each device, enough for the longest rule on their order."""
-        key = (record.driver, record.device)
-        if key in self.devices or len(self.devices) < MOST_LOSSES:
-            entries = self.devices.setdefault(key, [])
-            entries.append((self.at, record))
-            del entries[:-MOST_REQUESTS]
-
-    def _pnp_exit(self, leave: d.PnpExit) -> None:
-        self.stream.opens.pop(leave.enter, None)
-        asking = self.stream.asking.get(leave.thread)
-        if asking:
-            asking.pop()
-            if not asking:
-                del self.stream.asking[leave.thread]
-        self._device(leave)
