@@ -45,8 +45,9 @@ from harness.run.executor import Executor, paced
 from harness.run.host_check import asks_host, check_apic_ids, check_host
 from harness.run.operation import AddCpu, AddDimm, Migrate
 from harness.run.options import Timeouts
+from harness.run.planned_machine import refusal
 from harness.run.ready_snapshot import ready_snapshot
-from harness.run.rehearsal import change_after_removal, refusal
+from harness.run.rehearsal import change_after_removal
 from harness.run.removed_processor import dies_of_change, fatal_change
 from harness.run.request import RunRequest
 from harness.run.resource_request import request_of

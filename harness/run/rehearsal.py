@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import re
 import shutil
@@ -13,57 +12,30 @@ from typing import Literal
 
 import msgspec
 
-from harness.config import line_of
 from harness.errors import BadDocument, UsageError
-from harness.machine.machine import MachineSpec
 from harness.machine.memory_backend import not_of_one_dimm
 from harness.machine.other_memory import VIRTIO_MEM_BLOCK
 from harness.run import operation as op
+from harness.run.guest_abilities import impossible_answer, inability
 from harness.run.options import is_process
-from harness.run.plan import MEMORY_BLOCK, MORE_PROCESSORS, OF_THE_MACHINE, Plan
+from harness.run.plan import MEMORY_BLOCK, MORE_PROCESSORS, Plan
+from harness.run.planned_machine import (
+    MACHINE_TYPE,
+    MIB,
+    WITHOUT_HOTPLUG,
+    Limits,
+    check_machine,
+    limits_of,
+    refusal,
+    unbuildable,
+)
 from harness.size import Size
 
-MIB = 1 << 20
-
 LEAST_LEFT = 128 * MIB
-"""The minimum that a balloon must leave a guest: with less than its own programs need, they would be
-killed."""
+"""The minimum that a balloon must leave a guest: with less than its own programs need, they would be killed."""
 
 WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 """The valid device ids of QEMU (QEMU: util/id.c, id_wellformed)."""
-
-WITHOUT_HOTPLUG = ("microvm", "isapc", "none")
-MACHINE_TYPE = re.compile(rf"(?:q35|pc(?:-[\w.-]{{1,40}})?|{'|'.join(WITHOUT_HOTPLUG)})(?:,.*)?")
-"""QEMU's machine types for x86, with their properties; distributions use their own version names (QEMU:
-i386)."""
-"""x86 machine types of QEMU that support neither processor nor DIMM hotplug (QEMU:
-docs/system/target-i386.rst)."""
-
-NOT_ON_A_PROCESS = {
-    "answer-unplugs": "how a guest answers a request to give a device back: there is no QEMU that would make one",
-    "boot": "a boot: it has no firmware",
-    "unplug": "an unplug: there is no QEMU that would ask for a device",
-    "verifier": "Driver Verifier: there is no Windows",
-    "watch-arrivals": "a listener in user mode: there is no Windows",
-}
-"""What a process guest cannot do, by operation.
-
-A reset, a migration, a monitor that drops, a second client and a device that the guest ignores are part of
-built-in plans, which every guest accepts: the run then says what it cannot show, and is unknown.
-"""
-
-ONLY_ON_WINDOWS = {
-    "verifier": "Driver Verifier",
-    "watch-arrivals": "a listener for arrivals in user mode",
-}
-"""What the twin lacks, by operation."""
-
-NO_REMOVAL = "Windows removes neither processors nor memory (WD: kernel/introduction-to-dynamic-hardware-partitioning.md)"
-"""Why a device is never removed from a guest with a template."""
-
-ANSWERS = {"give": "gone", "refuse": "refused", "ignore": "ignored"}
-"""The outcome of a request on a twin, by the configured answer."""
-
 
 UNMOVED = {
     "libvirt": (
@@ -92,34 +64,6 @@ WHILE_MIGRATING = (
 """Operations that are allowed during a migration, besides adds that are refused: they change no device."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan's machine will have, as far as it is known before it is built. Sizes in bytes, None for unknown."""
-
-    processors: int | None = None
-    max_processors: int | None = None
-    memory: int | None = None
-    max_memory: int | None = None
-    dimm_slots: int | None = None
-    nodes: int | None = None
-    virtio_mem: int | None = None
-    balloon: bool | None = None
-    nvdimm: bool | None = None
-    machine: str = "q35"
-
-
-def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
-    """Return what the plan says about its machine and, for guests without a template, the harness's defaults."""
-    usual = _defaults() if guest == "twin" or is_process(guest) else {}
-    return Limits(**{**usual, **plan.machine.said}, machine=machine)  # type: ignore[arg-type]
-
-
-@functools.cache
-def _defaults() -> dict[str, int]:
-    """Return the machine's defaults. An exploration checks thousands of plans, and reading a struct's fields is slow."""
-    fields = msgspec.structs.fields(MachineSpec)
-    return {field.name: field.default for field in fields if field.name in OF_THE_MACHINE}
-
-
 def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qemu", kd: str = "") -> None:
     """Check ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``; ``kd`` if COM3 is in use.
 
@@ -135,13 +79,6 @@ def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qe
     rehearsal = _Rehearsal(plan, guest, limits_of(plan, guest, machine), backend)
     rehearsal.unmoved = UNMOVED.get("kd" if kd else backend, ())
     rehearsal.perform()
-
-
-def refusal(plan: Plan, steps: list[str | int], words: str, hint: str) -> BadDocument:
-    """Return the error for the place of ``plan`` that ``steps`` lead to, with its file and line."""
-    text, name = plan.origin
-    place = f"{name}:{line_of(text, steps)}" if text else f"plan {plan.name}"
-    return BadDocument(f"{place}: {words}", hint=hint)
 
 
 def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
@@ -183,24 +120,25 @@ class _Rehearsal:
 
     def perform(self) -> None:
         """Walk through the plan. Raises BadDocument for its first mistake, as every method here does."""
-        self.machine()
+        check_machine(self.plan, self.guest, self.limits)
         kind = self.limits.machine.partition(",")[0]
         for index, operation in enumerate(self.plan.do):
             self.index = index
-            tag = str(type(operation).__struct_config__.tag)
             if isinstance(operation, op.AddCpu | op.AddDimm) and kind in WITHOUT_HOTPLUG:
                 raise self.mistake(
                     "op",
                     f"the machine type {kind!r} takes no hot-added devices",
                     "Leave out --machine, or give q35 or pc.",
                 )
-            self.unshown(tag, operation)
+            if (lacking := inability(self.guest, operation)) is not None:
+                raise self.mistake(lacking.key, lacking.words, lacking.hint)
             self.unbooted(operation)
             self.waits(operation)
             self.meanwhile(operation)
             self.step(operation)
         if self.started != "running":
-            raise self.wish(
+            raise unbuildable(
+                self.plan,
                 "started",
                 repr(self.started),
                 "leaves the guest without a boot: no operation has it",
@@ -211,85 +149,7 @@ class _Rehearsal:
         tag = type(self.plan.do[self.index]).__struct_config__.tag
         return refusal(self.plan, ["do", self.index, key], f"do[{self.index + 1}] ({tag}): {words}", hint)
 
-    def machine(self) -> None:
-        """Check that the machine can be built (:mod:`harness.machine.devices`)."""
-        of = self.limits
-        if self.started != "running" and is_process(self.guest):
-            raise self.wish(
-                "started",
-                repr(self.started),
-                f"is nothing that the guest {self.guest} can show: its machine is a process and has no firmware",
-                "Run this plan on a guest that boots: --guest twin.",
-            )
-        for key, size in (("memory", of.memory), ("max_memory", of.max_memory)):
-            if size is not None and (size < MIB or size % MIB):
-                raise self.wish(
-                    key, Size(f"{size} B").text, "is not a whole number of MiB", 'Give a size like "512 MiB".'
-                )
-        if of.memory is not None and of.max_memory is not None and of.memory > of.max_memory:
-            raise self.wish(
-                "memory", f"{of.memory // MIB} MiB", f"is more than max_memory, {of.max_memory // MIB} MiB",
-                "max_memory is what there may be in all, power-on memory included.",
-            )  # fmt: skip
-        if of.processors is not None and of.max_processors is not None and of.processors > of.max_processors:
-            raise self.wish(
-                "processors",
-                of.processors,
-                f"is more than max_processors, {of.max_processors}",
-                MORE_PROCESSORS,
-            )
-        if of.virtio_mem and (of.virtio_mem % MEMORY_BLOCK):
-            raise self.wish(
-                "virtio_mem", Size(f"{of.virtio_mem} B").text, "is not a multiple of 128 MiB", 'Give a size like "1 GiB".'
-            )  # fmt: skip
-        if (
-            of.memory is not None
-            and of.max_memory is not None
-            and of.memory + (of.virtio_mem or 0) > of.max_memory
-        ):
-            raise self.wish(
-                "virtio_mem", f"{(of.virtio_mem or 0) // MIB} MiB",
-                f"does not fit: of max_memory {of.max_memory // MIB} MiB, {(of.max_memory - of.memory) // MIB} MiB are left",
-                "max_memory is what there may be in all, power-on memory included.",
-            )  # fmt: skip
-        most = min(filter(None, (of.max_processors, of.memory and of.memory // MIB)), default=None)
-        if most is not None and of.nodes is not None and of.nodes > most:
-            raise self.wish(
-                "nodes", of.nodes, f"is more than the machine can share out, {most}",
-                "Each node needs a processor slot and a MiB of power-on memory.",
-            )  # fmt: skip
-
-    def wish(self, key: str, value: object, words: str, hint: str) -> BadDocument:
-        return refusal(self.plan, ["machine", key], f"machine.{key} = {value} {words}", hint)
-
     # -- what the guest cannot do --------------------------------------------------------------------------------
-
-    def unshown(self, tag: str, operation: op.Operation) -> None:
-        if is_process(self.guest):
-            what = NOT_ON_A_PROCESS.get(tag, "")
-            key = "op"
-            if isinstance(operation, op.WaitFor) and operation.what == "ost":
-                what, key = "the firmware's _OST", "what"
-            if what:
-                raise self.mistake(
-                    key,
-                    f"the guest {self.guest} cannot show {what}",
-                    "Run this plan on a Windows guest: --guest NAME."
-                    if tag in ONLY_ON_WINDOWS
-                    else "Run this plan on a guest that boots: --guest twin.",
-                )
-        if self.guest != "twin" and isinstance(operation, op.AnswerUnplugs):
-            raise self.mistake(
-                "op",
-                f"{self.guest} cannot be told how to answer a request to give a device back: {NO_REMOVAL}",
-                "Run this plan on the twin: --guest twin.",
-            )
-        if self.guest == "twin" and tag in ONLY_ON_WINDOWS:
-            raise self.mistake(
-                "op",
-                f"the twin cannot show {ONLY_ON_WINDOWS[tag]}: it is Linux",
-                "Run this plan on a Windows guest: --guest NAME.",
-            )
 
     def unbooted(self, operation: op.Operation) -> None:
         """Check that an operation that needs a booted guest, or one that has not booted, has it."""
@@ -442,29 +302,9 @@ class _Rehearsal:
                 words,
                 f"There are: {there}." if there else "Add it first: only what was added can be taken out.",
             )
-        self.possible(operation)
+        if (lacking := impossible_answer(self.guest, operation, self.answer)) is not None:
+            raise self.mistake(self.said(lacking.key), lacking.words, lacking.hint)
         self.take(operation)
-
-    def possible(self, operation: op.Unplug) -> None:
-        """Check that this guest can have the expected outcome."""
-        if self.guest != "twin" and operation.expect == "gone":
-            raise self.mistake(
-                self.said("expect"),
-                f"{operation.device!r} is never gone from {self.guest}: {NO_REMOVAL}",
-                'expect = "kept" is refused or ignored: no page says how Windows answers.',
-            )
-        if self.answer is None or self.guest != "twin":
-            return
-        at, told = self.answer
-        possible = {ANSWERS[told.by]} | ({"ignored"} if told.late else set())
-        if operation.expect == "kept" and possible != {"gone"}:
-            return
-        if operation.expect not in possible:
-            raise self.mistake(
-                self.said("expect"),
-                f"{operation.device!r} cannot be {operation.expect}: do[{at}] has the twin {told.by} what it is asked for",
-                f'Give expect = "{ANSWERS[told.by]}", or put another op = "answer-unplugs" before it.',
-            )
 
     def said(self, key: str) -> str:
         """Return ``key`` if the plan has it, else the key of the operation itself."""
