@@ -80,8 +80,7 @@ def check_machine(plan: Plan, guest: str, of: Limits) -> None:
             )
     if of.memory is not None and of.max_memory is not None and of.memory > of.max_memory:
         raise unbuildable(
-                plan,
-            "memory", f"{of.memory // MIB} MiB", f"is more than max_memory, {of.max_memory // MIB} MiB",
+            plan, "memory", f"{of.memory // MIB} MiB", f"is more than max_memory, {of.max_memory // MIB} MiB",
             "max_memory is what there may be in all, power-on memory included.",
         )  # fmt: skip
     if of.processors is not None and of.max_processors is not None and of.processors > of.max_processors:
@@ -94,8 +93,7 @@ def check_machine(plan: Plan, guest: str, of: Limits) -> None:
         )
     if of.virtio_mem and (of.virtio_mem % MEMORY_BLOCK):
         raise unbuildable(
-                plan,
-            "virtio_mem", Size(f"{of.virtio_mem} B").text, "is not a multiple of 128 MiB", 'Give a size like "1 GiB".'
+            plan, "virtio_mem", Size(f"{of.virtio_mem} B").text, "is not a multiple of 128 MiB", 'Give a size like "1 GiB".'
         )  # fmt: skip
     if (
         of.memory is not None
@@ -103,16 +101,14 @@ def check_machine(plan: Plan, guest: str, of: Limits) -> None:
         and of.memory + (of.virtio_mem or 0) > of.max_memory
     ):
         raise unbuildable(
-                plan,
-            "virtio_mem", f"{(of.virtio_mem or 0) // MIB} MiB",
+            plan, "virtio_mem", f"{(of.virtio_mem or 0) // MIB} MiB",
             f"does not fit: of max_memory {of.max_memory // MIB} MiB, {(of.max_memory - of.memory) // MIB} MiB are left",
             "max_memory is what there may be in all, power-on memory included.",
         )  # fmt: skip
     most = min(filter(None, (of.max_processors, of.memory and of.memory // MIB)), default=None)
     if most is not None and of.nodes is not None and of.nodes > most:
         raise unbuildable(
-                plan,
-            "nodes", of.nodes, f"is more than the machine can share out, {most}",
+            plan, "nodes", of.nodes, f"is more than the machine can share out, {most}",
             "Each node needs a processor slot and a MiB of power-on memory.",
         )  # fmt: skip
 
