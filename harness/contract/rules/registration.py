@@ -131,7 +131,8 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
     if len(counts) > 1:
         return Unclear(f"the active count changed during the registration: {sorted(counts)}", shown)
     active = span.exit.active
-    if len(starts) == active:
+    beyond = [call for call in starts if call.enter.nt >= active]
+    if len(starts) == active and not beyond:
         return HOLDS if not _gate(registration) else Unclear(_gate(registration), shown)
     started = {call.enter.nt for call in starts}
     left = [number for number in range(min(active, MOST_NUMBERS)) if number not in started]
