@@ -13,22 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
-import secrets
-import shutil
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError, system_errors
+from harness.errors import ExitCode, FailureClass, InfrastructureError, UsageError
+from harness.fleet.attempt import FleetAttempt
+from harness.fleet.attempt_records import AttemptRecords, run_name
 from harness.fleet.engine import EndedOrder, Engine, engine_version, reachable
 from harness.fleet.order import (
     LONGEST_REASON,
-    NAME,
     AttemptReport,
     CellOrder,
     NightlyNote,
@@ -39,36 +34,25 @@ from harness.fleet.order import (
     encode,
 )
 from harness.fleet.placement import CellPlacement, FleetHost, SayHint, hosted, table
-from harness.fleet.results_place import DamagedAttempt, Note, ResultsPlace
+from harness.fleet.results_place import DamagedAttempt
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles
-from harness.history.run_directory import FACTS
 from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
 from harness.invocation import invocation
-from harness.lab.matrix import Cell, Matrix
+from harness.lab.matrix import Matrix
 from harness.lab.nightly_pass import NightlyPass, PassOptions, QueuedCell
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.run.failure import ATTEMPTS
 
-T = TypeVar("T")
-
 TICK = 0.5
 """Seconds between two checks of the time while nothing happens."""
-AGAIN_S = 5.0
-"""Seconds between two attempts to use the exchange."""
 MOST_KEPT = 100
 """The most run directories that one cell's outcome names."""
 LOOK_S = 2.0
 """Seconds between two checks of the hosts."""
-SPARE_S = 345.0
-"""Seconds that an attempt may take beyond its run's time limit, to end its guest and to send its records."""
 MOST_WAITING = 20
 """The most waiting cells that the scheduler is given, for ``harness fleet``."""
-OUTPUT = (".json", ".log")
-"""The endings of the files of a run's output."""
-INCOMING = ".incoming"
-"""The folder of a nightly run that receives attempts."""
 
 
 class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,36 +68,6 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     harness: str
     wait: float = 600.0
     hold: float = 15.0
-
-
-class FleetAttempt:
-    """One attempt at a cell, under way on ``host``. ``runs`` are the run directories of the previous attempt.
-
-    ``words`` are empty, because the command belongs to the host.
-    """
-
-    def __init__(self, cell: Cell, number: int, runs: list[str], host: FleetHost, seconds: float) -> None:
-        slug = re.sub(r"[^A-Za-z0-9_.-]", "-", cell.id)[:120]
-        self.id = f"{slug}-{number}-{secrets.token_hex(6)}"
-        self.cell = cell
-        self.number = number
-        self.runs = runs
-        self.host = host
-        self.where = host.name
-        self.words: list[str] = []
-        self.began = time.monotonic()
-        self.ends = float("inf")
-        self._seconds = seconds + SPARE_S
-
-    @property
-    def stage(self) -> str:
-        """``sent`` until its host has started it, then ``under way``. The run's own stages stay on the host until it ends."""
-        return "sent" if self.ends == float("inf") else "under way"
-
-    def begin(self) -> None:
-        """Count its time from now on: its host has started it. Before, it may wait there for orders of another nightly run."""
-        self.began = time.monotonic()
-        self.ends = self.began + self._seconds
 
 
 class FleetNightly(NightlyPass):
@@ -137,9 +91,10 @@ class FleetNightly(NightlyPass):
         self._say = say
         self._attempts: dict[str, FleetAttempt] = {}
         self._cells = {cell.id: cell for cell in matrix.cells}
-        self._hosts: dict[str, str] = {}
         self._nightly = hashlib.sha256(msgspec.json.encode(state.head)).hexdigest()[:20]
-        self._exchange = ResultsPlace(settings.results)
+        self._records = AttemptRecords(
+            settings.results, self._nightly, state.directory, wait=settings.wait, say=say, tick=self._tick
+        )
         self._placement = CellPlacement(
             matrix, results=settings.results, parallel=self.parallel, harness=settings.harness, engine=engine_version(),
             hold=settings.hold, say=say,
@@ -165,7 +120,7 @@ class FleetNightly(NightlyPass):
         exchange stay unreachable for too long. Raises KeyboardInterrupt after the attempts under way were cancelled.
         The journal keeps its outcomes.
         """
-        self._exchange.check()
+        self._records.check()
         self._sweep()
         if not self._queue:
             return
@@ -195,7 +150,7 @@ class FleetNightly(NightlyPass):
                 self._publish_end(engine)
                 engine.close()
         self._sweep()
-        self._exchange.close(self._nightly)
+        self._records.close()
 
     # -- hosts
 
@@ -341,7 +296,7 @@ class FleetNightly(NightlyPass):
             seconds=self._matrix.document.timeout,
             results=self._settings.results,
             number=attempt.number,
-            retry_of=Path(waiting.runs[-1]).name if waiting.runs else "",
+            retry_of=run_name(waiting.runs[-1]) if waiting.runs else "",
         )
         request = host.counted(self._placement.requests[cell.point])
         engine.send(
@@ -385,8 +340,8 @@ class FleetNightly(NightlyPass):
             self._lose(attempt, f"host {host}: {report.unsent or report.ended}")
             return
         try:
-            note = self._patiently(lambda: self._exchange.note(self._nightly, attempt.id))
-            outcome = self._received(note, msgspec.structs.replace(report.outcome, host=host))
+            note = self._records.note(attempt.id)
+            outcome = self._records.received(note, msgspec.structs.replace(report.outcome, host=host))
         except DamagedAttempt as error:
             self._lose(attempt, f"host {host}: {error.message}")
             return
@@ -454,7 +409,9 @@ class FleetNightly(NightlyPass):
     def _record(self, outcome: CellOutcome) -> CellOutcome:
         """Record an outcome with the hosts of its run directories."""
         hosts = outcome.hosts | {
-            name: self._hosts[name] for name in map(_name, outcome.runs) if name in self._hosts
+            name: self._records.hosts[name]
+            for name in map(run_name, outcome.runs)
+            if name in self._records.hosts
         }
         single = len(outcome.runs) < 2 and set(hosts.values()) <= {outcome.host}
         outcome = msgspec.structs.replace(outcome, hosts={} if single else hosts)
@@ -463,42 +420,6 @@ class FleetNightly(NightlyPass):
 
     # -- run directories
 
-    def _received(self, note: Note, outcome: CellOutcome) -> CellOutcome:
-        """Fetch an attempt's run directories. Return its outcome with their new paths."""
-        moved = self._fetch(note, outcome.host)
-        runs = [
-            str(moved.get(name, self._state.directory / "runs" / name)) for name in map(_name, outcome.runs)
-        ]
-        return msgspec.structs.replace(outcome, runs=runs, hosts={})
-
-    def _fetch(self, note: Note, host: str) -> dict[str, Path]:
-        """Fetch an attempt of ``host`` and move its files into place. Return its runs' paths by name.
-
-        Raises DamagedAttempt, InfrastructureError.
-        """
-        attempt = note.report.attempt
-        directory = self._state.directory
-        arrived = self._patiently(lambda: self._exchange.receive(self._nightly, note, directory / INCOMING))
-        moved: dict[str, Path] = {}
-        with system_errors(f"cannot move {attempt} into {directory}"):
-            for run in sorted(file.parent for file in arrived.glob(f"runs/*/{FACTS}")):
-                if not NAME.fullmatch(run.name):
-                    # No run is called so, and this name would stand in commands.
-                    continue
-                target = directory / "runs" / run.name
-                if target.exists():
-                    # Two hosts gave two runs the same name.
-                    target = target.with_name(f"{run.name}-{secrets.token_hex(3)}")
-                run.rename(target)
-                moved[run.name] = target
-                self._hosts[target.name] = host
-            for file in sorted(arrived.glob("output/*")):
-                if file.suffix in OUTPUT:
-                    file.rename(directory / "output" / f"{attempt}{file.suffix}")
-        shutil.rmtree(arrived, ignore_errors=True)
-        self._exchange.forget(self._nightly, attempt)
-        return moved
-
     def _sweep(self) -> None:
         """Take in attempts that are not under way here: those of a killed nightly run, or of disconnected hosts.
 
@@ -506,7 +427,7 @@ class FleetNightly(NightlyPass):
         is said, and stays where it is.
         """
         waiting = {one.cell.id: one for one in self._queue}
-        for name in self._patiently(lambda: self._exchange.attempts(self._nightly)):
+        for name in self._records.attempts():
             if name in self._attempts:
                 continue
             try:
@@ -515,7 +436,7 @@ class FleetNightly(NightlyPass):
                 self._say(error.message, "It is not counted, and stays where it is.")
 
     def _take_in(self, name: str, waiting: dict[str, QueuedCell]) -> None:
-        note = self._patiently(lambda: self._exchange.note(self._nightly, name))
+        note = self._records.note(name)
         report = note.report
         cell = self._cells.get(report.cell)
         if report.digest != self._matrix.digest or cell is None:
@@ -526,44 +447,16 @@ class FleetNightly(NightlyPass):
             raise DamagedAttempt(error.message) from error
         outcome = report.outcome
         if report.cell in waiting and outcome is not None and outcome.code is not ExitCode.INFRASTRUCTURE:
-            found = self._received(note, msgspec.structs.replace(outcome, host=report.host[:100]))
+            found = self._records.received(note, msgspec.structs.replace(outcome, host=report.host[:100]))
             self._queue.remove(waiting.pop(report.cell))
             self._settle(found)
             return
-        runs = [str(path) for path in self._fetch(note, report.host[:100]).values()]
+        runs = [str(path) for path in self._records.fetch(note, report.host[:100]).values()]
         known = self._state.outcomes.get(report.cell)
         if known is not None and runs:
             self._record(msgspec.structs.replace(known, runs=[*runs, *known.runs][-MOST_KEPT:]))
         elif report.cell in waiting:
             waiting[report.cell].runs += runs
-
-    def _patiently(self, use: Callable[[], T]) -> T:
-        """Use the exchange. One that cannot be used is connected anew and tried again for as long as a host is waited for.
-
-        Raises DamagedAttempt at once, InfrastructureError in the end.
-        """
-        last: list[InfrastructureError] = []
-
-        def attempt() -> tuple[T] | None:
-            try:
-                if last:
-                    self._tick()
-                    self._exchange = ResultsPlace(self._settings.results)
-                found = use()
-            except DamagedAttempt:
-                raise
-            except InfrastructureError as error:
-                if not last:
-                    self._say(
-                        error.message, f"Nothing is lost. It is tried again for {self._settings.wait:g} s."
-                    )
-                last[:] = [error]
-                return None
-            return (found,)
-
-        return Deadline(self._settings.wait, "use the exchange").poll(
-            attempt, interval=AGAIN_S, error=lambda: last[0]
-        )[0]
 
     # -- what others see
 
@@ -592,7 +485,3 @@ class FleetNightly(NightlyPass):
             engine.note(["nightlies", self._nightly], None)
         except SchedulerLost:
             return
-
-
-def _name(run: str) -> str:
-    return Path(run).name

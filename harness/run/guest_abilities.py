@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What each kind of guest can show of a plan, whatever its machine is."""
+"""What each guest type can show of a plan, on any machine."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.fleet import engine as engines
 from harness.fleet import worker_service
+from harness.fleet.attempt import FleetAttempt
 from harness.fleet.engine import EndedOrder, Engine, OfferedHost
-from harness.fleet.nightly import FleetAttempt
 from harness.fleet.order import HostAnswer
 from harness.fleet.placement import CellPlacement, FleetHost
 from harness.fleet.scheduler_probe import SchedulerLost

@@ -109,7 +109,7 @@ def test_a_cell_that_takes_too_long_is_abandoned(
 ) -> None:
     """Its host keeps its connection and does not answer: the cell is tried on another, and its host failed once."""
     # The worker keeps to the time limit of the run. The nightly run waits half a second.
-    monkeypatch.setattr("harness.fleet.nightly.SPARE_S", -599.5)
+    monkeypatch.setattr("harness.fleet.attempt.SPARE_S", -599.5)
     nightly = slow()
     fleet.lab("timeout = 600\n" + (fleet.place / "lab.toml").read_text())
     fleet.scheduler()
