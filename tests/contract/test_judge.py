@@ -15,7 +15,7 @@ from contract.test_hostile import HISTORIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.contract.checker import Judge, judge
+from harness.contract.checker import Checker, Judge, judge
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules
 from harness.history.absent import OPTIONAL, SAMPLED, Absent
@@ -123,6 +123,12 @@ def test_an_absent_value_is_shared_by_copies() -> None:
     """A judge's copy may hold what a driver's events do not give, which refuses all else."""
     value = Absent("sync.enter.mask", 5)
     assert copy.deepcopy(value) is value
+
+
+def test_a_rule_is_shared_by_copies() -> None:
+    """Judges look up by a rule's identity what they know of it, so that a judge's copy asks the same rule."""
+    checker = copy.deepcopy(Checker())
+    assert all(one.rule is rule for one, rule in zip(checker.tallies, all_rules(), strict=True))
 
 
 class Interrupted(Growing):
