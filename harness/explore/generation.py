@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.explore.legality import Legality, OperationSequence
@@ -62,10 +63,16 @@ def plans(
     notification follows, and at most :data:`KINDS` others. With all kinds in each plan, a given order of some of them is
     rare.
     """
-    st = load_hypothesis().strategies
+    hypothesis = load_hypothesis()
+    st = hypothesis.strategies
     single = single_operations(guest)
     others = [kind for kind in single if kind not in ADDS]
     beginnings = [(), *corpus]
+
+    @cache
+    def one_of(*kinds: type[op.Operation]) -> SearchStrategy[op.Operation]:
+        found: SearchStrategy[op.Operation] = st.one_of(*(single[kind] for kind in (*ADDS, *kinds)))
+        return found
 
     @st.composite  # type: ignore[untyped-decorator,unused-ignore]
     def drawn(draw: Any) -> OperationSequence:
@@ -74,7 +81,7 @@ def plans(
         more = draw(st.integers(1, FURTHER if operations else longest))
         count = draw(st.integers(1, KINDS))
         kinds = draw(st.lists(st.sampled_from(others), min_size=count, max_size=count, unique=True))
-        one = st.one_of(*(single[kind] for kind in (*ADDS, *kinds)))
+        one = one_of(*kinds)
         for _ in range(2 * more):
             if len(operations) >= longest or not more:
                 break
@@ -82,7 +89,7 @@ def plans(
             if extended is not None:
                 operations, more = extended, more - 1
         whole = legality.completed(operations) or ()
-        load_hypothesis().assume(bool(whole))
+        hypothesis.assume(bool(whole))
         return whole
 
     found: SearchStrategy[OperationSequence] = drawn()

@@ -8,6 +8,7 @@ import functools
 import itertools
 import re
 import shutil
+from collections.abc import Callable
 from functools import singledispatchmethod
 from typing import Literal
 
@@ -198,7 +199,7 @@ class _Rehearsal:
             self.unbooted(operation)
             self.waits(operation)
             self.meanwhile(operation)
-            self.step(operation)
+            _step(type(operation))(self, operation)
         if self.started != "running":
             raise self.wish(
                 "started",
@@ -684,3 +685,8 @@ class _Rehearsal:
                     "machine.max_memory in the plan sets how much there may be, power-on memory included.",
                 )
         self.dimms[device] = int(operation.size)
+
+
+_step: Callable[[type], Callable[[_Rehearsal, op.Operation], None]]
+_step = vars(_Rehearsal)["step"].dispatcher.dispatch
+"""The method for a kind of operation. To ask the rehearsal for its own makes a new function for each operation."""
