@@ -83,6 +83,20 @@ class RuleTally:
         self.pending: tuple[Broken, ...] = ()
         self.said: tuple[Unclear | Observed, ...] = ()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> RuleTally:
+        """Return a copy of the counters; what they count are values. Only records have to be those of the copied model."""
+        copied = RuleTally(self.rule)
+        copied.held, copied.broken, copied.warned, copied.unclear = (
+            self.held, self.broken, self.warned, self.unclear,
+        )  # fmt: skip
+        copied.reason, copied.exempt, copied.absent = self.reason, self.exempt, self.absent
+        if self.observed:
+            copied.observed = {part: counts.copy() for part, counts in self.observed.items()}
+            copied.times = self.times.copy()
+        if self.pending or self.said:
+            copied.pending, copied.said = copy.deepcopy((self.pending, self.said), memo)
+        return copied
+
     def take(self, outcome: RuleOutcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
         times = self.times.get(outcome)
