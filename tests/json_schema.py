@@ -134,8 +134,9 @@ def errors(
     if "const" in schema and not _same(value, schema["const"]):
         yield f"{place}: {value!r:.60} is not {schema['const']!r}"
     if "anyOf" in schema:
-        branches = [list(inner(one, value)) for one in schema["anyOf"]]
-        if all(branches):
+        # The first mistake of a branch is enough to leave it; all are found only for what is told.
+        if all(next(inner(one, value), "") for one in schema["anyOf"]):
+            branches = [list(inner(one, value)) for one in schema["anyOf"]]
             yield f"{place}: none of these: {min(branches, key=len)}"
     if _number(value):
         for keyword, wrong in BOUNDS.items():
