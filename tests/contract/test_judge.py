@@ -91,7 +91,7 @@ def test_a_short_history_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None
     assert alone(records, places) == in_pieces(records, places)
 
 
-@settings(deadline=None, max_examples=examples(30))
+@settings(deadline=None, max_examples=examples(20))
 @given(histories(), st.lists(st.integers(0, 200), max_size=2))
 def test_legal_histories_get_the_same_verdict(text: str, places: list[int]) -> None:
     """Where a legal history is looked at does not change what is said of it."""
@@ -99,14 +99,14 @@ def test_legal_histories_get_the_same_verdict(text: str, places: list[int]) -> N
     assert alone(records, places) == in_pieces(records, places)
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(deadline=None, max_examples=examples(30))
 @given(HISTORIES, st.lists(st.integers(0, 40), max_size=2))
 def test_hostile_histories_get_the_same_verdict(records: list[Record], places: list[int]) -> None:
     """Nor does it with records that no driver and no host would write."""
     assert alone(records, places) == in_pieces(records, places)
 
 
-@settings(deadline=None, max_examples=examples(20))
+@settings(deadline=None, max_examples=examples(10))
 @given(histories(), st.lists(st.integers(0, 200), max_size=2))
 def test_mapped_histories_get_the_same_verdict(text: str, places: list[int]) -> None:
     """Nor does it where the driver's events give none of the fields that they need not give."""

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from effort import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def runner(kinds: Sequence[type], rate: float = 1.0) -> FirstReproducing:
     return first
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(data=st.data())
 def test_only_what_is_needed_is_left(data: st.DataObject) -> None:
     """Whatever else the plan did, the operations that are needed are left, with their least arguments.
