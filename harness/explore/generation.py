@@ -43,6 +43,7 @@ def load_hypothesis() -> Any:
     return hypothesis
 
 
+@cache
 def single_operations(guest: str) -> dict[type[op.Operation], SearchStrategy[op.Operation]]:
     """Return the strategy of one operation of each kind for ``guest``, legal or not. Raises MissingPart without the
     extra.
@@ -52,6 +53,16 @@ def single_operations(guest: str) -> dict[type[op.Operation], SearchStrategy[op.
         kind: st.builds(kind, **{field: st.sampled_from(values) for field, values in choices.items()})
         for kind, choices in vocabulary(guest).items()
     }
+
+
+@cache
+def _one_of(guest: str, *kinds: type[op.Operation]) -> SearchStrategy[op.Operation]:
+    """Return the strategy of a hot-add or of one operation of ``kinds``. To make a strategy costs as much as to draw from it."""
+    single = single_operations(guest)
+    found: SearchStrategy[op.Operation] = load_hypothesis().strategies.one_of(
+        *(single[kind] for kind in (*ADDS, *kinds))
+    )
+    return found
 
 
 def plans(
@@ -69,11 +80,6 @@ def plans(
     others = [kind for kind in single if kind not in ADDS]
     beginnings = [(), *corpus]
 
-    @cache
-    def one_of(*kinds: type[op.Operation]) -> SearchStrategy[op.Operation]:
-        found: SearchStrategy[op.Operation] = st.one_of(*(single[kind] for kind in (*ADDS, *kinds)))
-        return found
-
     @st.composite  # type: ignore[untyped-decorator,unused-ignore]
     def drawn(draw: Any) -> OperationSequence:
         known = draw(st.sampled_from(beginnings))
@@ -81,7 +87,7 @@ def plans(
         more = draw(st.integers(1, FURTHER if operations else longest))
         count = draw(st.integers(1, KINDS))
         kinds = draw(st.lists(st.sampled_from(others), min_size=count, max_size=count, unique=True))
-        one = one_of(*kinds)
+        one = _one_of(guest, *kinds)
         for _ in range(2 * more):
             if len(operations) >= longest or not more:
                 break
