@@ -202,8 +202,9 @@ class PartWatch:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Skip a test whose part is missing, before any of its fixtures is made."""
-        for marker in self._markers:
-            if item.get_closest_marker(marker) is not None and (reason := self._missing(marker)):
+        marked = {mark.name for mark in item.iter_markers()}
+        for marker in self._markers if marked else ():
+            if marker in marked and (reason := self._missing(marker)):
                 self._lacking.add(item.nodeid)
                 pytest.skip(f"{marker}: {reason}")
 
