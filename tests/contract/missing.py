@@ -114,7 +114,7 @@ def name(record: Record, before: Sequence[Record]) -> str:
     if isinstance(record, DriverRecord) and record.driver != "a":
         words.append(f"of {record.driver}")
     text = " ".join(words)
-    again = sum(name(one, ()) == text for one in before) if before else 0
+    again = sum(type(one) is type(record) and name(one, ()) == text for one in before)
     return f"{text} ({again + 1})" if again else text
 
 

@@ -247,9 +247,9 @@ def strings(value: Any) -> list[str]:
 
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=examples(60),
+    max_examples=examples(30),
 )
-@given(st.lists(ANY_RECORD, max_size=12))
+@given(st.lists(ANY_RECORD, max_size=24))
 @example([r.Qmp(direction="in", message={"event": []}, monitor=1, host_ns=0)])
 def test_no_history_breaks_a_report(
     tmp_path_factory: pytest.TempPathFactory, records: list[r.Record]
