@@ -290,7 +290,7 @@ def test_hostile_xml(data: bytes, words: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_many_names_do_not_take_long() -> None:
     """A mistyped name among very many long ones is told at once, and the hint stays short."""
-    levels = "".join(f'<level name="{"L" * 300}{value}" value="{value}"/>' for value in range(16, 80))
+    levels = "".join(f'<level name="{"L" * 300}{value}" value="{value}"/>' for value in range(16, 144))
     tasks = "".join(f'<task name="T{value}" value="{value}"/>' for value in range(1000))
     begun = time.monotonic()
     for body in (
