@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How hard the property tests try: a few examples, always the same ones, in the suite; new ones in the long form.
 
-A change must not fail for what chance drew today, nor for how busy the machine is. ``tox -e fuzz`` and ``tox -e
-properties`` draw anew each time, and many more.
+A change must not fail for what chance drew today, nor for how busy the machine is, nor for which other tests the same
+process has loaded. ``tox -e fuzz`` and ``tox -e properties`` draw anew each time, and many more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 VARIABLE = "HOTPLUG_HARNESS_FUZZ"
 """Environment variable: how many times the usual number of examples."""
@@ -30,3 +31,15 @@ def load_profile() -> None:
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("suite")
+    if VARIABLE not in os.environ:
+        _draw_no_constants()
+
+
+def _draw_no_constants() -> None:
+    """Have Hypothesis draw no constants of the modules that are loaded, as it does one time in forty since 6.131.
+
+    What is drawn would depend on the tests beside it. Each process of the suite would also collect them from all loaded
+    sources, of which a clone without ``.hypothesis`` has to parse each.
+    """
+    if hasattr(providers, "_get_local_constants"):
+        providers._get_local_constants = providers.Constants

@@ -133,10 +133,10 @@ def errors(
         yield f"{place}: {value!r:.60} is not one of {schema['enum']}"
     if "const" in schema and not _same(value, schema["const"]):
         yield f"{place}: {value!r:.60} is not {schema['const']!r}"
-    if "anyOf" in schema:
+    # The first mistake of a branch is enough to leave it; all are found only for what is told.
+    if "anyOf" in schema and all(next(inner(one, value), "") for one in schema["anyOf"]):
         branches = [list(inner(one, value)) for one in schema["anyOf"]]
-        if all(branches):
-            yield f"{place}: none of these: {min(branches, key=len)}"
+        yield f"{place}: none of these: {min(branches, key=len)}"
     if _number(value):
         for keyword, wrong in BOUNDS.items():
             if keyword in schema and wrong(value, schema[keyword]):

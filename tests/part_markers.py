@@ -202,9 +202,9 @@ class PartWatch:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Skip a test whose part is missing, before any of its fixtures is made."""
-        carried = {mark.name for mark in item.iter_markers()}
-        for marker in self._markers:
-            if marker in carried and (reason := self._missing(marker)):
+        marked = {mark.name for mark in item.iter_markers()}
+        for marker in self._markers if marked else ():
+            if marker in marked and (reason := self._missing(marker)):
                 self._lacking.add(item.nodeid)
                 pytest.skip(f"{marker}: {reason}")
 

@@ -11,7 +11,6 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any, get_args
@@ -20,7 +19,7 @@ import msgspec
 
 from harness import __version__
 from harness.contract.blame import failure_class, tells_of_crash
-from harness.contract.dispatch import RECORDS, Handler, functions, subjects
+from harness.contract.dispatch import Handler, functions
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.observe import question_id
 from harness.contract.rules.catalogue import all_rules
@@ -60,22 +59,43 @@ _HOST_FACTS: dict[type, str] = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class RuleTally:
-    """The outcomes of one rule so far. A violation is believed only at the end, when all evidence is known."""
+_NONE: dict[Any, Any] = {}
+"""What a tally has counted before the first outcome. All tallies share it, and nothing is ever put into it."""
 
-    rule: Rule
-    held: int = 0
-    broken: int = 0
-    warned: int = 0
-    unclear: int = 0
-    reason: str = ""
-    exempt: str = ""
-    absent: str = ""
-    observed: dict[str, Counter[str]] = field(default_factory=dict)
-    times: dict[RuleOutcome, int] = field(default_factory=dict)
-    pending: list[Broken] = field(default_factory=list)
-    said: list[Unclear | Observed] = field(default_factory=list)
+
+class RuleTally:
+    """The outcomes of one rule so far. A violation is believed only at the end, when all evidence is known.
+
+    A judge has one for each rule. In a short history most stay as they are, so what only some outcomes need is made then.
+    """
+
+    __slots__ = (
+        "absent", "broken", "exempt", "held", "observed", "pending", "reason", "rule", "said", "times", "unclear",
+        "warned",
+    )  # fmt: skip
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.held = self.broken = self.warned = self.unclear = 0
+        self.reason = self.exempt = self.absent = ""
+        self.observed: dict[str, Counter[str]] = _NONE
+        self.times: dict[RuleOutcome, int] = _NONE
+        self.pending: tuple[Broken, ...] = ()
+        self.said: tuple[Unclear | Observed, ...] = ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RuleTally:
+        """Return a copy of the counters; what they count are values. Only records have to be those of the copied model."""
+        copied = RuleTally(self.rule)
+        copied.held, copied.broken, copied.warned, copied.unclear = (
+            self.held, self.broken, self.warned, self.unclear,
+        )  # fmt: skip
+        copied.reason, copied.exempt, copied.absent = self.reason, self.exempt, self.absent
+        if self.observed:
+            copied.observed = {part: counts.copy() for part, counts in self.observed.items()}
+            copied.times = self.times.copy()
+        if self.pending or self.said:
+            copied.pending, copied.said = copy.deepcopy((self.pending, self.said), memo)
+        return copied
 
     def take(self, outcome: RuleOutcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
@@ -84,6 +104,8 @@ class RuleTally:
             self.times[outcome] = times + 1
             return
         if isinstance(outcome, Observed):
+            if not self.observed:
+                self.observed, self.times = {}, {}
             value, observed = outcome.value, self.observed.get(outcome.part)
             if not outcome.finding and len(self.times) < MOST_VALUES:
                 # It may come again, as the same object.
@@ -101,7 +123,7 @@ class RuleTally:
             else:
                 self.warned += 1
             if len(self.pending) < MOST_BROKEN:
-                self.pending.append(outcome)
+                self.pending += (outcome,)
         elif isinstance(outcome, Exempt):
             self.exempt = self.exempt or outcome.reason
         elif isinstance(outcome, Unclear):
@@ -114,7 +136,7 @@ class RuleTally:
 
     def _say(self, outcome: Unclear | Observed) -> None:
         if len(self.said) < MOST_FINDINGS:
-            self.said.append(outcome)
+            self.said += (outcome,)
 
     def raised(self, error: Exception) -> None:
         """Record that the predicate raised: the rule is unknown, not the checker's fault. It may have read an absent field."""
@@ -128,15 +150,13 @@ class RuleTally:
 
         ``steady`` counts the samples for which the rule held without being asked, if it is a rule on samples.
         """
-        if steady and self.rule.steady:
+        if self.rule.steady:
             self.held += steady
-        if not self.times and not self.pending:
-            return
         for known, times in self.times.items():
             if isinstance(known, Observed):
                 counts = self.observed[known.part]
                 counts[known.value if known.value in counts else "other"] += times
-        self.times.clear()
+        self.times = {}
         believed = []
         for broken in self.pending:
             own = (broken.level or self.rule.level) is self.rule.level
@@ -151,7 +171,7 @@ class RuleTally:
                 )
             else:
                 self.warned -= 1
-        self.pending = believed
+        self.pending = tuple(believed)
         mine = [broken for broken in believed if (broken.level or self.rule.level) is self.rule.level]
         if not mine:
             # Violations that were not kept are no better founded than those that were.
@@ -161,8 +181,6 @@ class RuleTally:
 
     def findings(self) -> Iterable[tuple[Finding, Hashable]]:
         """Yield the rule's findings, each with the cause that it shares with other rules' findings."""
-        if not self.pending and not self.said:
-            return
         for broken in self.pending[:MOST_FINDINGS]:
             yield (
                 self._finding(
@@ -197,10 +215,12 @@ class RuleTally:
         exercised = self.held + self.broken + self.warned + self.unclear
         if self.observed:
             exercised += sum(values.total() for values in self.observed.values())
-        met = not seen.isdisjoint(rule.kinds)
-        if not exercised and not self.absent:
+        elif exercised == self.held and not self.absent:
+            if exercised:
+                return _kept(rule, missing, exercised)
+            met = not seen.isdisjoint(rule.kinds)
             return _unexercised(rule, missing, self.exempt, armed=met, needed=rule.needs in facts)
-        reason = self.reason
+        met, reason = not seen.isdisjoint(rule.kinds), self.reason
         if self.broken:
             verdict = Verdict.VIOLATED
         elif self.unclear:
@@ -225,6 +245,23 @@ class RuleTally:
         )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
+def _kept(rule: Rule, missing: str, held: int) -> RuleVerdict:
+    """Return the verdict of a rule that held each time it was asked. Short histories are much alike."""
+    verdict, reason = Verdict.HOLDS, ""
+    if missing and rule.level in CONTRACT_LEVELS:
+        verdict, reason = Verdict.UNKNOWN, f"kept {held}x, but {missing}"
+    return RuleVerdict(
+        rule=rule.id,
+        level=rule.level,
+        verdict=verdict,
+        source=rule.source,
+        exercised=held,
+        reason=reason,
+        armed=True,
+    )
+
+
 @lru_cache(maxsize=2048)
 def _unexercised(rule: Rule, missing: str, exempt: str, *, armed: bool, needed: bool) -> RuleVerdict:
     """Return the verdict of a rule that judged nothing, with the fact of the history that explains it.
@@ -244,6 +281,18 @@ def _unexercised(rule: Rule, missing: str, exempt: str, *, armed: bool, needed: 
     )
 
 
+class _Handlers(dict[type, Handler]):
+    """The functions of the kinds that came so far. Another kind's is made by ``first`` when it comes."""
+
+    def __init__(self, first: Callable[[type], Handler]) -> None:
+        super().__init__()
+        self._first = first
+
+    def __missing__(self, kind: type) -> Handler:
+        handler = self[kind] = self._first(kind)
+        return handler
+
+
 class Checker:
     """Judges one history: :meth:`feed` every record in order, then :meth:`finish`."""
 
@@ -258,42 +307,39 @@ class Checker:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make a handler for each kind of record. The first of a kind is noted, the others go straight to their function."""
+        """Make the maker of functions. The first of a kind is noted, the others go straight to their kind's function."""
         shown: dict[type, Handler] = {
             r.Header: self._begin, r.Mapped: self._map, r.Profile: self._promise, r.RunFailure: self._fault,
             r.Console: self._tells, r.Qmp: self._tells,
         }  # fmt: skip
-        rules = tuple(tally.rule for tally in self.tallies)
-        made = functions(self.model, rules, self.tallies, shown, self._blanks, self._blanked, self._begun)
-        self._sampled = made(Sample)
-        self.handlers: dict[type, Handler] = {
-            kind: self._first(kind, made) for kind in (*RECORDS, *subjects(rules))
-        }
+        rules = tuple([tally.rule for tally in self.tallies])
+        self._made = functions(
+            self.model, rules, self.tallies, shown, self._blanks, self._blanked, self._begun
+        )
+        self._sampled = self._made(Sample)
+        self.handlers: dict[type, Handler] = _Handlers(self._first)
 
-    def _first(self, kind: type, made: Callable[[type], Handler]) -> Handler:
-        """Return a handler for the first of a kind: it notes the kind and puts the kind's own function in its place."""
-
-        def first(subject: Any) -> None:
-            self._seen.add(kind)
-            if kind in _HOST_FACTS:
-                self.model.facts.add(_HOST_FACTS[kind])
-            handler = self.handlers[kind] = made(kind)
-            handler(subject)
-
-        return first
+    def _first(self, kind: type) -> Handler:
+        """Note the first record or subject of a kind, and return the function for that kind."""
+        self._seen.add(kind)
+        if kind in _HOST_FACTS:
+            self.model.facts.add(_HOST_FACTS[kind])
+        return self._made(kind)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the functions: they refer to this checker's model, and a copy makes its own."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("handlers", "_sampled")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("handlers", "_sampled", "_made")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._prepare()
 
     def _judge(self, kind: Any, subject: Any) -> None:
-        handler = self.handlers.get(kind)
-        if handler is not None:
-            handler(subject)
+        self.handlers[kind](subject)
 
     def feed(self, record: r.Record) -> None:
         """Judge one record of the merged stream."""
@@ -381,7 +427,8 @@ class Checker:
         seen = self._seen | ({Sample} if model.driver_records else set())
         missing = model.evidence.losses[0].why if model.evidence.losses else ""
         for tally in self.tallies:
-            tally.settle(model.evidence, model.steady)
+            if tally.times or tally.pending or tally.rule.steady:
+                tally.settle(model.evidence, model.steady)
         model.steady = 0
         rules = [tally.verdict(seen, model.facts, missing) for tally in self.tallies]
         verdict, reasons = self._run_verdict(rules, damage)
@@ -396,6 +443,7 @@ class Checker:
             observations={
                 question_id(tally.rule.id, part): dict(seen.most_common())
                 for tally in self.tallies
+                if tally.observed
                 for part, seen in tally.observed.items()
             },
             failure_class=self._failure_class(verdict),
@@ -407,7 +455,7 @@ class Checker:
         found: list[Finding] = []
         causes: dict[Hashable, int] = {}
         for tally in self.tallies:
-            for finding, cause in tally.findings():
+            for finding, cause in tally.findings() if tally.pending or tally.said else ():
                 first = causes.get(cause) if cause is not None else None
                 if first is None:
                     if cause is not None:

@@ -36,7 +36,7 @@ class Level(StrEnum):
     POLICY = "policy"
 
 
-class Witness(msgspec.Struct, frozen=True, kw_only=True):
+class Witness(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One of the records that show a finding: its name (E1…), record number, and a sentence that describes it."""
 
     name: str
@@ -62,7 +62,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     consequences: list[str] = []
 
 
-class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A rule's verdict over one history. ``exercised`` counts how often its predicate had something to judge.
 
     ``times`` counts how often it was broken. ``armed``: the history contains what the rule needs to be judged.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.explore.legality import Legality, OperationSequence
@@ -42,6 +43,7 @@ def load_hypothesis() -> Any:
     return hypothesis
 
 
+@cache
 def single_operations(guest: str) -> dict[type[op.Operation], SearchStrategy[op.Operation]]:
     """Return the strategy of one operation of each kind for ``guest``, legal or not. Raises MissingPart without the
     extra.
@@ -53,6 +55,16 @@ def single_operations(guest: str) -> dict[type[op.Operation], SearchStrategy[op.
     }
 
 
+@cache
+def _one_of(guest: str, *kinds: type[op.Operation]) -> SearchStrategy[op.Operation]:
+    """Return the strategy of a hot-add or of one operation of ``kinds``. To make a strategy costs as much as to draw from it."""
+    single = single_operations(guest)
+    found: SearchStrategy[op.Operation] = load_hypothesis().strategies.one_of(
+        *(single[kind] for kind in (*ADDS, *kinds))
+    )
+    return found
+
+
 def plans(
     legality: Legality, guest: str, corpus: Sequence[OperationSequence], *, longest: int = LONGEST
 ) -> SearchStrategy[OperationSequence]:
@@ -62,7 +74,8 @@ def plans(
     notification follows, and at most :data:`KINDS` others. With all kinds in each plan, a given order of some of them is
     rare.
     """
-    st = load_hypothesis().strategies
+    hypothesis = load_hypothesis()
+    st = hypothesis.strategies
     single = single_operations(guest)
     others = [kind for kind in single if kind not in ADDS]
     beginnings = [(), *corpus]
@@ -74,7 +87,7 @@ def plans(
         more = draw(st.integers(1, FURTHER if operations else longest))
         count = draw(st.integers(1, KINDS))
         kinds = draw(st.lists(st.sampled_from(others), min_size=count, max_size=count, unique=True))
-        one = st.one_of(*(single[kind] for kind in (*ADDS, *kinds)))
+        one = _one_of(guest, *kinds)
         for _ in range(2 * more):
             if len(operations) >= longest or not more:
                 break
@@ -82,7 +95,7 @@ def plans(
             if extended is not None:
                 operations, more = extended, more - 1
         whole = legality.completed(operations) or ()
-        load_hypothesis().assume(bool(whole))
+        hypothesis.assume(bool(whole))
         return whole
 
     found: SearchStrategy[OperationSequence] = drawn()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 
@@ -97,7 +98,7 @@ class Legality:
 def simpler(operation: Operation) -> list[Operation]:
     """Return ``operation`` with its arguments simplified, one at a time: to the default, or to the least value."""
     found: list[Operation] = []
-    for field in msgspec.structs.fields(operation):
+    for field in _fields(type(operation)):
         if field.name in (*OUTCOMES, "driver", "device"):
             continue
         value = getattr(operation, field.name)
@@ -105,6 +106,11 @@ def simpler(operation: Operation) -> list[Operation]:
         if least is not msgspec.NODEFAULT and value != least and field.name != "which":
             found.append(msgspec.structs.replace(operation, **{field.name: least}))
     return found
+
+
+@cache
+def _fields(kind: type[Operation]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 LEAST = {"size": "128 MiB", "milliseconds": 1}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -39,9 +40,11 @@ class Bisection:
         self.count = count
         self.runs = [BuildRuns() for _ in range(count)]
         self.left_out: set[int] = set()
+        self._posterior: list[float] = []
 
     def note(self, build: int, *, shown: bool) -> None:
         """Count one run of a build."""
+        self._posterior.clear()
         if shown:
             self.runs[build].shown += 1
         else:
@@ -49,7 +52,9 @@ class Bisection:
 
     def posterior(self) -> list[float]:
         """Return the posterior of each hypothesis."""
-        return _normal([_likelihood(self.runs, first) for first in range(self.count + 1)])
+        if not self._posterior:
+            self._posterior = _normal(_likelihoods(self.runs))
+        return self._posterior.copy()
 
     @property
     def answer(self) -> int | None:
@@ -80,7 +85,8 @@ class Bisection:
         """
         posterior = self.posterior()
         now = _entropy(posterior)
-        rates = [self._rate(first) for first in range(self.count + 1)]
+        # The expected rate of bad builds, by the first of them: the mean of the Beta distribution.
+        rates = [(shown + 1) / (shown + clean + 2) for shown, clean in _of_bad_builds(self.runs)]
         gains = {
             build: now - _expected_entropy(build, posterior, rates)
             for build in range(self.count)
@@ -88,32 +94,37 @@ class Bisection:
         }
         return max(gains, key=lambda build: round(gains[build], 12))
 
-    def _rate(self, first: int) -> float:
-        """Return the expected rate of bad builds, if ``first`` is the first of them: the mean of the Beta distribution."""
-        shown = sum(run.shown for run in self.runs[first:])
-        clean = sum(run.clean for run in self.runs[first:])
-        return (shown + 1) / (shown + clean + 2)
-
 
 def _expected_entropy(build: int, posterior: Sequence[float], rates: Sequence[float]) -> float:
     """Return the expected entropy after a run of ``build``; ``rates`` are those of bad builds, by the first of them."""
-    seen = [rate if first <= build else 0.0 for first, rate in enumerate(rates)]
-    chance = sum(weight * one for weight, one in zip(posterior, seen, strict=True))
+    seen = [weight * rate for weight, rate in zip(posterior[: build + 1], rates[: build + 1], strict=True)]
+    chance = sum(seen)
+    clean = [
+        weight * (1 - rate) for weight, rate in zip(posterior[: build + 1], rates[: build + 1], strict=True)
+    ]
     expected = 0.0
-    for probability, likelihoods in ((chance, seen), (1 - chance, [1 - one for one in seen])):
+    for probability, after in ((chance, seen), (1 - chance, [*clean, *posterior[build + 1 :]])):
         if probability > 0:
-            after = [weight * one for weight, one in zip(posterior, likelihoods, strict=True)]
             expected += probability * _entropy(_normal_weights(after))
     return expected
 
 
-def _likelihood(runs: Sequence[BuildRuns], first: int) -> float:
-    """Return the logarithm of the likelihood of all runs, if ``first`` is the first bad build."""
-    if any(run.shown for run in runs[:first]):
-        return -math.inf
-    shown = sum(run.shown for run in runs[first:])
-    clean = sum(run.clean for run in runs[first:])
-    return math.lgamma(shown + 1) + math.lgamma(clean + 1) - math.lgamma(shown + clean + 2)
+def _of_bad_builds(runs: Sequence[BuildRuns]) -> list[tuple[int, int]]:
+    """Return how many runs of the bad builds showed the signature and how many did not, by the first bad build."""
+    shown = [*accumulate((run.shown for run in reversed(runs)), initial=0)]
+    clean = [*accumulate((run.clean for run in reversed(runs)), initial=0)]
+    return [*zip(reversed(shown), reversed(clean), strict=True)]
+
+
+def _likelihoods(runs: Sequence[BuildRuns]) -> list[float]:
+    """Return the logarithm of the likelihood of all runs, by the first bad build."""
+    first_shown = next((build for build, run in enumerate(runs) if run.shown), len(runs))
+    return [
+        math.lgamma(shown + 1) + math.lgamma(clean + 1) - math.lgamma(shown + clean + 2)
+        if first <= first_shown
+        else -math.inf
+        for first, (shown, clean) in enumerate(_of_bad_builds(runs))
+    ]
 
 
 def _normal(logarithms: Sequence[float]) -> list[float]:

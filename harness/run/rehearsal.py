@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import re
 import shutil
+from collections.abc import Callable
 from functools import singledispatchmethod
 from typing import Literal
 
@@ -135,7 +136,7 @@ class _Rehearsal:
             self.unbooted(operation)
             self.waits(operation)
             self.meanwhile(operation)
-            self.step(operation)
+            _step(type(operation))(self, operation)
         if self.started != "running":
             raise unbuildable(
                 self.plan,
@@ -524,3 +525,8 @@ class _Rehearsal:
                     "machine.max_memory in the plan sets how much there may be, power-on memory included.",
                 )
         self.dimms[device] = int(operation.size)
+
+
+_step: Callable[[type], Callable[[_Rehearsal, op.Operation], None]]
+_step = vars(_Rehearsal)["step"].dispatcher.dispatch
+"""The method for a kind of operation. To ask the rehearsal for its own makes a new function for each operation."""

@@ -4,7 +4,8 @@
 The runs are those that tests/recorded keeps, each built-in plan and each injected fault on the guest ``host``, made now, and
 the examples of the rules that are violated.
 A damaged run must not be violated if the whole one is not, must not hold if the whole one is violated, and must not hold if
-the damage shows in its history. ``--document`` writes the table into docs/reliability.md.
+the damage shows in its history. ``--document`` writes the table into docs/reliability.md, and that of single missing records
+into docs/rules.md (:mod:`tests.contract.missing`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from itertools import chain
 from pathlib import Path
 
 from harness.contract.checker import judge
+from tests.contract import missing
 from tests.contract.damage import DAMAGES, DamagedRun, damaged, twice_damaged, unaccounted
 from tests.contract.forging import continues, excused_by, forgery, inserted, one_driver
 from tests.contract.loss_row import DOCUMENT, FooledVerdict, LossRow, embedded, said, summary, table, together
@@ -70,7 +72,7 @@ def forged_lines(row: LossRow, run: WiredRun, seed: int, count: int) -> None:
 
 
 def main() -> int:
-    """Judge every run in every damage, print the table; 1 if a verdict was fooled."""
+    """Judge every run in every damage, print the table; 1 if a verdict was fooled, or a violation vanished."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--two", type=int, default=TWO, help="pairs of damages per run")
@@ -104,9 +106,12 @@ def main() -> int:
         f"{len(fooled)} wrong verdicts, {took:.0f} s."
     )
     print(table(rows), line, summary(fooled) or "no verdict was fooled", sep="\n\n")
+    hidden = [] if asked.only else missing.vanished()
+    print(*hidden, sep="\n", end="\n" if hidden else "")
     if asked.document:
+        missing.write()
         DOCUMENT.write_text(embedded(DOCUMENT.read_text(), f"{line}\n\n{table(rows)}"))
-    return 1 if fooled else 0
+    return 1 if fooled or hidden else 0
 
 
 def _progress(rows: list[LossRow]) -> None:

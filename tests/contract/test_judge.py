@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import copy
+import os
+import random
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import get_args
 
 import msgspec
 import pytest
 from contract.legal import histories
 from contract.test_hostile import HISTORIES
+from effort import VARIABLE, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.contract.checker import Judge, judge
+from harness.contract import checker
+from harness.contract.checker import Checker, Judge, judge
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules
 from harness.history.absent import OPTIONAL, SAMPLED, Absent
@@ -57,58 +60,54 @@ TEXTS = list(dict.fromkeys(text for rule in all_rules() for text in (rule.holds,
 """The examples of the rules, each once."""
 
 
-@lru_cache(maxsize=1)
-def beginnings() -> dict[str, list[int]]:
-    """Return for each example every third place whose beginning no example before it has. Most begin alike."""
-    found: dict[str, list[int]] = {}
-    known: set[bytes] = set()
-    for text in TEXTS:
-        records = trace(text)
-        lines = [msgspec.json.encode(record) for record in records]
-        for place in range(0, len(records), 3):
-            beginning = b"".join(lines[:place])
-            if beginning not in known:
-                known.add(beginning)
-                found.setdefault(text, []).append(place)
-    return found
+SEED = 20261130 if VARIABLE not in os.environ else random.randrange(1 << 30)
+"""The same in every run of the suite, another in each long form."""
 
 
+@pytest.fixture(autouse=True)
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These histories are short, and would be judged anew; the judge's state is copied as it is in long ones."""
+    monkeypatch.setattr(checker, "SHORT", 0)
+
+
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("text", TEXTS)
 def test_examples_of_every_rule_get_the_same_verdict(text: str) -> None:
-    """At the places of a rule's examples, a judge that goes on says what a fresh one says."""
+    """At a place of a rule's example that the seed draws, a judge that goes on says what a fresh one says.
+
+    ``tox -e properties`` tries 20 places of each.
+    """
     records = trace(text)
-    places = beginnings().get(text, [])
+    drawn = random.Random(f"{SEED} {text}").sample(range(len(records)), min(len(records), examples(1)))
+    assert alone(records, drawn) == in_pieces(records, drawn)
+
+
+def test_a_short_history_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its judge goes on, too, and says what a fresh one says at each place."""
+    monkeypatch.undo()
+    records = trace("a:S2 b:S2! a:F2 b:F2 +cpu S2 C2 V Q unload")
+    assert len(records) < checker.SHORT
+    places = list(range(0, len(records), 7))
     assert alone(records, places) == in_pieces(records, places)
 
 
-def test_beginnings_of_all_examples_are_tried() -> None:
-    """Every beginning that is left out for one example is tried for another."""
-    tried = {
-        msgspec.json.encode(trace(text)[:place]) for text, places in beginnings().items() for place in places
-    }
-    assert len(tried) > 300
-    for text in TEXTS:
-        records = trace(text)
-        assert {msgspec.json.encode(records[:place]) for place in range(0, len(records), 3)} <= tried
-
-
-@settings(deadline=None, max_examples=30)
-@given(histories(), st.lists(st.integers(0, 200), max_size=3))
+@settings(deadline=None, max_examples=examples(20))
+@given(histories(), st.lists(st.integers(0, 200), max_size=2))
 def test_legal_histories_get_the_same_verdict(text: str, places: list[int]) -> None:
     """Where a legal history is looked at does not change what is said of it."""
     records = trace(text)
     assert alone(records, places) == in_pieces(records, places)
 
 
-@settings(deadline=None, max_examples=60)
-@given(HISTORIES, st.lists(st.integers(0, 40), max_size=3))
+@settings(deadline=None, max_examples=examples(30))
+@given(HISTORIES, st.lists(st.integers(0, 40), max_size=2))
 def test_hostile_histories_get_the_same_verdict(records: list[Record], places: list[int]) -> None:
     """Nor does it with records that no driver and no host would write."""
     assert alone(records, places) == in_pieces(records, places)
 
 
-@settings(deadline=None, max_examples=20)
-@given(histories(), st.lists(st.integers(0, 200), max_size=3))
+@settings(deadline=None, max_examples=examples(10))
+@given(histories(), st.lists(st.integers(0, 200), max_size=2))
 def test_mapped_histories_get_the_same_verdict(text: str, places: list[int]) -> None:
     """Nor does it where the driver's events give none of the fields that they need not give."""
     records = trace(text)
@@ -123,6 +122,12 @@ def test_an_absent_value_is_shared_by_copies() -> None:
     """A judge's copy may hold what a driver's events do not give, which refuses all else."""
     value = Absent("sync.enter.mask", 5)
     assert copy.deepcopy(value) is value
+
+
+def test_a_rule_is_shared_by_copies() -> None:
+    """Judges look up by a rule's identity what they know of it, so that a judge's copy asks the same rule."""
+    copied = copy.deepcopy(Checker())
+    assert all(one.rule is rule for one, rule in zip(copied.tallies, all_rules(), strict=True))
 
 
 class Interrupted(Growing):

@@ -290,17 +290,17 @@ def test_hostile_xml(data: bytes, words: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_many_names_do_not_take_long() -> None:
     """A mistyped name among very many long ones is told at once, and the hint stays short."""
-    levels = "".join(f'<level name="{"L" * 900}{value}" value="{value}"/>' for value in range(16, 256))
-    tasks = "".join(f'<task name="T{value}" value="{value}"/>' for value in range(2000))
+    levels = "".join(f'<level name="{"L" * 300}{value}" value="{value}"/>' for value in range(16, 144))
+    tasks = "".join(f'<task name="T{value}" value="{value}"/>' for value in range(1000))
     begun = time.monotonic()
     for body in (
-        f"<levels>{levels}</levels>" + event(f'level="{"L" * 20_000}"'),
+        f"<levels>{levels}</levels>" + event(f'level="{"L" * 7_000}"'),
         f"<tasks>{tasks}</tasks>" + event('task="T9999999"'),
     ):
         with pytest.raises(BadDocument) as caught:
             compile_manifest(manifest(body), "made.man")
         assert len(str(caught.value)) < 12_000
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 10
 
 
 @settings(max_examples=examples(60), deadline=None)

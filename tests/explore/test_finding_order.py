@@ -71,7 +71,7 @@ def has(operations: OperationSequence, *kinds: type) -> bool:
 def explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Exploration]:
     """A function that makes an exploration whose plans have such outcomes."""
 
-    def make(outcome: Outcome, *, most: int = 60, seconds: float = 600, **more: bool) -> Exploration:
+    def make(outcome: Outcome, *, most: int = 40, seconds: float = 600, **more: bool) -> Exploration:
         monkeypatch.setattr(
             exploration, "TrialPool", type("Pool", (InstantPool,), {"outcome": staticmethod(outcome)})
         )
@@ -100,7 +100,7 @@ def test_two_that_end_together(explore: Callable[..., Exploration]) -> None:
     """Going on, both are shrunk, and every plan is counted once."""
     report = explore(two, going_on=True).perform()
     assert kinds(report.findings) == {"guest: a": (["add-cpu"], True), "guest: b": (["add-dimm"], True)}
-    assert (report.plans, report.ended) == (60, "plans")
+    assert (report.plans, report.ended) == (40, "plans")
 
 
 def test_the_other_is_kept_as_it_is(explore: Callable[..., Exploration]) -> None:
@@ -162,6 +162,6 @@ def test_a_plan_is_executed_once(explore: Callable[..., Exploration]) -> None:
         tried.append(operations)
         return Trial(operations=operations)
 
-    report = explore(outcome, most=200).perform()
-    assert (report.plans, len(set(tried))) == (200, 200)
+    report = explore(outcome, most=100).perform()
+    assert (report.plans, len(set(tried))) == (100, 100)
     assert msgspec.json.encode(report)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 
 from harness.explore.generation import plans, single_operations
@@ -140,7 +141,7 @@ def test_simpler() -> None:
     assert simpler(op.Register(which="sync2", driver="second")) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(plans(HOST, "host", [KNOWN]))
 def test_generated_plans_are_legal(operations: tuple[op.Operation, ...]) -> None:
     """The plan checker passes each, and completing it again changes nothing."""
@@ -151,7 +152,7 @@ def test_generated_plans_are_legal(operations: tuple[op.Operation, ...]) -> None
     assert vetoes == sum(isinstance(one, op.AddCpu) and one.expect == "vetoed" for one in operations)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(plans(TWIN, "twin", []))
 def test_generated_plans_of_the_twin(operations: tuple[op.Operation, ...]) -> None:
     """The plan checker passes each; an exploration that finds one in its corpus takes it."""

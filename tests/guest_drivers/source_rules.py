@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -70,21 +71,36 @@ def read(folder: Path = SOURCES) -> dict[str, str]:
 
 def functions(files: Mapping[str, str]) -> list[Function]:
     """Return the functions that the sources define."""
+    return [one for name, text in files.items() if name.endswith(".c") for one in _defined(name, text)]
+
+
+@cache
+def _defined(name: str, text: str) -> list[Function]:
     return [
         Function(
             name.removesuffix(".c"), found["name"], found["comment"] or "", found["head"],
             [each.split()[-1].lstrip("*") for each in found["parameters"].split(",") if each.split() != ["VOID"]],
             found["body"],
         )
-        for name, text in files.items()
-        if name.endswith(".c")
         for found in FUNCTION.finditer(text)
     ]  # fmt: skip
 
 
 def roles(files: Mapping[str, str]) -> dict[str, str]:
     """Return the function type of each function that is declared with one."""
-    return {found["name"]: found["role"] for text in files.values() for found in DECLARED.finditer(text)}
+    return {name: role for text in files.values() for name, role in _declared(text).items()}
+
+
+@cache
+def _declared(text: str) -> dict[str, str]:
+    return {found["name"]: found["role"] for found in DECLARED.finditer(text)}
+
+
+@cache
+def _named(text: str) -> list[str]:
+    """Return the driver's own names in the code of a file, but for those that are called."""
+    code = STRING.sub("", COMMENT.sub("", DECLARED.sub("", ALLOCATED.sub("", text))))
+    return re.findall(r"\b(Hpn\w+)\b(?!\s*\()", code)
 
 
 def callback_faults(files: Mapping[str, str]) -> Iterator[str]:
@@ -110,8 +126,7 @@ def callback_faults(files: Mapping[str, str]) -> Iterator[str]:
             if not PAGE.search(comment):
                 yield f"{name}: no page"
     for file, text in files.items():
-        code = STRING.sub("", COMMENT.sub("", DECLARED.sub("", ALLOCATED.sub("", text))))
-        for used in re.findall(r"\b(Hpn\w+)\b(?!\s*\()", code):
+        for used in _named(text):
             if used in defined and used not in declared:
                 yield f"{file}: the address of {used}, which is declared without a function type"
 

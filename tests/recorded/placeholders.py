@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.setup.cache import cache_directory
@@ -92,13 +92,14 @@ def of_machine(places: Mapping[Path, str] | None = None) -> Placeholders:
 
 def telling(name: str) -> bool:
     """Return whether a name of a host or a user says anything: not if it is a word of the harness's own sources."""
-    return len(name) > 1 and name not in _own_words()
+    if len(name) < 2 or re.fullmatch(r"\w+", name) is None:
+        return len(name) > 1
+    return not any(name in text and re.search(rf"\b{name}\b", text) for text in _own_sources())
 
 
 @functools.cache
-def _own_words() -> frozenset[str]:
-    sources: Iterable[Path] = (ROOT / "harness").rglob("*.py")
-    return frozenset(word for file in sources for word in re.findall(r"\w+", file.read_text()))
+def _own_sources() -> list[str]:
+    return [file.read_text() for file in (ROOT / "harness").rglob("*.py")]
 
 
 def _user() -> str:

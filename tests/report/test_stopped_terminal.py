@@ -27,7 +27,7 @@ PLAIN = Style(colour=False)
 PATIENCE = 30.0
 """Seconds after which what should have ended hangs."""
 
-NOTES = 3000
+NOTES = 1000
 """More lines than a pseudo-terminal and the view together keep."""
 
 
@@ -92,8 +92,9 @@ def let_writer_end() -> None:
 def test_the_history_goes_on(
     tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
-    """Thousands of notes reach the history though the terminal takes none; later it says how many it did not show."""
+    """A thousand notes reach the history though the terminal takes none; later it says how many it did not show."""
     monkeypatch.setattr(live_block, "LAST_WORDS", PATIENCE)
+    monkeypatch.setattr(live_block, "MOST_LINES", NOTES // 3)
     if stopped:
         terminal.stop()
     view = StageView(terminal.stream, terminal=True, style=PLAIN)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.repro.bisection import DECIDED, Bisection
 
-HISTORIES, SHARE = 1000, 200
+HISTORIES, SHARE = 1000, 120
 """Histories of a row of the page's table, and those that the test simulates."""
 BUILDS = 8
 MOST = 400
@@ -77,7 +77,7 @@ def test_answers_are_right() -> None:
 
 def test_builds_that_cannot_run() -> None:
     """They are never chosen, and the first bad build is the answer or one of those before it that cannot run."""
-    chance, right, decided, histories = random.Random(2), 0, 0, 100
+    chance, right, decided, histories = random.Random(2), 0, 0, 60
     for _ in range(histories):
         first, rate = chance.randrange(BUILDS + 1), chance.uniform(0.2, 1)
         bisection = Bisection(BUILDS)

@@ -146,7 +146,7 @@ def test_driver_that_is_never_silent_ends_the_wait(make: Make, writer: HistoryWr
     numbers = itertools.count(1)
     executor, guest = make(lambda _question: writer.write(mark(next(numbers))))
     with pytest.raises(GuestHang, match="did not fall silent"):
-        executor.rest.quiesce(QUIET, Deadline(3 * QUIET, "rest"), ask=lambda: guest._note("ask"))
+        executor.rest.quiesce(QUIET, Deadline(1.5 * QUIET, "rest"), ask=lambda: guest._note("ask"))
 
 
 def attempt(executor: Executor, **changes: Any) -> PendingAdd:

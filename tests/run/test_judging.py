@@ -33,8 +33,8 @@ def recorded(directory: Path, records: list[Record]) -> Path:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
-    """Forty runs, every fourth of them violated."""
-    paths = [tmp_path / f"{n:02}" for n in range(40)]
+    """Twenty runs, every fourth of them violated: more than the window of two processes."""
+    paths = [tmp_path / f"{n:02}" for n in range(20)]
     recorded(paths[0], hot_add().records)
     recorded(paths[3], hot_add(start=False).records)
     for n, path in enumerate(paths):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,20 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> StoreAddress:
     return read_address(request.getfixturevalue("postgres_server").database(), what="test")
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of SQLite with nothing in it, which is closed. All migrations have made it."""
+    path = tmp_path_factory.mktemp("empty") / "results.sqlite"
+    with Database.open(read_address(f"sqlite:///{path}", what="test"), make=True):
+        pass
+    return path
+
+
 @pytest.fixture
-def store(address: StoreAddress) -> Iterator[Database]:
-    """A store with nothing in it."""
+def store(address: StoreAddress, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A store with nothing in it. One of SQLite is a copy, since to migrate costs more than most tests do."""
+    if address.file is not None:
+        address.file.parent.mkdir()
+        shutil.copy(request.getfixturevalue("empty_file"), address.file)
     with Database.open(address, make=True) as opened:
         yield opened

@@ -41,7 +41,7 @@ from harness.store.source import sources
 NOW = 1_790_000_000
 SPAN = 30.0
 BEGINNING = NOW - 30 * DAY
-LAB = MadeLab(runs=3000, now=NOW, days=120, points=20)
+LAB = MadeLab(runs=1000, now=NOW, days=120, points=20)
 RUNS = list(LAB.runs())
 
 

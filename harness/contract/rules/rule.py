@@ -136,7 +136,7 @@ DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_H
 """Levels that change a run's verdict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
     """One clause of the contract.
 
@@ -177,9 +177,9 @@ class Rule:
         object.__setattr__(self, "kinds", frozenset(self.on) - {Epoch})
         object.__setattr__(self, "steady", bool(self.same or self.rising) and Sample in self.on)
 
-    def __hash__(self) -> int:
-        # All rules are hashed for every judge, and no two have the same id.
-        return hash(self.id)
+    def __deepcopy__(self, _memo: object) -> Rule:
+        # Every judge looks rules up by their identity, a copied judge too. A rule does not change.
+        return self
 
     @property
     def decides(self) -> bool:

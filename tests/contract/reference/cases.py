@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -30,9 +30,14 @@ class ReferenceCase:
     plan: HistoryPlan
     seed: int
     name: str = ""
+    _drawn: list[Story] = field(default_factory=list, init=False, compare=False, repr=False)
+    """The history with which :func:`case` found that there is one, until it is asked for."""
 
     def story(self) -> Story | None:
         """Make the history; None if the plan has nothing to which this could be done."""
+        return self._drawn.pop() if self._drawn else self._made()
+
+    def _made(self) -> Story | None:
         story, chance = perform(self.plan), random.Random(self.seed)
         if self.family == "documented":
             return story
@@ -65,7 +70,8 @@ def case(number: int, seed: int = 0, family: str = "", name: str = "") -> Refere
     for _ in range(2000):
         plan = drawn(chance.getrandbits(40), plain=broken)
         made = ReferenceCase(family, plan, chance.getrandbits(32), name)
-        if made.story() is not None:
+        if (story := made.story()) is not None:
+            made._drawn.append(story)
             return made
     raise RuntimeError(f"no history drawn could be made into {family} {name}")
 

@@ -207,9 +207,8 @@ def _identity(records: list[Record], events: list[OneCall]) -> Iterator[str]:
                 yield "NUM-UNIQUE"
     for first in events:
         for later in events:
-            again = (
-                first.who == later.who and first.enter.nt == later.enter.nt and first.enter.n < later.enter.n
-            )
+            if first.who != later.who or first.enter.nt != later.enter.nt or first.enter.n >= later.enter.n:
+                continue
             between = [
                 e
                 for e in events
@@ -218,7 +217,7 @@ def _identity(records: list[Record], events: list[OneCall]) -> Iterator[str]:
                 and e.enter.nt == first.enter.nt
             ]
             started = any(e.enter.state == START for e in between)
-            if again and first.enter.state == later.enter.state == COMPLETE and started:
+            if first.enter.state == later.enter.state == COMPLETE and started:
                 yield "NUM-UNIQUE"
     if any(e.enter.number >= min(64, e.enter.max_in_group) or e.enter.nt >= e.enter.maximum for e in events):
         yield "NUM-RANGE"

@@ -120,12 +120,12 @@ def test_whatever_comes_leaves_in_order_and_once(items: list[tuple[str, str, int
 
 def test_hostile_orders_cost_no_more_than_a_sort() -> None:
     """Numbers that arrive backwards or at random do not make the merge quadratic."""
-    backwards: list[Record] = [at(1), *(at(seq) for seq in range(40_000, 2, -1))]
-    shuffled = [at(seq) for seq in range(2, 40_000)]
+    backwards: list[Record] = [at(1), *(at(seq) for seq in range(20_000, 2, -1))]
+    shuffled = [at(seq) for seq in range(2, 20_000)]
     random.Random(1).shuffle(shuffled)
     began = time.process_time()
     for _ in merge(backwards):
         pass
     for _ in merge([at(1), *shuffled]):
         pass
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 3

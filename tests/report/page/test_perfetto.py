@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report.page.test_document import NEWEST, document, rows
+from report.page.test_document import NEWEST, kept_document, rows
 
 from harness.cli.main import main
 from harness.report.page.perfetto import perfetto_trace
@@ -25,6 +26,12 @@ def trace_of(told: dict[str, Any]) -> Any:
     return pb.Trace.FromString(perfetto_trace(told))
 
 
+@cache
+def trace_of_run(run: str) -> Any:
+    """Return that of a kept run, which nobody changes."""
+    return trace_of(kept_document(run))
+
+
 def events(trace: Any) -> list[Any]:
     """Return the packets with an event, in the order in which they stand."""
     return [packet for packet in trace.packet if packet.HasField("track_event")]
@@ -33,8 +40,7 @@ def events(trace: Any) -> list[Any]:
 @pytest.mark.parametrize("run", RUNS)
 def test_lanes_are_tracks_in_their_order(run: str) -> None:
     """Below one track that is called after the run; no field is one that Perfetto does not know."""
-    told = document(NEWEST / run)
-    trace = trace_of(told)
+    told, trace = kept_document(run), trace_of_run(run)
     tracks = [packet.track_descriptor for packet in trace.packet if packet.HasField("track_descriptor")]
     lanes = sorted(
         (track for track in tracks if track.parent_uuid == 1), key=lambda track: track.sibling_order_rank
@@ -48,10 +54,10 @@ def test_lanes_are_tracks_in_their_order(run: str) -> None:
 @pytest.mark.parametrize("run", RUNS)
 def test_slices_are_the_spans_and_nest(run: str) -> None:
     """On each track an end closes what was opened last, no time runs backwards, and every span is there with its length."""
-    told = document(NEWEST / run)
+    told = kept_document(run)
     stacks: dict[int, list[tuple[str, int]]] = defaultdict(list)
     found, last = [], 0
-    for packet in events(trace_of(told)):
+    for packet in events(trace_of_run(run)):
         event = packet.track_event
         assert packet.timestamp >= last
         last = packet.timestamp
@@ -67,12 +73,12 @@ def test_slices_are_the_spans_and_nest(run: str) -> None:
 @pytest.mark.parametrize("run", RUNS)
 def test_records_are_instants_and_orders_are_flows(run: str) -> None:
     """Each record has its sentence, its number and its place; each known order leads from one record to the other."""
-    told = document(NEWEST / run)
+    told = kept_document(run)
     zero = min([at for _, at, *_ in rows(told)] + [span[1] for span in told["spans"]])
     begun: dict[int, int] = {}
     ended: dict[int, int] = {}
     found = []
-    for packet in events(trace_of(told)):
+    for packet in events(trace_of_run(run)):
         event = packet.track_event
         if event.type == event.TYPE_INSTANT:
             (number,) = (one.int_value for one in event.debug_annotations if one.name == "record")
