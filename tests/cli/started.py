@@ -31,18 +31,11 @@ FLUSH_FAILED = 120
 """The exit code of an interpreter whose last flush failed (Python: sys.exit)."""
 
 LOADED = {
-    "": ("harness.cli.documents", "typer._adapters"),
+    "": ("harness.cli.documents", "typer._adapters", "harness.cli.session", "harness.contract.checker"),
     "history store": ("alembic.command", "harness.store.database", "sqlalchemy.dialects.sqlite"),
-    "explore nightly": ("harness.cli.nightly_plan", "harness.cli.session", "harness.lab.matrix_rehearsal"),
-    "attach bisect repro run": ("harness.cli.repro", "harness.cli.session"),
     "fleet worker": ("distributed", "fsspec", "harness.fleet.scheduler"),
-    "accept": ("harness.acceptance.acceptance", "harness.acceptance.report"),
-    "driver": ("harness.driver.build", "harness.driver.image", "harness.driver.signature"),
-    "report": ("harness.report.page.document", "jinja2"),
-    "template": ("harness.template.adoption", "harness.template.build", "harness.template.medium"),
-    "etl import": ("harness.capture.etl.decoder",),
 }
-"""The modules that take commands longest to load, by the commands' first words. Each is loaded once, for the first of them."""
+"""The modules that several commands take longest to load, by the commands' first words, each loaded once, for the first of them."""
 
 
 class Ended(NamedTuple):
