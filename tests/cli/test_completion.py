@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from harness.cli.command_tree import whole
-from harness.cli.completion import SHELLS, source_of
+from harness.cli.command_tree import command_tree, whole
+from harness.cli.completion import SHELLS, VARIABLE, source_of
 from harness.cli.main import main
 from harness.errors import ExitCode
 from harness.guest.guest_types import GUEST_TYPES
@@ -120,6 +120,31 @@ def test_plans_guests_and_runs_are_offered(shell: str, place: Path) -> None:
 def test_what_bash_offers(words: list[str], expected: list[str], place: Path) -> None:
     """Fixed values, the runs of the folder ``runs``, groups; nothing where the shell's own file names are right."""
     assert expected == offered("bash", place, *words)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "r", "--v", "run re", "template ", "demo --accel ", "nosuch ", "etl dump --"]
+)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_one_command_is_enough_to_complete_it(
+    shell: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tree of the command line alone, which takes half the time, offers what the tree of all commands does."""
+    words = ["harness", *line.split(" ")]
+    monkeypatch.setenv(VARIABLE, f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS" if shell == "bash" else "_TYPER_COMPLETE_ARGS", " ".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+
+    def offers() -> str:
+        with pytest.raises(SystemExit):
+            main([])
+        return capsys.readouterr().out
+
+    one = offers()
+    monkeypatch.setattr("harness.cli.main.command_for", lambda _: command_tree())
+    assert one == offers()
+    assert one.strip()
 
 
 def test_every_parameter_that_names_something_of_the_harness_is_completed() -> None:
