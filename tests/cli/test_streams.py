@@ -8,7 +8,6 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -95,7 +94,7 @@ CASES: list[tuple[Stream, Stream, Stream]] = [
 """Standard input, output and error in the process of the ordinary command."""
 
 CLOSED: tuple[Stream, Stream, Stream] = ("closed", "closed", "closed")
-"""The same in a process of its own."""
+"""The same before a command's modules are loaded."""
 
 ASKED_ONCE = """#!/bin/sh
 kept="$0 $*"
@@ -166,24 +165,19 @@ def tried(starter: Starter) -> Callable[[str], Tried]:
     """A function that tries a command, once for all tests."""
 
     @cache
-    def try_group(first: str) -> dict[str, Tried]:
-        """Try the commands with this first word in one process. While a module is first imported, all streams are closed."""
-        names = [name for name in WORDS if name.split()[0] == first]
-        asked = []
-        for name in names:
-            words = [*name.split(), *WORDS[name].split()]
-            as_json = [*name.split(), "--json", *NO_DOCUMENT.get(name, WORDS[name]).split()]
-            asked += [Asked(words, *CLOSED), Asked(words), Asked(as_json)]
-            asked += [Asked(words, *streams) for streams in CASES]
-        ends = iter(starter.run(*asked))
-        kinds = [CLOSED, *CASES]
-        tried = {}
-        for name in names:
-            closed, ordinary, documented, *others = islice(ends, 2 + len(kinds))
-            tried[name] = Tried(ordinary, documented, dict(zip(kinds, [closed, *others], strict=True)))
-        return tried
+    def try_command(name: str) -> Tried:
+        words = [*name.split(), *WORDS[name].split()]
+        as_json = [*name.split(), "--json", *NO_DOCUMENT.get(name, WORDS[name]).split()]
+        # A module is first imported while all streams are closed.
+        closed, ordinary, documented, *others = starter.run(
+            Asked(words, *CLOSED),
+            Asked(words),
+            Asked(as_json),
+            *(Asked(words, *streams) for streams in CASES),
+        )
+        return Tried(ordinary, documented, dict(zip([CLOSED, *CASES], [closed, *others], strict=True)))
 
-    return lambda name: try_group(name.split()[0])[name]
+    return try_command
 
 
 def expected(ordinary: Ended, stdout: Stream, stderr: Stream) -> int:
@@ -236,4 +230,4 @@ def test_only_streams_that_are_closed_stay_closed(starter: Starter) -> None:
     words = ["check", "violated"]
     closed, first, again = starter.run(Asked(words, *CLOSED), Asked(words), Asked(words))
     assert [(1, "", ""), (1, True, True)] == [closed, (first.code, bool(first.out), first == again)]
-    assert first == starter.run(Asked(words))[0]
+    assert first == starter.run(Asked(words), apart=True)[0]
