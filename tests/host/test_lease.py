@@ -398,6 +398,8 @@ def race(directory: Path, file: Path, seed: int) -> None:
         vcpus = dice.randint(1, 10)
         with Leases(directory).take(request(vcpus, memory=0), TEN, Deadline(60, "race")):
             os.write(log, f"{vcpus}\n".encode())
+            # Others look at the queue meanwhile.
+            Leases(directory).held()
             os.write(log, f"{-vcpus}\n".encode())
 
 
