@@ -3,6 +3,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ def main() -> int:
 
     A thread that goes on holds the process up: signals have their effect again meanwhile.
     """
+    # A command loads modules for most of its time, of which nothing is garbage. Python looks for some after each 700 new objects.
+    gc.set_threshold(5000)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from harness.cli.main import main as run

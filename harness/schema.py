@@ -7,6 +7,7 @@ only in the decoder.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,13 +66,21 @@ def output_schema(kinds: Sequence[Any], *, title: str, version: int) -> JsonSche
 
 def sentences(struct: type, key: str) -> str:
     """Return the description of a key in the docstrings of a struct and its bases: the sentences that name it in code style."""
-    said: list[str] = []
-    for each in struct.__mro__:
-        text = " ".join(inspect.cleandoc(each.__dict__.get("__doc__") or "").split())
-        # A struct without its own docstring has its signature.
-        parts = re.split(r"(?<=[.;]) (?=[A-Z`:])", text)
-        said += [_text(part) for part in parts if re.search(rf"``{re.escape(key)}(``| = )", part)]
+    beginnings = (f"``{key}``", f"``{key} = ")
+    said = [
+        _text(part)
+        for each in struct.__mro__
+        for part in _parts(each)
+        if any(beginning in part for beginning in beginnings)
+    ]
     return " ".join(dict.fromkeys(said)).rstrip(";")
+
+
+@functools.cache
+def _parts(kind: type) -> list[str]:
+    """Return the sentences of a docstring. A struct without one of its own has its signature."""
+    text = " ".join(inspect.cleandoc(kind.__dict__.get("__doc__") or "").split())
+    return re.split(r"(?<=[.;]) (?=[A-Z`:])", text)
 
 
 def _components(kinds: Sequence[Any]) -> tuple[tuple[JsonSchema, ...], dict[str, JsonSchema]]:

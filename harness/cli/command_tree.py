@@ -168,7 +168,9 @@ def _summaries() -> Any:
             (one for one in (group.help, inner.info.help if inner else "") if isinstance(one, str)), ""
         )
         shown.command(group.name or (inner.info.name if inner else ""), help=text)(_nothing)
-    return typer.main.get_command(shown)
+    command = typer.main.get_command(shown)
+    _take_as_they_are(command)
+    return command
 
 
 def _nothing() -> None:

@@ -47,6 +47,15 @@ class Candidate(NamedTuple):
 Candidates = Iterator[Candidate]
 
 
+def completed_words() -> list[str]:
+    """Return the words before the one that the shell completes, without the program's: enough to know the command.
+
+    bash names them in COMP_WORDS, the others in _TYPER_COMPLETE_ARGS (Typer: _completion_shared.py).
+    """
+    text = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return re.split(r"\s", text)[1:-1]
+
+
 def answer(command: Any) -> None:
     """Print what the shell requests in the variable. Exits with SystemExit, like Typer."""
     from typer.completion import completion_init  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ import typer
 
 from harness.choice import closest, suggest
 from harness.cli import completion
-from harness.cli.command_tree import command_for, command_tree, with_own_place
+from harness.cli.command_tree import command_for, with_own_place
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError, of_shortage
@@ -80,7 +80,7 @@ def _trace() -> None:
 
 def _run(words: list[str]) -> int:
     if completion.VARIABLE in os.environ:
-        completion.answer(command_tree())
+        completion.answer(command_for(completion.completed_words()))
     command = command_for(words)
     arguments = [*words]
     for place, word in enumerate(_options_of(words)):

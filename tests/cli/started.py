@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Commands with standard streams as asked for, in processes that are forked from an interpreter which has loaded the harness.
+"""Commands with standard streams as asked for, one after the other in an interpreter which has loaded the harness.
 
-A new interpreter for each would take longer than the command. A forked one gives the command what the interpreter gives it
-at its start: no stream object for a number that is closed (Python: Python/pylifecycle.c, create_stdio), and a last flush.
-Commands that are asked for together follow each other in one process, each with streams of its own: only the first can
-import a module while a stream is closed. Real shells close and break streams in ``test_main.py``.
+A new interpreter for each would take longer than the command. This one gives the command what an interpreter gives it at its
+start: no stream object for a number that is closed (Python: Python/pylifecycle.c, create_stdio), and a last flush. Each
+command has streams of its own, and only the first can import a module while a stream is closed. Real shells close and
+break streams in ``test_main.py``.
 
-``python started.py`` reads a line, a JSON array of words and what each stream is, and answers with an array of ends.
+``python started.py`` reads a line: whether the commands have a process of their own, which is forked then, and an array of
+words and what each stream is. It answers with an array of ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import subprocess
@@ -29,20 +29,6 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 FLUSH_FAILED = 120
 """The exit code of an interpreter whose last flush failed (Python: sys.exit)."""
-
-LOADED = {
-    "": ("harness.cli.documents", "typer._adapters"),
-    "history store": ("alembic.command", "harness.store.database", "sqlalchemy.dialects.sqlite"),
-    "explore nightly": ("harness.cli.nightly_plan", "harness.cli.session", "harness.lab.matrix_rehearsal"),
-    "attach bisect repro run": ("harness.cli.repro", "harness.cli.session"),
-    "fleet worker": ("distributed", "fsspec", "harness.fleet.scheduler"),
-    "accept": ("harness.acceptance.acceptance", "harness.acceptance.report"),
-    "driver": ("harness.driver.build", "harness.driver.image", "harness.driver.signature"),
-    "report": ("harness.report.page.document", "jinja2"),
-    "template": ("harness.template.adoption", "harness.template.build", "harness.template.medium"),
-    "etl import": ("harness.capture.etl.decoder",),
-}
-"""The modules that take commands longest to load, by the commands' first words. Each is loaded once, for the first of them."""
 
 
 class Ended(NamedTuple):
@@ -63,7 +49,7 @@ class Asked(NamedTuple):
 
 
 class Starter:
-    """The interpreter that commands are forked from, in the directory ``place``."""
+    """The interpreter that commands are called in, in the directory ``place``."""
 
     def __init__(self, place: Path) -> None:
         self._process = subprocess.Popen(
@@ -71,11 +57,11 @@ class Starter:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
 
-    def run(self, *asked: Asked) -> list[Ended]:
-        """Run commands to their ends, one after the other in one process."""
+    def run(self, *asked: Asked, apart: bool = False) -> list[Ended]:
+        """Run commands to their ends, one after the other. ``apart`` is whether they have a process of their own."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps([apart, asked]) + "\n")
         self._process.stdin.flush()
         return [Ended(*one) for one in json.loads(self._process.stdout.readline())]
 
@@ -85,33 +71,25 @@ class Starter:
 
 
 def main() -> None:
-    """Fork a child for each line, which answers it."""
+    """Answer each line."""
     from harness.cli.main import main as command
 
-    # What no child should do again: the signatures of all commands, and a search for what can be freed.
+    # What no command should do again: the signatures of all commands, and a search for what can be freed.
     with contextlib.redirect_stdout(sys.stderr):
         command(["--help"])
     gc.disable()
-    _load("")
-    for line in sys.stdin:
-        _load(json.loads(line)[0][0][0])
-        if child := os.fork():
-            _, status = os.waitpid(child, 0)
-            if status:
-                print("null", flush=True)
-            continue
-        with open(os.dup(1), "w") as answers:  # noqa: PTH123
-            ends = [_command(Asked(*asked)) for asked in json.loads(line)]
-            print(json.dumps(ends), file=answers, flush=True)
-        os._exit(0)
-
-
-def _load(first: str) -> None:
-    """Load what the commands with this first word need."""
-    for words in [words for words in LOADED if first in words.split(" ")]:
-        for module in LOADED.pop(words):
-            importlib.import_module(module)
-        gc.freeze()
+    # The standard streams are the commands'.
+    with open(os.dup(0)) as lines, open(os.dup(1), "w") as answers:  # noqa: PTH123
+        for line in lines:
+            gc.freeze()
+            apart, asked = json.loads(line)
+            child = os.fork() if apart else 0
+            if not child:
+                print(json.dumps([_command(Asked(*one)) for one in asked]), file=answers, flush=True)
+                if apart:
+                    os._exit(0)
+            elif os.waitpid(child, 0)[1]:
+                print("null", file=answers, flush=True)
 
 
 def _command(asked: Asked) -> Ended:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,14 +44,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ended(place: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def ended(
+    place: Path, *words: str, program: Sequence[str] = ("-m", "harness"), **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     """Run the command as a process without root's right to open everything."""
     rights = (
         ["setpriv", f"--bounding-set={RIGHTS}", f"--inh-caps={RIGHTS}", "--"] if os.geteuid() == 0 else []
     )
     path = os.pathsep.join(sys.path)
     return subprocess.run(
-        [*rights, sys.executable, "-m", "harness", *words], cwd=place, capture_output=True, timeout=60, check=False,
+        [*rights, sys.executable, *program, *words], cwd=place, capture_output=True, timeout=60, check=False,
         env={**os.environ, "PYTHONPATH": path, **environment},
     )  # fmt: skip
 
@@ -141,18 +143,29 @@ LOCALES = [
 """Python takes C for UTF-8 unless it is told otherwise (PEP 538, PEP 540)."""
 
 
+TWICE = """
+import sys
+from harness.cli.main import main
+there, other = sys.argv[1:]
+codes = [main(["check", there, other, "--json"])]
+for stream in (sys.stdout, sys.stderr):
+    print("\\f", end="", file=stream, flush=True)
+codes.append(main(["check", there]))
+sys.exit(codes != [64, 0])
+"""
+"""Judges a run beside one that is not there, and alone, in one process with the locale. A form feed stands between."""
+
+
 @pytest.mark.parametrize("environment", LOCALES, ids=lambda environment: " ".join(environment))
 def test_a_locale_changes_no_code_and_no_document(environment: dict[str, str], place: Path) -> None:
     """A name outside ASCII is a name; JSON is legal and says it, in ASCII where output is not UTF-8."""
     (place / "runs" / "one").rename(place / "runs" / "\u00fcn")
-    done = ended(place, "check", "runs/\u00fcn", "runs/n\u00f6", "--json", **environment)
-    runs = json.loads(done.stdout.decode("utf-8"))["runs"]
-    assert (64, ["holds", None]) == (
-        done.returncode,
-        [run.get("verdict", {}).get("verdict") for run in runs],
-    ), done
-    text = ended(place, "check", "runs/\u00fcn", **environment)
-    assert (0, b"") == (text.returncode, text.stderr)
+    done = ended(place, "runs/\u00fcn", "runs/n\u00f6", program=("-c", TWICE), **environment)
+    document, _text = done.stdout.split(b"\f")
+    _complaint, unexpected = done.stderr.split(b"\f")
+    runs = json.loads(document.decode("utf-8"))["runs"]
+    assert ["holds", None] == [run.get("verdict", {}).get("verdict") for run in runs]
+    assert (0, b"") == (done.returncode, unexpected), done
 
 
 def test_a_name_that_is_no_text_in_the_locale_is_refused_with_the_way_out(place: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -137,8 +138,9 @@ def test_option_that_is_added_is_in_every_door(tmp_path: Path) -> None:
     } == json.loads(done.stdout)
 
 
-def read_back(words: list[str]) -> RunOptions:
-    """Return what the command line of ``harness run`` makes of some words."""
+@functools.cache
+def run_command() -> tuple[Any, list[RunOptions]]:
+    """Return a command with the options of ``harness run``, and the list to which it adds what it was given."""
     seen: list[RunOptions] = []
     one = typer.Typer(add_completion=False)
 
@@ -148,8 +150,14 @@ def read_back(words: list[str]) -> RunOptions:
         seen.append(made("run", options))
         return 0
 
-    typer.main.get_command(one).main(words, standalone_mode=False)
-    return seen[0]
+    return typer.main.get_command(one), seen
+
+
+def read_back(words: list[str]) -> RunOptions:
+    """Return what the command line of ``harness run`` makes of some words."""
+    command, seen = run_command()
+    command.main(words, standalone_mode=False)
+    return seen.pop()
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

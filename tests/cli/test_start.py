@@ -59,7 +59,7 @@ def test_ctrl_c_while_it_is_loaded(tmp_path: Path, words: list[str]) -> None:
 def test_a_signal_when_its_work_is_done(number: signal.Signals) -> None:
     """What is to be done at the end is done, and the exit code stays."""
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDS, "rules", "--json"],
+        [sys.executable, "-c", ENDS, "completion", "bash"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

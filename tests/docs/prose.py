@@ -12,7 +12,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,11 @@ PATTERNS = (
 )
 """The short list. Each pattern has its example in tests/docs/test_prose.py."""
 
+_ANY = re.compile("|".join(pattern.expression.pattern for pattern in PATTERNS), re.MULTILINE)
+"""What all patterns find, and what one finds that stands at the beginning of a text, at the beginning of any line."""
+
+_WORD = re.compile(r"(?<![\w=])[A-Za-z][\w'-]*")
+
 
 class Passage(NamedTuple):
     """A piece of prose: its first line in the file, and its text, whose line ends are kept."""
@@ -106,9 +111,7 @@ class Finding(NamedTuple):
 
 def findings(passage: Passage) -> Iterator[Finding]:
     """Yield what is wrong with a passage."""
-    text = re.sub(r"``[^`]*``|`[^`\n]*`", "X", passage.text)
-    # A line that is indented by four columns or more belongs to a listing, not to the sentence before it.
-    joined = re.sub(r"(?<=\S)[ \t]*\n {0,3}(?=\S)", "\x00", text)
+    joined = _joined(passage.text)
     flat = joined.replace("\x00", " ")
 
     def line(position: int) -> int:
@@ -118,10 +121,10 @@ def findings(passage: Passage) -> Iterator[Finding]:
         for hit in pattern.expression.finditer(flat):
             yield Finding(line(hit.start()), pattern.rule, hit[0], pattern.instead)
     position = 0
-    for sentence in re.split(r"(?<=[.;:?!])\s+|\n+", flat):
+    for sentence in _sentences(flat):
         start = flat.find(sentence, position)
         position = start + len(sentence)
-        words = re.findall(r"(?<![\w=])[A-Za-z][\w'-]*", sentence)
+        words = _WORD.findall(sentence)
         if len(words) > LONGEST_SENTENCE and not _CODE.search(sentence):
             yield Finding(
                 line(start),
@@ -129,6 +132,33 @@ def findings(passage: Passage) -> Iterator[Finding]:
                 " ".join(sentence.split()[:8]) + " …",
                 f"{len(words)} words: one fact a sentence",
             )
+
+
+def _joined(text: str) -> str:
+    """Return the text with X for what is quoted as code, and NUL where a sentence goes on in the next line."""
+    if "`" in text:
+        text = re.sub(r"``[^`]*``|`[^`\n]*`", "X", text)
+    if "\n" in text:
+        # A line that is indented by four columns or more belongs to a listing, not to the sentence before it.
+        text = re.sub(r"(?<=\S)[ \t]*\n {0,3}(?=\S)", "\x00", text)
+    return text
+
+
+def _sentences(flat: str) -> list[str]:
+    """Return the sentences of a text that may be too long: a word has a letter and something before or after it."""
+    if len(flat) < 2 * LONGEST_SENTENCE:
+        return []
+    sentences = re.split(r"(?<=[.;:?!])\s+|\n+", flat)
+    return [sentence for sentence in sentences if len(sentence) >= 2 * LONGEST_SENTENCE]
+
+
+def suspicious(passages: Iterable[Passage]) -> bool:
+    """Return whether anything can be wrong with passages: one search for all of them, which takes a third of the time."""
+    texts = [_joined(passage.text).replace("\x00", " ") for passage in passages]
+    # Nothing that a pattern looks for goes over an empty line.
+    return bool(_ANY.search("\n\n".join(texts))) or any(
+        len(_WORD.findall(sentence)) > LONGEST_SENTENCE for flat in texts for sentence in _sentences(flat)
+    )
 
 
 def passages(path: Path, text: str) -> Iterator[Passage]:
@@ -226,8 +256,10 @@ def lint(paths: list[Path]) -> Iterator[tuple[Path, Finding]]:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        found = [finding for passage in passages(path, text) for finding in findings(passage)]
-        yield from ((path, finding) for finding in sorted(found))
+        read = list(passages(path, text))
+        if suspicious(read):
+            found = [finding for passage in read for finding in findings(passage)]
+            yield from ((path, finding) for finding in sorted(found))
 
 
 def main(names: list[str]) -> int:

@@ -9,11 +9,15 @@ program of the project, that does what the command does, where doing it here wou
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import io
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -272,8 +276,8 @@ for words in (
     case(f"harness etl {words}", by="tests/docs/test_etl_page.py::test_a_real_log_is_shown_as_it_is_printed")
 case(
     "python -m tests.capture.etl.mutate --parser log --executions 1000000 --seed 1",
-    "python -m tests.capture.etl.mutate --parser log --executions 200 --seed 1",
-    said="200",
+    "python -m tests.capture.etl.mutate --parser log --executions 20 --seed 1",
+    said="20 executions",
 )
 
 FIRST_DAY = "tests/guest/windows/test_first_day.py::test_a_first_day"
@@ -286,12 +290,12 @@ case("harness ps", said="Leases of this host")
 case("harness reserve", said="Nobody has reserved|is reserved by")
 case(
     "harness reserve localhost --until 18:00 --why 'a debugger is attached'",
-    "mkdir own && export HOTPLUG_HARNESS_LEASES=$PWD/own && harness reserve localhost --until 18:00 --why 'a debugger is attached'",
+    "mkdir ../leases && harness reserve localhost --until 18:00 --why 'a debugger is attached'",
     said="is reserved by .*: a debugger is attached",
 )
 case(
     "harness reserve --release",
-    "mkdir own && export HOTPLUG_HARNESS_LEASES=$PWD/own && harness reserve --release",
+    "mkdir ../leases && harness reserve --release",
     said="There was no reservation to release",
 )
 for made in ("0755 /var/lib/hotplug-harness", "1777 /var/lib/hotplug-harness/leases"):
@@ -374,10 +378,8 @@ def followed() -> set[str]:
     return {line[2:] for text in texts for line in text.splitlines() if line.startswith("$ ")}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A directory in which a reader who followed the pages could be: runs, a plan, a log, a lab of one run."""
-    here = tmp_path / "here"
+def make_place(here: Path) -> Path:
+    """Return a directory in which a reader who followed the pages could be: runs, a plan, a log, a lab of one run."""
     (here / "runs").mkdir(parents=True)
     for name in ("runs/20261121-124424-veto-77c7", "runs/20261121-123514-veto-e0d9"):
         shutil.copytree(RECORDED / "host-veto", here / name)
@@ -397,6 +399,65 @@ def place(tmp_path: Path) -> Path:
     return here
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Such a directory for one test."""
+    return make_place(tmp_path / "here")
+
+
+LOAD = "harness store load nightly && "
+"""What precedes a question to the store."""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Such a directory for all tests that ask a loaded store, and its environment."""
+    base = tmp_path_factory.mktemp("loaded")
+    here, environ = make_place(base / "here"), environment(base)
+    assert 0 == executed(LOAD.removesuffix(" && "), here, environ)[0]
+    return here, environ
+
+
+def executed(command: str, place: Path, environ: dict[str, str]) -> tuple[int, str]:
+    """Execute a command and return its exit code and output. One of Python needs no process of its own."""
+    line, _, file = command.partition(" > ")
+    name, *words = shlex.split(line)
+    module = words[1] if [name, *words[:1]] == ["python", "-m"] else ""
+    if name != "harness" and not module:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=place,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode, done.stdout
+    said = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        patch.chdir(place)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        if module:
+            patch.setattr(sys, "argv", words[1:])
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            code = ended.value.code or 0
+        else:
+            code = main(words)
+    if file:
+        (place / file).write_text(said.getvalue())
+        return code, ""
+    return code, said.getvalue()
+
+
 def in_shell(text: str) -> str:
     """Return a command of the clone as one of the shell that ``./lab shell`` opens; tests/setup tries ``./lab`` itself."""
     return re.sub(r"\./lab (harness )?", "harness ", text.replace("./lab shell -c", "bash -c"))
@@ -405,36 +466,17 @@ def in_shell(text: str) -> str:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("how", cases(elsewhere=False))
 def test_the_command_does_what_it_says(
-    how: Execution,
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    how: Execution, place: Path, loaded: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     """It ends well and prints what it is for."""
-    command = in_shell(how.text)
-    if not how.marks and all(part.startswith("harness ") for part in command.split(" && ")):
-        # Quick ones need no process of their own.
-        monkeypatch.chdir(place)
-        for name, value in environment(tmp_path).items():
-            monkeypatch.setenv(name, value)
-        codes = [main(shlex.split(part)[1:]) for part in command.split(" && ")]
-        assert {0} == set(codes), capfd.readouterr()
-        printed = capfd.readouterr().out
-    else:
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=place,
-            env=environment(tmp_path),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert 0 == done.returncode, done.stdout
-        printed = done.stdout
+    command, environ = in_shell(how.text), environment(tmp_path)
+    if command.startswith(LOAD):
+        command = command.removeprefix(LOAD)
+        place, environ = loaded
+    # A command that needs a part is given to a shell as it is.
+    ends = [executed(part, place, environ) for part in ([command] if how.marks else command.split(" && "))]
+    printed = "".join(output for _, output in ends)
+    assert {0} == {code for code, _ in ends}, printed
     assert re.search(how.said, printed), printed
 
 
@@ -447,16 +489,16 @@ def functions(text: str) -> set[str]:
 @pytest.mark.parametrize("how", cases(elsewhere=True))
 def test_what_else_executes_a_command_exists(how: Execution) -> None:
     """The test that is named is one, and the program that is named has the command."""
-    executed, by = how.text, how.by
+    given, by = how.text, how.by
     file, _, name = by.partition("::")
     text = (ROOT / file).read_text(encoding="utf-8")
     if not file.endswith(".py"):
-        assert executed in text.replace(" -qq", "")
+        assert given in text.replace(" -qq", "")
         return
     tests = functions(text)
     assert any(test.startswith("test_") for test in tests)
     assert name in {*tests, ""}
-    for option in re.findall(r"--([a-z][a-z-]+)", executed):
+    for option in re.findall(r"--([a-z][a-z-]+)", given):
         assert re.search(rf"\b{option.replace('-', '[-_]')}\b", text), f"{file} does nothing with --{option}"
 
 

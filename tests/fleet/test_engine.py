@@ -90,7 +90,7 @@ def test_a_stopped_worker_is_listed_as_silent(
     assert [one.startswith("0 under way") for one in listed().values()] == [True, True]
     stop(worker)
     said = re.compile(r"silent .* no heartbeat since \d\d:\d\d:\d\d, for \d+ s; 0 under way then")
-    Deadline(PATIENCE, "the silence").poll(lambda: said.match(listed()["a"]) is not None, interval=0.2)
+    Deadline(PATIENCE, "the silence").poll(lambda: said.match(listed()["a"]) is not None, interval=0.5)
     assert listed()["b"].startswith("0 under way")
     worker.send_signal(signal.SIGCONT)
     Deadline(PATIENCE, "a heartbeat").poll(lambda: listed()["a"].startswith("0 under way"), interval=0.2)

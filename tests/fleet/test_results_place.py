@@ -52,6 +52,16 @@ def made(place: Path, size: int) -> Path:
     return place / "work"
 
 
+SMALL = 1 << 16
+"""A piece in tests that have several of them. One of usual size is compressed, sent and compared for 20 ms."""
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pieces small."""
+    monkeypatch.setattr(results_place, "PIECE", SMALL)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Return the files below a folder, by name."""
     return {
@@ -63,7 +73,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_sent_comes_back(tmp_path: Path) -> None:
     """Files are the same, links stay behind, nothing temporary is left, and what was received is forgotten."""
-    work = made(tmp_path, 3 * PIECE + 5)
+    work = made(tmp_path, PIECE + 5)
     exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.check()
     exchange.send("n", REPORT, work, ["runs", "output"])
@@ -79,9 +89,10 @@ def test_what_is_sent_comes_back(tmp_path: Path) -> None:
     assert [] == list((tmp_path / "results").iterdir())
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_a_cut_sending_goes_on(tmp_path: Path) -> None:
     """Without its note an attempt was never sent; sent again, whole pieces are not written a second time."""
-    work = made(tmp_path, 3 * PIECE)
+    work = made(tmp_path, 3 * SMALL)
     exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.send("n", REPORT, work, ["runs"])
     place = tmp_path / "results" / "n" / "a-1"
@@ -95,9 +106,10 @@ def test_a_cut_sending_goes_on(tmp_path: Path) -> None:
     assert [before, content(work)] == [first.stat().st_mtime_ns, content(arrived)]
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_a_cut_reception_goes_on(tmp_path: Path) -> None:
     """A piece that is here already is not fetched again: it may even be gone."""
-    work = made(tmp_path, 3 * PIECE)
+    work = made(tmp_path, 3 * SMALL)
     exchange = ResultsPlace(f"file://{tmp_path / 'results'}")
     exchange.send("n", REPORT, work, ["runs"])
     note = exchange.note("n", "a-1")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles, security, tls_files
 from harness.fleet.worker import FleetWorker
+from harness.forking.fork_server import ForkServer
 
 
 def files(place: Path, host: str = "127.0.0.1") -> TlsFiles:
@@ -27,9 +29,13 @@ def files(place: Path, host: str = "127.0.0.1") -> TlsFiles:
     return TlsFiles(made.ca, made.cert, made.key)
 
 
-@pytest.fixture
-def secured(fleet: Fleet) -> tuple[Fleet, TlsFiles]:
-    """A scheduler and a worker with TLS."""
+@pytest.fixture(scope="module")
+def secured(
+    tmp_path_factory: pytest.TempPathFactory, engine_server: ForkServer
+) -> Iterator[tuple[Fleet, TlsFiles]]:
+    """A scheduler and a worker with TLS, which no test changes."""
+    fleet = Fleet(tmp_path_factory.mktemp("secured"))
+    fleet.server = engine_server
     tls = files(fleet.place / "certificates")
     fleet.url = fleet.url.replace("tcp", "tls")
     words = ["--ca", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)]
@@ -37,8 +43,11 @@ def secured(fleet: Fleet) -> tuple[Fleet, TlsFiles]:
     fleet.start(
         "a", "worker", "--scheduler", fleet.url, "--name", "a", "--work", str(fleet.place / "work-a"), *words
     )
-    fleet.wait_said("a", "is offered")
-    return fleet, tls
+    try:
+        fleet.wait_said("a", "is offered")
+        yield fleet, tls
+    finally:
+        fleet.close()
 
 
 def test_a_stranger_is_refused(secured: tuple[Fleet, TlsFiles], tmp_path: Path) -> None:

@@ -25,9 +25,16 @@ HERE = "tests.forking.entries"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    """A server that has imported the entries of the tests."""
+    """A server that has imported the entries of the tests, and serves all of them that leave it alone."""
+    with ForkServer([HERE]) as one:
+        yield one
+
+
+@pytest.fixture
+def own_server() -> Iterator[ForkServer]:
+    """Such a server for one test."""
     with ForkServer([HERE]) as one:
         yield one
 
@@ -157,23 +164,23 @@ def test_its_descriptor_tells_the_end(server: ForkServer) -> None:
     process.wait()
 
 
-def test_the_end_of_the_block_ends_all(server: ForkServer) -> None:
+def test_the_end_of_the_block_ends_all(own_server: ForkServer) -> None:
     """Also what ignores SIGTERM is ended by who waits for it; the server goes, and its processes with it."""
-    processes = [lasting(server) for _ in range(3)]
-    pid = server.pid
-    server.close()
+    processes = [lasting(own_server) for _ in range(3)]
+    pid = own_server.pid
+    own_server.close()
     assert [one.wait() for one in processes] == [-signal.SIGTERM] * 3
     ends(pid)
-    assert server.pid == 0
+    assert own_server.pid == 0
 
 
-def test_a_server_that_dies_takes_its_processes_and_is_replaced(server: ForkServer) -> None:
+def test_a_server_that_dies_takes_its_processes_and_is_replaced(own_server: ForkServer) -> None:
     """Its processes are orphaned, not successful, and the next one has a new server."""
-    process, first = lasting(server), server.pid
+    process, first = lasting(own_server), own_server.pid
     os.kill(first, signal.SIGKILL)
     assert (process.wait(), process.orphaned) == (-signal.SIGKILL, True)
     ends(process.pid)
-    found, status = told(server)
+    found, status = told(own_server)
     assert (status, found["parent"] != first) == (7, True)
 
 

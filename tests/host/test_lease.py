@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import multiprocessing
 import os
 import random
 import signal
@@ -388,30 +389,33 @@ def test_what_cannot_be_used_is_gone_round(
     assert [] == names(full_disk / "leases")
 
 
-RACER = """
-import os, random, sys
-from pathlib import Path
-from harness.deadline import Deadline
-from harness.host import lease
-from harness.host.budget import HostBudget, ResourceRequest
-lease.INTERVAL = 0.001
-dice = random.Random(int(sys.argv[3]))
-log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-budget = HostBudget(vcpus=10, memory=10 << 30, disk=10 << 30)
-for _ in range(40):
-    vcpus = dice.randint(1, 10)
-    with lease.Leases(Path(sys.argv[1])).take(ResourceRequest(vcpus=vcpus, memory=0), budget, Deadline(60, "race")):
-        os.write(log, f"{vcpus}\\n".encode())
-        os.write(log, f"{-vcpus}\\n".encode())
-"""
+def race(directory: Path, file: Path, seed: int) -> None:
+    """Take and let go as fast as it can, in a process of its own."""
+    lease_module.INTERVAL = 0.001
+    dice = random.Random(seed)
+    log = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for _ in range(40):
+        vcpus = dice.randint(1, 10)
+        with Leases(directory).take(request(vcpus, memory=0), TEN, Deadline(60, "race")):
+            os.write(log, f"{vcpus}\n".encode())
+            # Others look at the queue meanwhile.
+            Leases(directory).held()
+            os.write(log, f"{-vcpus}\n".encode())
 
 
 def test_racing_processes_never_exceed_the_budget(tmp_path: Path) -> None:
     """Three processes that take and let go as fast as they can, from a directory that is not there yet, keep to it."""
     seed = random.randrange(1 << 30)
-    command = [sys.executable, "-c", RACER, str(tmp_path / "leases"), str(tmp_path / "log")]
-    racers = [subprocess.Popen([*command, str(seed + number)]) for number in range(3)]
-    assert [0] * 3 == [racer.wait(120) for racer in racers], seed
+    processes = multiprocessing.get_context("fork")
+    racers = [
+        processes.Process(target=race, args=(tmp_path / "leases", tmp_path / "log", seed + number))
+        for number in range(3)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(120)
+    assert [0] * 3 == [racer.exitcode for racer in racers], seed
     taken, most = 0, 0
     for line in (tmp_path / "log").read_text().split():
         taken += int(line)

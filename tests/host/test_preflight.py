@@ -10,6 +10,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.host.kvm_probe import last
 from harness.host.preflight import HostPart, PartState, examine, ready
+from harness.setup import parts
 
 NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "apt", "disk", "memory"]
 
@@ -21,25 +22,32 @@ def program(path: Path, script: str) -> Path:
     return path
 
 
-def look(monkeypatch: pytest.MonkeyPatch, search: Path, **options: object) -> dict[str, HostPart]:
-    """Examine this host with nothing but ``search`` on PATH."""
+def look(
+    monkeypatch: pytest.MonkeyPatch, search: Path, *, tested: bool = False, **options: object
+) -> dict[str, HostPart]:
+    """Examine this host with nothing but ``search`` on PATH.
+
+    Without ``tested`` the optional parts are left out some of whose programs are looked for elsewhere, too, and answer slowly.
+    """
     monkeypatch.setenv("PATH", str(search))
+    if not tested:
+        monkeypatch.setattr(parts, "TESTED", ())
     return {part.name: part for part in examine(Deadline(30, "test"), **options)}  # type: ignore[arg-type]
 
 
 def test_an_empty_path_gives_every_part_its_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any program the needed ones are missing, each with the command that supplies it, and nothing is ready."""
-    parts = look(monkeypatch, tmp_path)
-    missing = [name for name in NEEDED if parts[name].state is PartState.MISSING]
+    found = look(monkeypatch, tmp_path, tested=True)
+    missing = [name for name in NEEDED if found[name].state is PartState.MISSING]
     assert missing == ["qemu", "firmware", "gcc", "make", "apt"]
-    assert [] == [name for name in missing if name != "firmware" and not parts[name].supply]
-    assert not ready(list(parts.values()))
+    assert [] == [name for name in missing if name != "firmware" and not found[name].supply]
+    assert not ready(list(found.values()))
 
 
 def test_the_needed_parts_are_those_of_the_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optional parts never keep the main job from running."""
-    parts = look(monkeypatch, tmp_path)
-    assert NEEDED == [name for name, part in parts.items() if part.needed]
+    found = look(monkeypatch, tmp_path, tested=True)
+    assert NEEDED == [name for name, part in found.items() if part.needed]
 
 
 def test_programs_on_the_path_are_named_with_their_version(
@@ -56,18 +64,18 @@ def test_programs_on_the_path_are_named_with_their_version(
         tmp_path / "qemu-system-x86_64",
         f'case "$*" in --version) echo "QEMU emulator version 9.1.0";; *) echo {tmp_path}/share;; esac',
     )
-    parts = look(monkeypatch, tmp_path)
-    found = {
-        name: (parts[name].state.value, parts[name].found) for name in ("gcc", "make", "qemu", "firmware")
+    found = look(monkeypatch, tmp_path)
+    said = {
+        name: (found[name].state.value, found[name].found) for name in ("gcc", "make", "qemu", "firmware")
     }
-    assert found == {
+    assert said == {
         "gcc": ("ok", f"gcc 12.2.0 at {tmp_path}/gcc"),
         "make": ("ok", f"GNU Make 4.3 at {tmp_path}/make"),
         "qemu": ("ok", f"QEMU emulator version 9.1.0 at {tmp_path}/qemu-system-x86_64"),
         "firmware": ("ok", f"{tmp_path}/share/bios-256k.bin"),
     }
-    lacking = [name for name in NEEDED if parts[name].state is not PartState.OK]
-    assert [ready(list(parts.values())), set(lacking) - {"memory"}] == [not lacking, set()]
+    lacking = [name for name in NEEDED if found[name].state is not PartState.OK]
+    assert [ready(list(found.values())), set(lacking) - {"memory"}] == [not lacking, set()]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +109,9 @@ def test_a_program_that_never_answers_does_not_hold_up_the_rest(
     """With the deadline over, a hanging program is broken, and the parts after it are still looked at."""
     program(tmp_path / "gcc", f"exec {sys.executable} -c 'import time; time.sleep(60)'")
     monkeypatch.setenv("PATH", str(tmp_path))
-    parts = {part.name: part for part in examine(Deadline(0, "test"))}
-    assert [PartState.BROKEN, PartState.MISSING] == [parts["gcc"].state, parts["make"].state]
-    assert "did not end within 0.1 s" in parts["gcc"].found
+    found = {part.name: part for part in examine(Deadline(0, "test"))}
+    assert [PartState.BROKEN, PartState.MISSING] == [found["gcc"].state, found["make"].state]
+    assert "did not end within 0.1 s" in found["gcc"].found
 
 
 def test_a_place_that_does_not_exist_yet_is_judged_by_its_parent(

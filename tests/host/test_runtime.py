@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import stat
 import subprocess
 import sys
@@ -44,7 +43,6 @@ def test_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = RuntimeDirectory()
     path = directory.path
     del directory
-    gc.collect()
     assert not path.exists()
 
 

@@ -24,7 +24,7 @@ KEPT = 100_000
 @contextmanager
 def flooded(file: Path, line: str) -> Iterator[subprocess.Popen[bytes]]:
     """Append lines to a file without end, each with a write of its own, while the block runs."""
-    endless = f"while :; do echo {line}; done"
+    endless = f"while :; do echo '{line}'; done"
     with file.open("ab") as out, subprocess.Popen(["sh", "-c", endless], stdout=out) as writer:
         try:
             yield writer
@@ -59,7 +59,8 @@ def test_a_flood_takes_little_room_and_no_reader_waits_for_its_end(tmp_path: Pat
     follower = Follower()
     follower.add(file, lambda _: None, budget=budget)
     follower.start()
-    with flooded(file, "flood"):
+    # Five MiB of one word are 900,000 writes of the shell.
+    with flooded(file, "flood " * 100):
         Deadline(30, "the flood").poll(lambda: budget.dropped > 5 << 20)
         follower.drain()
         follower.close()

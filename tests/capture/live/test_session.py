@@ -24,7 +24,7 @@ def test_a_capture_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None
     """The debugger's port is not there: no process, no descriptor and no thread stays, and the accounts are written."""
     for name in ("debugcon.log", "console.log"):
         (tmp_path / name).touch()
-    before = descriptors()
+    before = descriptors(), psutil.Process().children()
     with HistoryWriter(tmp_path) as writer:
         writer.write(Header(format=1, harness="0", run="r", guest="twin", wall="2026-11-30T00:00:00Z"))
         capture = Capture(
@@ -35,6 +35,6 @@ def test_a_capture_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None
         )
         with pytest.raises(InfrastructureError, match="cannot serve"), capture:
             raise AssertionError("it begins all the same")
-    assert (before, []) == (descriptors(), psutil.Process().children())
+    assert before == (descriptors(), psutil.Process().children())
     accounts = [record.name for record in History(tmp_path) if isinstance(record, Channel)]
     assert ["debugcon", "dbgprint"] == accounts
