@@ -3,12 +3,13 @@
 
 From the example that violates a rule, and from its mutation, each record is taken in turn that the driver wrote, as a loss that
 the account counts, and each that the host wrote and a rule may need. What is left shows the violation or makes it unknown.
-``python -m tests.contract.missing`` writes the table into docs/rules.md.
+``python -m tests.contract.missing`` writes the table into docs/rules.md; with the names of rules, their rows of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,17 +114,22 @@ def name(record: Record, before: Sequence[Record]) -> str:
     return f"{text} ({again + 1})" if again else text
 
 
-def table() -> str:
-    """Return the table: for each rule, without which records its mutation is unknown, and without how many it is not."""
+def table(known: Mapping[str, str]) -> str:
+    """Return the table: for each rule, without which records its mutation is unknown, and without how many it is not.
+
+    The rows of ``known`` rules are taken as they are.
+    """
     rows = ["| rule | unknown without | still violated without |", "| --- | --- | --- |"]
-    for rule in RULES:
-        every = without_each(rule, violations(rule)[-1])
-        unknown = [one.record for one in every if one.rule is Verdict.UNKNOWN]
-        wrong = [f"**{one.record}: {one.rule}**" for one in every if one.wrong]
-        violated = [one for one in every if one.rule is Verdict.VIOLATED]
-        others = f"{len(violated)} others" if unknown or wrong else f"any of {len(violated)}"
-        rows.append(f"| {rule.id} | {', '.join([*grouped(unknown), *wrong])} | {others} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, *(known.get(rule.id) or _row(rule) for rule in RULES)])
+
+
+def _row(rule: Rule) -> str:
+    every = without_each(rule, violations(rule)[-1])
+    unknown = [one.record for one in every if one.rule is Verdict.UNKNOWN]
+    wrong = [f"**{one.record}: {one.rule}**" for one in every if one.wrong]
+    violated = [one for one in every if one.rule is Verdict.VIOLATED]
+    others = f"{len(violated)} others" if unknown or wrong else f"any of {len(violated)}"
+    return f"| {rule.id} | {', '.join([*grouped(unknown), *wrong])} | {others} |"
 
 
 def grouped(names: Sequence[str]) -> list[str]:
@@ -138,11 +144,13 @@ def grouped(names: Sequence[str]) -> list[str]:
     ]
 
 
-def embedded(document: str) -> str:
-    """Return ``document`` with the table between its marks replaced."""
+def embedded(document: str, names: Collection[str] = ()) -> str:
+    """Return ``document`` with the table between its marks replaced; if rules are named, with no other row made anew."""
     before, rest = document.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    rows, after = rest.split(END)
+    known = {row.split(" | ")[0].removeprefix("| "): row for row in rows.splitlines()} if names else {}
+    return f"{before}{BEGIN}\n{table({name: row for name, row in known.items() if name not in names})}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(embedded(DOCUMENT.read_text()))
+    DOCUMENT.write_text(embedded(DOCUMENT.read_text(), sys.argv[1:]))

@@ -11,6 +11,7 @@ from harness.contract.verdict import Level, Verdict
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel
 from tests.contract.missing import (
+    BEGIN,
     DOCUMENT,
     NEEDED,
     RULES,
@@ -77,3 +78,15 @@ def test_the_table_in_the_documents_is_this_one() -> None:
     """docs/rules.md shows the table as it is; ``python -m tests.contract.missing`` writes it."""
     document = DOCUMENT.read_text()
     assert embedded(document) == document
+
+
+def test_the_row_of_a_named_rule_is_made_anew() -> None:
+    """Also where there is none yet. No other rule is judged."""
+    document = DOCUMENT.read_text()
+    here, there = RULES[0].id, RULES[1].id
+    before, rest = document.split(BEGIN)
+    lines = rest.splitlines(keepends=True)
+    changed = [f"| {there} | as it was |\n" if line.startswith(f"| {there} |") else line for line in lines]
+    without = [line for line in changed if not line.startswith(f"| {here} |")]
+    assert len(lines) == len(without) + 1
+    assert f"{before}{BEGIN}{''.join(changed)}" == embedded(f"{before}{BEGIN}{''.join(without)}", [here])
