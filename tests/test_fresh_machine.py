@@ -157,6 +157,7 @@ def test_ctrl_c_reaches_what_a_test_starts_in_a_job_in_the_background() -> None:
     ended = subprocess.run(
         ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
         cwd=TESTS.parent,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=100,
