@@ -547,8 +547,7 @@ def main(words: list[str]) -> int:
         line.strip().strip('"').partition(":")[0]
         for line in config.partition("markers = [")[2].splitlines()[1:]
     }
-    names = population(parts - {"]", ""})
-    chosen = given.tests or drawn(names, seed=given.seed, count=given.count)
+    chosen = given.tests or drawn(population(parts - {"]", ""}), seed=given.seed, count=given.count)
     sampler = Sampler(given.count, lambda text: print(text, file=sys.stderr, flush=True))
     options = ["-qq", "--no-header", "--no-summary", "-p", "no:cacheprovider"]
     os.chdir(ROOT)

@@ -75,33 +75,36 @@ def problems(root: Path) -> list[str]:
     return found
 
 
-def build(root: Path, place: Path, umask: int, zone: str) -> tuple[Path, Path]:
-    """Build an sdist of a fresh clone of ``root`` at ``place``, and a wheel from that sdist; return both files."""
-    clone, out = place / "clone", place / "dist"
-    run("git", "clone", "--quiet", root, clone, cwd=place, umask=umask)
-    when = run("git", "log", "-1", "--format=%ct", cwd=clone)
-    builder = (sys.executable, "-m", "hatchling", "build", "--directory", out, "--target")
-    surroundings = {"SOURCE_DATE_EPOCH": when, "TZ": zone}
-    run(*builder, "sdist", "--target", "wheel", cwd=clone, umask=umask, **surroundings)
-    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    once = wheel.read_bytes()
-    shutil.unpack_archive(sdist, place)
-    # A wheel is often built from the sdist, by pip or a distribution. It must not differ from one of the clone.
-    run(*builder, "wheel", cwd=place / sdist.name.removesuffix(".tar.gz"), umask=umask, **surroundings)
-    if once != wheel.read_bytes():
-        raise NotReady(f"{wheel.name} of the sdist and of the clone differ: compare them with 'diffoscope'")
-    return sdist, wheel
+HOOKS = """
+import sys
+from hatchling.build import build_sdist, build_wheel
+print(build_sdist(sys.argv[1]), build_wheel(sys.argv[1]))
+"""
+"""What pip calls to have a project built (PEP 517): the build backend of pyproject.toml. Each returns its file's name."""
+
+
+def build(source: Path, out: Path, umask: int, **surroundings: str) -> list[Path]:
+    """Build the sdist and the wheel of ``source`` in the new directory ``out``, with a umask and with variables."""
+    out.mkdir()
+    said = run(sys.executable, "-c", HOOKS, out, cwd=source, umask=umask, **surroundings)
+    return [out / name for name in said.splitlines()[-1].split()]
 
 
 def build_twice(root: Path, out: Path) -> list[Path]:
-    """Build both files in two places, with another umask and time zone, and put them into ``out``.
+    """Build both files of a fresh clone, and again of that sdist, and put them into ``out``.
 
-    Raises NotReady if they are not the same, byte for byte.
+    A wheel is often built from the sdist, by pip or a distribution. So that nothing depends on where and how a file is built,
+    the second place has another umask and time zone. Raises NotReady if they are not the same, byte for byte.
     """
     files = []
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        first = build(root, Path(one), 0o022, "UTC")
-        second = build(root, Path(other), 0o077, "Asia/Tokyo")
+        clone = Path(one, "clone")
+        run("git", "clone", "--quiet", root, clone, cwd=root, umask=0o077)
+        when = run("git", "log", "-1", "--format=%ct", cwd=clone)
+        first = build(clone, Path(one, "dist"), 0o077, SOURCE_DATE_EPOCH=when, TZ="Asia/Tokyo")
+        shutil.unpack_archive(first[0], other)
+        unpacked = Path(other, first[0].name.removesuffix(".tar.gz"))
+        second = build(unpacked, Path(other, "dist"), 0o022, SOURCE_DATE_EPOCH=when, TZ="UTC")
         for file, again in zip(first, second, strict=True):
             if file.read_bytes() != again.read_bytes():
                 raise NotReady(

@@ -25,6 +25,9 @@ BEGINS = re.compile(r"^[^\s#)\]}]", re.MULTILINE)
 """Where a statement of a module begins, if it is not inside of a string."""
 
 
+IMPORT = re.compile(r"^[ \t]*(?:from [\w.]+ import (?:\([^)]*\)|.*)|import .*)", re.MULTILINE)
+
+
 def parse(text: str) -> ast.Module:
     """Return the tree of a module, as ``ast.parse`` does."""
     enabled = gc.isenabled()
@@ -48,6 +51,17 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
                 left.extend(part for part in value if isinstance(part, ast.AST))
             elif isinstance(value, ast.AST):
                 left.append(value)
+
+
+def imports(text: str) -> list[ast.Import | ast.ImportFrom]:
+    """Return the import statements of a module, wherever they stand on lines of their own. Nothing else of it is parsed."""
+    inside = [hit.span() for hit in STRING_OR_COMMENT.finditer(text) if "\n" in hit[0]]
+    found = [
+        hit[0].lstrip()
+        for hit in IMPORT.finditer(text)
+        if not any(begin < hit.start() < end for begin, end in inside)
+    ]
+    return [one for one in parse("\n".join(found)).body if isinstance(one, ast.Import | ast.ImportFrom)]
 
 
 def comments(text: str) -> Iterator[tuple[int, str]]:

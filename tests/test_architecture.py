@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.syntax import nodes, parse
+from tests.syntax import imports, nodes, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,22 +27,21 @@ NO_MACHINE = {"contract", "report", "capture", "history"}
 
 
 FILES_OF_A_RUN = re.compile(r"(^|/)(run\.json|history\.jsonl|verdict\.json|index\.json|index\.md|map\.toml)$")
+MAY_NAME_ONE = re.compile(FILES_OF_A_RUN.pattern.removeprefix("(^|/)").removesuffix("$"))
 
 
 @functools.cache
 def _read(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], list[ast.Constant]]:
     """The import statements of a file, wherever they stand, and its strings that name a file of a run."""
-    imports, names = [], []
-    for node in nodes(parse(path.read_text())):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            imports.append(node)
-        elif (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and FILES_OF_A_RUN.search(node.value)
-        ):
-            names.append(node)
-    return imports, names
+    text = path.read_text()
+    names = [
+        node
+        for node in (nodes(parse(text)) if MAY_NAME_ONE.search(text) else ())
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and FILES_OF_A_RUN.search(node.value)
+    ]
+    return imports(text), names
 
 
 def _import_statements(path: Path) -> list[ast.Import | ast.ImportFrom]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -33,59 +34,67 @@ def by_name(need, path=None):
     return found(need, path)
 
 
-def concerned(item):
+def asked(item):
     needed = {name for fixture in used_fixtures(item) for name in getattr(fixture.func, "needed_parts", ())}
-    return not OPTIONAL.isdisjoint(needed | {mark.name for mark in item.iter_markers()})
+    return frozenset(OPTIONAL & (needed | {mark.name for mark in item.iter_markers()}))
 
 
 class Modules:
     def pytest_collection_modifyitems(self, items):
+        parts = {item: asked(item) for item in items}
+        modules = {item.path for item in items if parts[item]}
         others = defaultdict(dict)
         for item in items:
-            if not concerned(item):
+            if not parts[item]:
                 others[item.path].setdefault(item.nodeid.partition("[")[0])
-        modules = {item.path for item in items if concerned(item)}
-        tried = {name for path in modules for name in drawn(list(others[path]))}
+        chance = random.Random(SEED)
+        tried = {chance.choice(list(others[path])) for path in sorted(modules) if others[path]}
         times = Counter()
         left = []
         for item in items:
             name = item.nodeid.partition("[")[0]
-            times[name] += 1
-            if item.path in modules and (concerned(item) or name in tried and times[name] <= 2):
+            times[name, parts[item]] += 1
+            if (parts[item] or name in tried) and times[name, parts[item]] <= (2 if parts[item] else 1):
                 left.append(item)
         items[:] = left
 
 
-def drawn(names):
-    return random.Random(SEED).sample(names, min(len(names), SHARE))
-
-
 parts.Need.found = by_name
 OPTIONAL = set(sys.argv[1].split(","))
-SEED, SHARE = map(int, sys.argv[2:4])
-sys.exit(pytest.main(sys.argv[4:], plugins=[Modules()]))
+SEED = int(sys.argv[2])
+sys.exit(pytest.main(sys.argv[3:], plugins=[Modules()]))
 """
-"""Runs the modules whose tests carry the marker of an optional part or use a fixture that needs one.
+"""Runs the tests that carry the marker of an optional part or use a fixture that needs one, and one other of each module.
 
-Of the tests of a module that need no part a seeded share is tried, each with two of its parameters: what it uses is the same for
-all. Only the base is found by an absolute path, which PATH does not hide.
+Each is tried with two of its parameters for each set of parts, and one that needs none with one: what it uses is the same for all.
+Only the base is found by an absolute path, which PATH does not hide.
 """
 
-SEED, SHARE = 1, 2
-"""What the tests of a module that need no part are drawn with, and how many."""
+SEED, SHARE = 5, 2
+"""What the places and the tests are drawn with, and how many places for each part."""
 
 MARKER = re.compile(rf"\bmark\.({'|'.join(sorted(OPTIONAL))})\b|\bgetattr\(pytest\.mark\b")
 
 
-def marked_places() -> list[Path]:
-    """Return the files of tests, and the folders with a conftest, in which a marker of an optional part is written."""
-    found = [file for file in sorted(TESTS.rglob("*.py")) if MARKER.search(file.read_text(encoding="utf-8"))]
-    for file in found:
-        # What imports a marker would not be collected.
-        assert file.name.startswith(("test_", "conftest")), (
-            f"{file} has a part's marker and is no file of tests"
-        )
-    return [file.parent if file.name == "conftest.py" else file for file in found]
+def marked_places() -> dict[Path, set[str]]:
+    """Return the files of tests, and the folders with a conftest, in which markers of optional parts are written, and which."""
+    found = {}
+    for file in sorted(TESTS.rglob("*.py")):
+        if markers := set(MARKER.findall(file.read_text(encoding="utf-8"))):
+            # What imports a marker would not be collected.
+            assert file.name.startswith(("test_", "conftest")), (
+                f"{file} has a part's marker and is no file of tests"
+            )
+            found[file.parent if file.name == "conftest.py" else file] = markers
+    return found
+
+
+def share() -> list[Path]:
+    """Return the places that are tried: for each part a seeded few."""
+    places = marked_places()
+    chance = random.Random(SEED)
+    of_part = [[place for place, markers in places.items() if part in markers] for part in sorted(OPTIONAL)]
+    return sorted({place for each in of_part for place in chance.sample(each, min(SHARE, len(each)))})
 
 
 def bare_path(folder: Path) -> str:
@@ -113,7 +122,7 @@ def test_parts_are_marked_where_markers_are_looked_for(request: pytest.FixtureRe
 
 
 def test_a_missing_part_fails_no_test(tmp_path: Path) -> None:
-    """In the modules that use parts, tests are skipped for every part that is missing, and the others pass.
+    """In a seeded share of the modules that use parts, tests are skipped for every part that is missing, and the others pass.
 
     ``tox -e fresh`` tries the whole suite so, with all parameters, also tests without a part's marker that boot a guest or run the
     driver in a process.
@@ -127,9 +136,8 @@ def test_a_missing_part_fails_no_test(tmp_path: Path) -> None:
             BARE,
             ",".join(OPTIONAL),
             str(SEED),
-            str(SHARE),
             *words,
-            *map(str, marked_places()),
+            *map(str, share()),
         ],
         env={**os.environ, "PYTHONPATH": str(TESTS), "PATH": bare_path(tmp_path / "bin")},
         cwd=TESTS.parent,
@@ -149,6 +157,7 @@ def test_ctrl_c_reaches_what_a_test_starts_in_a_job_in_the_background() -> None:
     ended = subprocess.run(
         ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
         cwd=TESTS.parent,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=100,

@@ -39,8 +39,10 @@ def test_the_suite_is_collected_without_given_data(tmp_path: Path) -> None:
     ]
     assert len(files) > 10
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files],
-        cwd=clone, env={**os.environ, "PYTHONPATH": f"{clone}:{clone / 'tests'}"}, capture_output=True, text=True, timeout=120,
-        check=False,
+        # Of the plugins that are installed the one whose marker tests have.
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", *files],
+        cwd=clone,
+        env={**os.environ, "PYTHONPATH": f"{clone}:{clone / 'tests'}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert 0 == ended.returncode, ended.stdout[-3000:]

@@ -86,7 +86,7 @@ def test_a_version_that_was_released_before(tree: Path) -> None:
 
 
 def test_the_project_is_built_twice_to_the_same_bytes(tmp_path: Path) -> None:
-    """Sdist and wheel of this commit: they name it, and hold the package."""
+    """Sdist and wheel of this commit: they name it, and hold the package. The links of the clone are files in the sdist."""
     if not (ROOT / ".git").exists():
         pytest.skip("this machine lacks the project's repository: git clone it")
     sdist, wheel = build_twice(ROOT, tmp_path / "dist")
@@ -96,6 +96,7 @@ def test_the_project_is_built_twice_to_the_same_bytes(tmp_path: Path) -> None:
         assert "harness/cli/main.py" in archive.namelist()
     with tarfile.open(sdist) as packed:
         names = [name.partition("/")[2] for name in packed.getnames()]
+        assert [] == [member.name for member in packed.getmembers() if not member.isfile()]
     assert [1, 1, 1] == [names.count(name) for name in ("revision.txt", "hatch_build.py", "CHANGELOG.md")]
 
 

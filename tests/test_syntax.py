@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.syntax import comments, nodes, parse, statements
+from tests.syntax import comments, imports, nodes, parse, statements
 
 TEXT = '''# first
 a = "# none"  # second
@@ -33,6 +33,34 @@ def test_comments_and_nodes_are_those_of_the_standard_library(text: str) -> None
     )
     walked = sorted(ast.dump(node, include_attributes=True) for node in ast.walk(ast.parse(text)))
     assert walked == sorted(ast.dump(node, include_attributes=True) for node in nodes(parse(text)))
+
+
+NESTED = '''"""Text:
+
+import none
+from none import none
+"""
+import a, b.c as d
+from e import (
+    f,  # first
+    g as h,
+)
+def i():
+    try:
+        from .j import k
+    except ImportError:
+        import l  # other
+    return """
+    import none
+"""
+'''
+
+
+@pytest.mark.parametrize("text", [NESTED, "", Path(__file__).read_text(), Path(pytest.__file__).read_text()])
+def test_imports_are_those_of_the_tree(text: str) -> None:
+    """In functions and branches, over several lines; none inside of a string."""
+    walked = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert sorted(map(ast.unparse, walked)) == sorted(map(ast.unparse, imports(text)))
 
 
 def test_statements_are_those_of_a_module() -> None:

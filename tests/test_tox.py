@@ -28,7 +28,7 @@ def programs() -> list[list[str]]:
 
 
 START = """
-import gc, json, os, runpy, sys
+import gc, json, os, runpy, sys, traceback
 from pathlib import Path
 import hypothesis, pytest
 from harness.cli.readiness import make_ready
@@ -39,15 +39,22 @@ for number, words in enumerate(json.loads(sys.argv[2])):
     if not os.fork():
         said = os.open(f"{sys.argv[1]}/{number}", os.O_WRONLY | os.O_CREAT)
         os.dup2(said, 2)
-        if words[0] == "-m":
-            runpy.run_module(words[1], run_name="tried")
-        else:
-            sys.path[0] = str(Path(words[0]).parent.resolve())
-            runpy.run_path(words[0], run_name="tried")
-        sys.exit()
+        try:
+            if words[0] == "-m":
+                runpy.run_module(words[1], run_name="tried")
+            else:
+                sys.path[0] = str(Path(words[0]).parent.resolve())
+                runpy.run_path(words[0], run_name="tried")
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
     print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
-"""Does what Python does with each program's words, up to the work itself, in processes that have loaded the harness."""
+"""Does what Python does with each program's words, up to the work itself, in processes that have loaded the harness.
+
+To take its modules apart in the end would take each of them longer than the rest.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -26,48 +24,22 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ("guest_drivers", "vm_templates")
 
 
-class Built(NamedTuple):
-    """What the clone was built into: a wheel, an sdist, and the wheel that was built from that sdist."""
-
-    wheel: Path
-    sdist: Path
-    second: Path
-
-
-def by_hatchling(target: str, folder: Path) -> None:
-    """Build the clone's sdist or wheel."""
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the clone, made once. That of an sdist is the same, byte for byte: test_release.py."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed: it comes with the extra 'dev'")
+    folder = tmp_path_factory.mktemp("dist")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder],
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
         cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-
-
-def by_pip(source: Path, folder: Path) -> Path:
-    """Build a wheel as pip does, offline, and return it."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps",
-         "--no-build-isolation", "--no-index", "--wheel-dir", folder, source],
-        check=True, capture_output=True,
     )  # fmt: skip
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The three files, made once."""
-    pytest.importorskip("hatchling", reason="hatchling is not installed: it comes with the extra 'dev'")
-    folder = tmp_path_factory.mktemp("dist")
-    for target in ("sdist", "wheel"):
-        by_hatchling(target, folder)
-    (sdist,) = folder.glob("*.tar.gz")
-    (wheel,) = folder.glob("*.whl")
-    return Built(wheel, sdist, by_pip(sdist, folder / "second"))
-
-
-@pytest.fixture(scope="module")
-def python(built: Built) -> Iterator[Path]:
-    """The Python of a fresh environment, without libvirt, in which the sdist's wheel is installed and can only be read.
+def python(wheel: Path) -> Iterator[Path]:
+    """The Python of a fresh environment, without libvirt, in which the wheel is installed and can only be read.
 
     What it depends on is that of this environment. Nearly all that pip would compile is used by none of the tests.
     """
@@ -84,7 +56,7 @@ def python(built: Built) -> Iterator[Path]:
         (packages / "dependencies.pth").write_text(f"{dependencies}\n")
         subprocess.run(
             [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", found, "install",
-             "--no-compile", "--no-deps", "--no-index", built.second],
+             "--no-compile", "--no-deps", "--no-index", wheel],
             check=True, capture_output=True,
         )  # fmt: skip
         before = state(packages)
@@ -134,26 +106,19 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
 
 
-def test_wheel_has_what_git_has(built: Built) -> None:
+def test_wheel_has_what_git_has(wheel: Path) -> None:
     """No file of the package or of its data is missing, none that git ignores is there, and their bytes are the same."""
     expected = {name: (ROOT / name).read_bytes() for name in in_git("harness")}
     expected |= {f"harness/data/{name}": (ROOT / name).read_bytes() for name in in_git(*DATA)}
-    found = contents(built.wheel)
+    found = contents(wheel)
     assert found.pop("harness/revision.txt")  # which commit it was built from: written by the build
     assert sorted(expected) == sorted(found)
     assert [] == [name for name in expected if expected[name] != found[name]]
 
 
-def test_sdist_gives_the_same_wheel(built: Built) -> None:
-    """The links of the clone are files in the sdist, and the wheel that is built from it is the clone's."""
-    with tarfile.open(built.sdist) as archive:
-        assert [] == [member.name for member in archive.getmembers() if not member.isfile()]
-    assert contents(built.wheel) == contents(built.second)
-
-
-def test_libvirt_is_an_extra(built: Built) -> None:
+def test_libvirt_is_an_extra(wheel: Path) -> None:
     """The wheel requires libvirt-python with its extra alone."""
-    with zipfile.ZipFile(built.wheel) as archive:
+    with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         lines = archive.read(name).decode().splitlines()
     (required,) = (line for line in lines if line.startswith("Requires-Dist: libvirt-python"))

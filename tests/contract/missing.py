@@ -3,13 +3,14 @@
 
 From the example that violates a rule, and from its mutation, each record is taken in turn that the driver wrote, as a loss that
 the account counts, and each that the host wrote and a rule may need. What is left shows the violation or makes it unknown.
-``python -m tests.contract.missing`` writes the table into docs/rules.md. ``tox -e loss`` does it, too, and fails if a violation
-vanishes without a record; the suite tries a seeded share.
+``python -m tests.contract.missing`` writes the table into docs/rules.md; with the names of rules, their rows of it. ``tox -e loss``
+does it, too, and fails if a violation vanishes without a record; the suite tries a seeded share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -118,10 +119,13 @@ def name(record: Record, before: Sequence[Record]) -> str:
     return f"{text} ({again + 1})" if again else text
 
 
-def table() -> str:
-    """Return the table: for each rule, without which records its mutation is unknown, and without how many it is not."""
-    head = ["| rule | unknown without | still violated without |", "| --- | --- | --- |"]
-    return "\n".join([*head, *map(row, RULES)])
+def table(known: Mapping[str, str]) -> str:
+    """Return the table: for each rule, without which records its mutation is unknown, and without how many it is not.
+
+    The rows of ``known`` rules are taken as they are.
+    """
+    rows = ["| rule | unknown without | still violated without |", "| --- | --- | --- |"]
+    return "\n".join([*rows, *(known.get(rule.id) or row(rule) for rule in RULES)])
 
 
 def row(rule: Rule) -> str:
@@ -146,15 +150,17 @@ def grouped(names: Sequence[str]) -> list[str]:
     ]
 
 
-def embedded(document: str) -> str:
-    """Return ``document`` with the table between its marks replaced."""
+def embedded(document: str, names: Collection[str] = ()) -> str:
+    """Return ``document`` with the table between its marks replaced; if rules are named, with no other row made anew."""
     before, rest = document.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    rows, after = rest.split(END)
+    known = {row.split(" | ")[0].removeprefix("| "): row for row in rows.splitlines()} if names else {}
+    return f"{before}{BEGIN}\n{table({name: row for name, row in known.items() if name not in names})}\n{END}{after}"
 
 
-def write() -> None:
-    """Write the table into the page."""
-    DOCUMENT.write_text(embedded(DOCUMENT.read_text()))
+def write(names: Collection[str] = ()) -> None:
+    """Write the table, or the rows of named rules, into the page."""
+    DOCUMENT.write_text(embedded(DOCUMENT.read_text(), names))
 
 
 def vanished() -> list[str]:
@@ -169,4 +175,4 @@ def vanished() -> list[str]:
 
 
 if __name__ == "__main__":
-    write()
+    write(sys.argv[1:])

@@ -24,6 +24,7 @@ from tests.contract.missing import (
     NEEDED,
     RULES,
     WithoutRecord,
+    embedded,
     places,
     row,
     taken,
@@ -100,3 +101,15 @@ def test_the_table_in_the_documents_is_this_one() -> None:
     assert [rule.id for rule in RULES] == [line.split(" | ")[0].removeprefix("| ") for line in shown]
     drawn = random.Random(SEED).sample(RULES, min(len(RULES), examples(ROWS)))
     assert set() == {row(rule) for rule in drawn} - set(shown)
+
+
+def test_the_row_of_a_named_rule_is_made_anew() -> None:
+    """Also where there is none yet. No other rule is judged."""
+    document = DOCUMENT.read_text()
+    here, there = RULES[0].id, RULES[1].id
+    before, rest = document.split(BEGIN)
+    lines = rest.splitlines(keepends=True)
+    changed = [f"| {there} | as it was |\n" if line.startswith(f"| {there} |") else line for line in lines]
+    without = [line for line in changed if not line.startswith(f"| {here} |")]
+    assert len(lines) == len(without) + 1
+    assert f"{before}{BEGIN}{''.join(changed)}" == embedded(f"{before}{BEGIN}{''.join(without)}", [here])

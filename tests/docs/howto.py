@@ -16,11 +16,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.linked_copy import link_or_copy
 
@@ -76,11 +76,21 @@ def steps(page: str, heading: str) -> list[HowToStep]:
     return found
 
 
-class ProjectCopy:
-    """A copy of the project in an empty directory, which a page's steps change. ``names`` are what is copied."""
+class Shell(Protocol):
+    """Executes a command line in a directory with an environment. Returns its exit status and what it writes."""
 
-    def __init__(self, root: Path, names: Sequence[str] = COPIED) -> None:
+    def __call__(self, command: str, cwd: Path, environment: Mapping[str, str], /) -> tuple[int, str]: ...
+
+
+class ProjectCopy:
+    """A copy of the project in an empty directory, which a page's steps change. ``names`` are what is copied.
+
+    ``shell`` executes their commands.
+    """
+
+    def __init__(self, root: Path, shell: Shell, names: Sequence[str] = COPIED) -> None:
         self.root = root
+        self._shell = shell
         root.mkdir()
         for name in names:
             if (ROOT / name).is_dir():
@@ -107,6 +117,7 @@ class ProjectCopy:
         """Return the size and the time of change of each file in it, links not followed."""
         found = {}
         places = [str(self.root)]
+        beginning = len(places[0]) + 1
         for place in places:
             with os.scandir(place) as entries:
                 for entry in entries:
@@ -114,7 +125,7 @@ class ProjectCopy:
                         places.append(entry.path)
                     else:
                         state = entry.stat(follow_symlinks=False)
-                        found[os.path.relpath(entry.path, self.root)] = state.st_size, state.st_mtime_ns
+                        found[entry.path[beginning:]] = state.st_size, state.st_mtime_ns
         return found
 
     def follow(self, steps: list[HowToStep]) -> None:
@@ -149,13 +160,10 @@ class ProjectCopy:
     def _run(self, step: HowToStep) -> None:
         for part in re.split(r"^\$ ", step.text, flags=re.MULTILINE)[1:]:
             command, _, printed = part.partition("\n")
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=self.root, env=self._environment(), text=True, check=False,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
-            )  # fmt: skip
-            said = f"$ {command}\n{done.stdout}"
-            assert done.returncode == 0, said
-            assert re.fullmatch(_pattern(printed.rstrip()), done.stdout.rstrip()), (
+            code, output = self._shell(command, self.root, self._environment())
+            said = f"$ {command}\n{output}"
+            assert code == 0, said
+            assert re.fullmatch(_pattern(printed.rstrip()), output.rstrip()), (
                 f"the page prints\n{printed}\nseen\n{said}"
             )
 

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import os
+import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs.howto import HowToStep, ProjectCopy, steps
+from docs.howto import HowToStep, ProjectCopy, Shell, steps
+
+from harness.forking.fork_server import ForkServer
+from tests.warm_programs import LOADING, WarmPrograms
 
 PAGES = [
     pytest.param("rules.md", "## How to add a rule", id="rule"),
@@ -32,9 +37,16 @@ IN_ORDER = HowToStep(
 
 
 @pytest.fixture(scope="module")
-def one_copy(tmp_path_factory: pytest.TempPathFactory) -> ProjectCopy:
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell that starts ``python`` and ``harness`` without loading what others wrote each time."""
+    with ForkServer([LOADING]) as server:
+        yield WarmPrograms(tmp_path_factory.mktemp("programs"), server).run
+
+
+@pytest.fixture(scope="module")
+def one_copy(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> ProjectCopy:
     """The copy of all tests: making one takes as long as what most pages have done in it."""
-    return ProjectCopy(tmp_path_factory.mktemp("project") / "copy")
+    return ProjectCopy(tmp_path_factory.mktemp("project") / "copy", shell)
 
 
 @pytest.fixture
@@ -44,9 +56,9 @@ def copy(one_copy: ProjectCopy) -> ProjectCopy:
     return one_copy
 
 
-def test_a_copy_is_as_it_was_again(tmp_path: Path) -> None:
+def test_a_copy_is_as_it_was_again(tmp_path: Path, shell: Shell) -> None:
     """What was changed, even to as many bytes, removed, or made, also in new directories, is undone."""
-    copy = ProjectCopy(tmp_path / "copy", ["docs", "README.md"])
+    copy = ProjectCopy(tmp_path / "copy", shell, ["docs", "README.md"])
     before = contents(copy.root)
     (copy.root / "README.md").write_bytes((copy.root / "README.md").read_bytes().swapcase())
     (copy.root / "docs" / "cli.md").unlink()
@@ -56,6 +68,28 @@ def test_a_copy_is_as_it_was_again(tmp_path: Path) -> None:
     assert before != contents(copy.root)
     copy.reset()
     assert before == contents(copy.root)
+
+
+SAYS = """
+import os, sys
+import harness, pytest
+sys.stderr.write("error")
+print(harness.__file__, os.environ["NOTE"], sys.stdin.read().strip(), sys.argv[1:], sep="|")
+sys.exit(7)
+"""
+
+
+def test_a_program_is_that_of_the_copy(tmp_path: Path, shell: Shell) -> None:
+    """It has the copy's modules, and the words, variables, streams and exit status that a process of its own has."""
+    for name, text in (("harness/__init__.py", ""), ("tests/says.py", SAYS)):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    command = (
+        "echo given | NOTE=more python -m tests.says 'a b' 2> said | sed 's/^/> /'; echo ${PIPESTATUS[1]}"
+    )
+    done = shell(command, tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (0, f"> {tmp_path}/harness/__init__.py|more|given|['a b']\n7\n") == done
+    assert "error" == (tmp_path / "said").read_text()
 
 
 def contents(place: Path) -> dict[str, bytes]:
@@ -81,12 +115,24 @@ def test_the_additions_leave_the_rooms_in_order(copy: ProjectCopy) -> None:
 
 COMMAND = steps("commands.md", "## How to add a command")
 
+ALL = "HOTPLUG_HARNESS_ALL_STEPS"
+"""Environment variable: set to anything, every step is left out once."""
 
-@pytest.mark.parametrize(
-    "left_out", [n for n, step in enumerate(COMMAND) if step.kind != "run"], ids=lambda n: COMMAND[n].place
-)
+SEED, SHARE = 1, 3
+
+
+def share() -> list[int]:
+    """Return the steps that are left out here, the same in every process."""
+    every = [n for n, step in enumerate(COMMAND) if step.kind != "run"]
+    return every if ALL in os.environ else sorted(random.Random(SEED).sample(every, SHARE))
+
+
+@pytest.mark.parametrize("left_out", share(), ids=lambda n: COMMAND[n].place)
 def test_a_step_that_is_left_out_is_noticed(left_out: int, copy: ProjectCopy) -> None:
-    """A page that does not name a step of adding a command fails at its own commands."""
+    """A page that does not name a step of adding a command fails at its own commands.
+
+    Tried with a seeded share of the steps, and by ``tox -e pages`` with each.
+    """
     *others, proof = [step for n, step in enumerate(COMMAND) if n != left_out]
     copy.follow(others)
     with pytest.raises(AssertionError, match=r"\$ (harness records|python -m (pytest|tests))"):
@@ -103,7 +149,9 @@ def test_a_step_that_is_left_out_is_noticed(left_out: int, copy: ProjectCopy) ->
         (HowToStep("run", "", "$ false\n"), "$ false"),
     ],
 )
-def test_a_step_that_cannot_be_taken_is_named(step: HowToStep, message: str, tmp_path: Path) -> None:
+def test_a_step_that_cannot_be_taken_is_named(
+    step: HowToStep, message: str, tmp_path: Path, shell: Shell
+) -> None:
     """Steps that no longer fit the project, and commands that print something else."""
     with pytest.raises(AssertionError, match=re.escape(message)):
-        ProjectCopy(tmp_path / "copy", ["README.md"]).follow([step])
+        ProjectCopy(tmp_path / "copy", shell, ["README.md"]).follow([step])

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.fresh.__main__ import main
+from harness.errors import InfrastructureError
+from tests.fresh.__main__ import fresh, main
 
 ROOT = Path(__file__).resolve().parents[2]
 HANGS = (
@@ -125,25 +126,12 @@ def test_wrong_usage_is_told(arguments: list[str], capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("usage: tox -e fresh --")
 
 
-AS_NOBODY = """
-import os, sys
-from tests.fresh.__main__ import main
-if os.geteuid() == 0:
-    os.setuid(65534)
-sys.exit(main([]))
-"""
-
-
-def test_only_root_may_run_it(program: Program) -> None:
+def test_only_root_may_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another user is told so at once, and what to type."""
-    ended = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY],
-        env=program.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 69 == ended.returncode
-    assert "fresh: only root can make a root" in ended.stdout
-    assert "sudo ./lab shell -c 'tox run -e fresh'" in ended.stdout
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InfrastructureError) as caught:
+        fresh("bookworm", demo_only=True, keep=False)
+    assert 69 == caught.value.exit_code
+    assert "only root can make a root" in str(caught.value)
+    assert "sudo ./lab shell -c 'tox run -e fresh'" in str(caught.value)

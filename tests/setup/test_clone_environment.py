@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The clone environment: two clones over one real environment, each with its own code, entry points and programs."""
+"""The clone environment: a clone over a real environment, with its own code, entry points and programs."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +35,7 @@ build-backend = "hatchling.build"
 [project]
 name = "hotplug-harness"
 version = "{version}"
-dependencies = ["{dependency}"]
+dependencies = {dependencies}
 [project.scripts]
 harness = "harness:main"
 [project.entry-points.pytest11]
@@ -55,10 +57,12 @@ def pytest_report_header():
 """
 
 
-def project(directory: Path, *, version: str = "1", dependency: str = "msgspec", length: int = 100) -> Path:
+def project(
+    directory: Path, *, version: str = "1", dependencies: Sequence[str] = ("msgspec",), length: int = 100
+) -> Path:
     """Write a clone: its pyproject.toml, its package and its tox.ini."""
     (directory / "harness").mkdir(parents=True, exist_ok=True)
-    text = PROJECT.format(version=version, dependency=dependency, length=length)
+    text = PROJECT.format(version=version, dependencies=json.dumps(dependencies), length=length)
     (directory / "pyproject.toml").write_text(text)
     (directory / "harness" / "__init__.py").write_text(CODE)
     (directory / "harness" / "__main__.py").write_text("from harness import main\nmain()\n")
@@ -93,64 +97,78 @@ SERVICES = ("CI", "GITHUB_ACTIONS", "TF_BUILD")
 """Variables by which tox knows a CI service."""
 
 
-class TwoClones(NamedTuple):
-    """Two clones over the same packages, with what setting them up said."""
+class Clone(NamedTuple):
+    """A clone that was set up, with what setting it up said. ``shared`` is what the environment below held before."""
 
-    root: Path
-    places: dict[str, Path]
-    """Where the clone of each version is set up."""
-    said: dict[str, str]
+    directory: Path
+    cache: Path
+    place: Path
+    said: str
+    shared: dict[str, int]
 
-    def clone(self, version: str) -> Path:
-        """Return the directory of a clone."""
-        return self.root / f"clone{version}"
 
-    @property
-    def cache(self) -> Path:
-        """The cache that they share."""
-        return self.root / "cache"
+def held() -> dict[str, int]:
+    """Return what lies in the environment that clones share: its programs, packages and their metadata, by their times."""
+    found = {}
+    for folder in (BASE / "bin", Path(TOX.origin or "").parents[1]):
+        for each in folder.iterdir():
+            # What Python compiles changes the time of a package's directory.
+            whole = each.is_file() or each.suffix == ".dist-info"
+            found[str(each)] = each.lstat().st_mtime_ns if whole else 0
+    return found
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> TwoClones:
-    """Clone 1.5 is set up on a CI service. Clone 2.5 is set up by a user, and asks for a package that is not locked."""
-    made = TwoClones(tmp_path_factory.mktemp("two"), {}, {})
-    project(made.clone("1.5"), version="1.5")
-    project(made.clone("2.5"), version="2.5", dependency="no-such-package>=1")
-    for version, service in (("1.5", "true"), ("2.5", "")):
-        said = io.StringIO()
-        variables = {**dict.fromkeys(SERVICES, ""), "CI": service}
-        made.places[version] = clone_environment(made.clone(version), made.cache, said, **variables)
-        made.said[version] = said.getvalue()
-    return made
+def one(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone that is set up on a CI service, and asks for a package that is not locked besides one that is."""
+    root = tmp_path_factory.mktemp("one")
+    clone = project(root / "clone", version="1.5", dependencies=("msgspec", "no-such-package>=1"))
+    shared, said = held(), io.StringIO()
+    environment = {**dict.fromkeys(SERVICES, ""), "CI": "true"}
+    return Clone(
+        clone,
+        root / "cache",
+        clone_environment(clone, root / "cache", said, **environment),
+        said.getvalue(),
+        shared,
+    )
 
 
-def test_two_clones_share_the_packages_and_nothing_else(two: TwoClones, tmp_path: Path) -> None:
-    """Each has its own code under every way to start it, its own plugin and version; the packages are the same files."""
+FOUND = """
+import importlib.metadata as metadata, importlib.util as util
+(plugin,) = metadata.entry_points(group="pytest11", name="hotplug_harness")
+print(metadata.version("hotplug-harness"), util.find_spec("tox").origin, plugin.load().__file__)
+"""
+
+
+def test_a_clone_shares_the_packages_and_nothing_else(one: Clone, tmp_path: Path) -> None:
+    """It has its own code under every way to start it, its own plugin and version, and the packages are the same files.
+
+    Other clones have theirs in the same way: what they share holds what it held before, and their places differ.
+    """
+    place, code = one.place, one.directory / "harness" / "__init__.py"
+    for command in (["harness"], ["python", "-m", "harness"], ["python", "-I", "-m", "harness"]):
+        assert f"{code} {place}" == output(place / "bin" / command[0], *command[1:], cwd=tmp_path)
     (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
-    for version, place in two.places.items():
-        code = two.clone(version) / "harness" / "__init__.py"
-        for command in (["harness"], ["python", "-m", "harness"], ["python", "-I", "-m", "harness"]):
-            assert f"{code} {place}" == output(place / "bin" / command[0], *command[1:], cwd=tmp_path)
-        header = output(place / "bin" / "pytest", "-p", "no:cacheprovider", "test_one.py", cwd=tmp_path)
-        assert f"the plugin of {code}" in header
-        asks = "import importlib.metadata as m, importlib.util as u; print(m.version('hotplug-harness'), u.find_spec('tox').origin)"
-        assert f"{version} {TOX.origin}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
-        assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
-    assert two.places["1.5"] == clone_environment(two.clone("1.5"), two.cache)
+    header = output(place / "bin" / "pytest", "-p", "no:cacheprovider", "test_one.py", cwd=tmp_path)
+    assert f"the plugin of {code}" in header
+    asked = output(place / "bin" / "python", "-c", FOUND, cwd=tmp_path)
+    assert f"1.5 {TOX.origin} {code}" == asked
+    assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
+    assert place == clone_environment(one.directory, one.cache)
+    assert one.shared == held()
 
 
-def test_a_clone_is_used_on_a_ci_service(two: TwoClones) -> None:
-    """There tox lists what is installed before it runs anything, when it makes its environment and in each run after.
+def test_a_clone_is_used_on_a_ci_service(one: Clone) -> None:
+    """There tox lists what is installed before it runs anything. It did when this clone was set up, and does in each run after.
 
     By which variable tox knows the service is its own matter (tox: util/ci.py, is_ci). This is the one that it passes on.
     """
-    place = two.places["1.5"]
     service = {**dict.fromkeys(SERVICES, ""), "CI": "true", "VIRTUALENV_NO_SEED": "1"}
     ended = subprocess.run(
-        [place / "bin" / "tox", "run", "--recreate", "-e", "py", "--", "--version"],
-        cwd=two.clone("1.5"),
-        env={**variables(place, os.environ), **service},
+        [one.place / "bin" / "tox", "run", "-e", "py", "--", "--version"],
+        cwd=one.directory,
+        env={**variables(one.place, os.environ), **service},
         capture_output=True,
         text=True,
         check=False,
@@ -160,11 +178,11 @@ def test_a_clone_is_used_on_a_ci_service(two: TwoClones) -> None:
     assert "hotplug-harness==1.5" in ended.stdout
 
 
-def test_a_dependency_that_is_not_locked_is_said(two: TwoClones) -> None:
-    """The clone is set up all the same, since ./lab runs the command that locks it."""
-    assert "requires no-such-package, which is not installed" in two.said["2.5"]
-    assert "./lab shell -c 'tox run -e lock'" in two.said["2.5"]
-    assert "which is not installed" not in two.said["1.5"]
+def test_a_dependency_that_is_not_locked_is_said(one: Clone) -> None:
+    """The clone is set up all the same, since ./lab runs the command that locks it. What is locked is not named."""
+    assert "requires no-such-package, which is not installed" in one.said
+    assert "./lab shell -c 'tox run -e lock'" in one.said
+    assert 1 == one.said.count("which is not installed")
 
 
 def test_a_clone_that_was_moved_is_set_up_anew(tmp_path: Path) -> None:
@@ -172,7 +190,7 @@ def test_a_clone_that_was_moved_is_set_up_anew(tmp_path: Path) -> None:
     here = key(project(tmp_path / "here"), BASE)
     assert here == key(project(tmp_path / "here", length=80), BASE)
     others = {
-        key(project(tmp_path / "here", dependency="rich"), BASE),
+        key(project(tmp_path / "here", dependencies=("rich",)), BASE),
         key(project(tmp_path / "there"), BASE),
         key(project(tmp_path / "here"), tmp_path / "environment"),
     }
