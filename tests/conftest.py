@@ -41,13 +41,15 @@ pytest_plugins = [
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Search for no garbage among the collected tests, which stay to the end.
+    """Search for no garbage among the collected tests, which stay to the end, and seldom for that of the tests.
 
-    While they are collected a search finds next to nothing. When pytest ends it searches ten times.
+    While they are collected a search finds next to nothing. When pytest ends it searches ten times. What Python does by
+    itself, after 700 new objects and now and then among all, takes an eighth of the tests' time, and half of it is saved.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(5000, 10, 50)
         gc.enable()

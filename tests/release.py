@@ -83,36 +83,39 @@ print(build_sdist(sys.argv[1]), build_wheel(sys.argv[1]))
 """What pip calls to have a project built (PEP 517): the build backend of pyproject.toml. Each returns its file's name."""
 
 
-def build(source: Path, out: Path, umask: int, **surroundings: str) -> list[Path]:
-    """Build the sdist and the wheel of ``source`` in the new directory ``out``, with a umask and with variables."""
+def build(source: Path, out: Path, when: str, umask: int = 0o077, zone: str = "Asia/Tokyo") -> list[Path]:
+    """Build the sdist and the wheel of ``source`` in the new directory ``out``, as of a time in seconds."""
     out.mkdir()
+    surroundings = {"SOURCE_DATE_EPOCH": when, "TZ": zone}
     said = run(sys.executable, "-c", HOOKS, out, cwd=source, umask=umask, **surroundings)
     return [out / name for name in said.splitlines()[-1].split()]
 
 
-def build_twice(root: Path, out: Path) -> list[Path]:
-    """Build both files of a fresh clone, and again of that sdist, and put them into ``out``.
+def build_again(files: list[Path], place: Path, when: str) -> None:
+    """Build both files again of the sdist, in the empty directory ``place`` and with another umask and time zone.
 
-    A wheel is often built from the sdist, by pip or a distribution. So that nothing depends on where and how a file is built,
-    the second place has another umask and time zone. Raises NotReady if they are not the same, byte for byte.
+    A wheel is often built from the sdist, by pip or a distribution, and nothing may depend on where and how a file is built.
+    Raises NotReady if they are not the same, byte for byte.
     """
-    files = []
+    shutil.unpack_archive(files[0], place)
+    unpacked = place / files[0].name.removesuffix(".tar.gz")
+    for file, again in zip(files, build(unpacked, place / "dist", when, 0o022, "UTC"), strict=True):
+        if file.read_bytes() != again.read_bytes():
+            raise NotReady(
+                f"{file.name} is not the same when it is built again: compare both with 'diffoscope'"
+            )
+
+
+def build_twice(root: Path, out: Path) -> list[Path]:
+    """Build both files of a fresh clone, and again of that sdist, and put them into ``out``. Raises NotReady if they differ."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         clone = Path(one, "clone")
         run("git", "clone", "--quiet", root, clone, cwd=root, umask=0o077)
         when = run("git", "log", "-1", "--format=%ct", cwd=clone)
-        first = build(clone, Path(one, "dist"), 0o077, SOURCE_DATE_EPOCH=when, TZ="Asia/Tokyo")
-        shutil.unpack_archive(first[0], other)
-        unpacked = Path(other, first[0].name.removesuffix(".tar.gz"))
-        second = build(unpacked, Path(other, "dist"), 0o022, SOURCE_DATE_EPOCH=when, TZ="UTC")
-        for file, again in zip(first, second, strict=True):
-            if file.read_bytes() != again.read_bytes():
-                raise NotReady(
-                    f"{file.name} is not the same when it is built again: compare both with 'diffoscope'"
-                )
-            out.mkdir(parents=True, exist_ok=True)
-            files.append(Path(shutil.copy(file, out / file.name)))
-    return files
+        files = build(clone, Path(one, "dist"), when)
+        build_again(files, Path(other), when)
+        out.mkdir(parents=True, exist_ok=True)
+        return [Path(shutil.copy(file, out / file.name)) for file in files]
 
 
 def main() -> int:

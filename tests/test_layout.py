@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from pathlib import Path
-
-import pytest
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -18,20 +17,36 @@ AS_A_PROGRAM = re.compile(r'"-m", "harness|pytester')
 """How a test runs the room's code without importing it: as a command, or inside another pytest."""
 
 
-IN_ROOMS = sorted(path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] in ROOMS)
+@functools.cache
+def text_of(path: Path) -> str:
+    """The text of a file of tests."""
+    return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda path: str(path.relative_to(TESTS)))
-def test_a_test_stands_in_the_room_that_it_tests(path: Path) -> None:
-    """A test in a room's folder uses a module of that room: itself, by a helper beside it, or as a program."""
+@functools.cache
+def helpers_of(folder: Path) -> tuple[Path, ...]:
+    """The files that the tests of a folder can use: those beside them that are no tests, and what is above them."""
+    beside = [other for other in folder.glob("*.py") if not other.name.startswith("test_")]
+    above = [other / "conftest.py" for other in (folder, *folder.parents)]
+    return (*beside, *(other for other in above if other.is_file()))
+
+
+def uses_its_room(path: Path) -> bool:
+    """Whether a test in a room's folder uses a module of that room: itself, by a helper beside it, or as a program."""
     room = ".".join(["harness", *path.relative_to(TESTS).parts[:-1]])
-    helpers = [other for other in path.parent.glob("*.py") if not other.name.startswith("test_")]
-    helpers += [other / "conftest.py" for other in path.parents if (other / "conftest.py").is_file()]
     imports = re.compile(
         rf"from {room.rpartition('.')[0]} import {room.rpartition('.')[2]}\b|from {room}[.\w]* import"
     )
-    texts = [each.read_text(encoding="utf-8") for each in [path, *helpers]]
-    assert any(map(imports.search, texts)) or AS_A_PROGRAM.search(texts[0])
+    return any(imports.search(text_of(each)) for each in (path, *helpers_of(path.parent))) or bool(
+        AS_A_PROGRAM.search(text_of(path))
+    )
+
+
+def test_a_test_stands_in_the_room_that_it_tests() -> None:
+    """Each file of tests in a room's folder uses a module of that room."""
+    in_rooms = [path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] in ROOMS]
+    assert len(in_rooms) > 200
+    assert [] == sorted(str(path.relative_to(TESTS)) for path in in_rooms if not uses_its_room(path))
 
 
 def test_each_other_folder_is_on_the_page() -> None:

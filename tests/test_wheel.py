@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from release import build, build_again
 
 from harness.deadline import Deadline
 from harness.guest.twin import image
@@ -24,17 +26,21 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ("guest_drivers", "vm_templates")
 
 
+WHEN = "1796000000"
+"""The time that files are built as of, in seconds."""
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the clone, made once. That of an sdist is the same, byte for byte: test_release.py."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The sdist and the wheel of the clone, made once."""
     pytest.importorskip("hatchling", reason="hatchling is not installed: it comes with the extra 'dev'")
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+    return build(ROOT, tmp_path_factory.mktemp("built") / "dist", WHEN)
+
+
+@pytest.fixture(scope="module")
+def wheel(built: list[Path]) -> Path:
+    """The wheel of the clone."""
+    return built[1]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +120,24 @@ def test_wheel_has_what_git_has(wheel: Path) -> None:
     assert found.pop("harness/revision.txt")  # which commit it was built from: written by the build
     assert sorted(expected) == sorted(found)
     assert [] == [name for name in expected if expected[name] != found[name]]
+
+
+def test_both_files_are_the_same_when_they_are_built_again(built: list[Path], tmp_path: Path) -> None:
+    """The sdist is enough, in another place, with another umask and time zone. It names the commit, and its links are files."""
+    sdist, wheel = built
+    with tarfile.open(sdist) as packed:
+        names = [name.partition("/")[2] for name in packed.getnames()]
+        assert [] == [member.name for member in packed.getmembers() if not member.isfile()]
+    assert [1, 1] == [names.count(name) for name in ("hatch_build.py", "CHANGELOG.md")]
+    build_again(built, tmp_path, WHEN)
+    if (ROOT / ".git").exists():
+        assert 1 == names.count("revision.txt")
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout[:12]
+        with zipfile.ZipFile(wheel) as archive:
+            revision = archive.read("harness/revision.txt").decode()
+        assert revision in (f"{commit}\n", f"{commit}, with changes that are not committed\n")
 
 
 def test_libvirt_is_an_extra(wheel: Path) -> None:

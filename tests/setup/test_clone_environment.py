@@ -120,18 +120,12 @@ def held() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone that is set up on a CI service, and asks for a package that is not locked besides one that is."""
+    """A clone that asks for a package that is not locked besides one that is."""
     root = tmp_path_factory.mktemp("one")
     clone = project(root / "clone", version="1.5", dependencies=("msgspec", "no-such-package>=1"))
     shared, said = held(), io.StringIO()
-    environment = {**dict.fromkeys(SERVICES, ""), "CI": "true"}
-    return Clone(
-        clone,
-        root / "cache",
-        clone_environment(clone, root / "cache", said, **environment),
-        said.getvalue(),
-        shared,
-    )
+    place = clone_environment(clone, root / "cache", said, **dict.fromkeys(SERVICES, ""))
+    return Clone(clone, root / "cache", place, said.getvalue(), shared)
 
 
 FOUND = """
@@ -160,13 +154,13 @@ def test_a_clone_shares_the_packages_and_nothing_else(one: Clone, tmp_path: Path
 
 
 def test_a_clone_is_used_on_a_ci_service(one: Clone) -> None:
-    """There tox lists what is installed before it runs anything. It did when this clone was set up, and does in each run after.
+    """There tox lists what is installed before it runs anything, when it makes its environment as here and in each run after.
 
     By which variable tox knows the service is its own matter (tox: util/ci.py, is_ci). This is the one that it passes on.
     """
     service = {**dict.fromkeys(SERVICES, ""), "CI": "true", "VIRTUALENV_NO_SEED": "1"}
     ended = subprocess.run(
-        [one.place / "bin" / "tox", "run", "-e", "py", "--", "--version"],
+        [one.place / "bin" / "tox", "run", "--recreate", "-e", "py", "--", "--version"],
         cwd=one.directory,
         env={**variables(one.place, os.environ), **service},
         capture_output=True,

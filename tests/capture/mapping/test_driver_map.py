@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
-import sys
 import uuid
 import zlib
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from harness.capture.mapping import driver_map
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.mapper import Mapper, TraceEvent
 from harness.capture.offline.recorded import read
+from harness.cli.main import main
 from harness.contract.checker import judge, judge_history
 from harness.contract.verdict import Verdict
 from harness.errors import BadDocument
@@ -442,7 +441,7 @@ def test_run_directory_keeps_the_map(tiny: DriverMap, tmp_path: Path) -> None:
     assert tiny.events == driver_map.load(kept).events
 
 
-def test_log_is_imported_by_the_map(tmp_path: Path) -> None:
+def test_log_is_imported_by_the_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``harness import --driver-map`` puts the driver's own events into a run's history, and judging finds them there."""
     events = [
         encoder.event(encoder.START + 1000 * n, data, provider=uuid.UUID(GUID), event_id=event, thread=thread)
@@ -457,11 +456,8 @@ def test_log_is_imported_by_the_map(tmp_path: Path) -> None:
         writer.write(Clock(domain="host", hz=1_000_000_000))
         writer.write(Boot(epoch=1, cause="power-on"))
         writer.write(End(outcome="completed"))
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "import", run, "--etw", log, "--driver-map", TINY / "harness.toml"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (0, "") == (done.returncode, done.stderr)
+    asked = ["import", str(run), "--etw", str(log), "--driver-map", str(TINY / "harness.toml")]
+    assert (0, "") == (main(asked), capsys.readouterr().err)
     history = History(tmp_path / "run-imported")
     assert len(_life()) + 1 == sum(isinstance(record, DriverRecord) for record in history)
     rules = {rule.rule: rule.verdict for rule in judge_history(history).rules}

@@ -210,7 +210,7 @@ def long_run(count: int) -> Run:
 
 def test_of_a_long_history_the_page_keeps_what_the_verdict_needs(tmp_path: Path) -> None:
     """It holds no more than its limit, each record that a finding names, and counts what it leaves out."""
-    path = record(tmp_path / "run", long_run(3000).records)
+    path = record(tmp_path / "run", long_run(1500).records)
     whole, told = document(path), document(path, limit=700)
     kept = {number for number, *_ in rows(told)}
     needed = {witness["record"] for finding in told["findings"] for witness in finding["witnesses"]}
