@@ -81,9 +81,15 @@ def _stand_for(process: Path) -> None:
     variables = (process / "environ").read_text(encoding="utf-8").split("\0")
     os.environ.update(each.split("=", 1) for each in variables if each)
     for number, theirs, how in ((0, 3, os.O_RDONLY), (1, 1, APPENDED), (2, 2, APPENDED)):
-        stream = os.open(process / "fd" / str(theirs), how)
-        os.dup2(stream, number)
-        os.close(stream)
+        theirs_now = os.open(process / "fd" / str(theirs), how)
+        os.dup2(theirs_now, number)
+        os.close(theirs_now)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        # Python's own know whether what they were opened for can be sought in.
+        before = getattr(sys, name)
+        stream = open(number, mode, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _forget() -> None:
