@@ -418,24 +418,29 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
     return here, environ
 
 
+def in_bash(command: str, place: Path, environ: dict[str, str]) -> tuple[int, str]:
+    """Execute a command in a shell, and return its exit code and output."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=place,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
 def executed(command: str, place: Path, environ: dict[str, str]) -> tuple[int, str]:
-    """Execute a command and return its exit code and output. One of Python needs no process of its own."""
+    """Execute a quick command, and return its exit code and output. One of Python needs no process of its own."""
     line, _, file = command.partition(" > ")
     name, *words = shlex.split(line)
     module = words[1] if [name, *words[:1]] == ["python", "-m"] else ""
     if name != "harness" and not module:
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=place,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        return in_bash(command, place, environ)
     said = io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -473,8 +478,10 @@ def test_the_command_does_what_it_says(
     if command.startswith(LOAD):
         command = command.removeprefix(LOAD)
         place, environ = loaded
-    # A command that needs a part is given to a shell as it is.
-    ends = [executed(part, place, environ) for part in ([command] if how.marks else command.split(" && "))]
+    if how.marks:
+        ends = [in_bash(command, place, environ)]
+    else:
+        ends = [executed(part, place, environ) for part in command.split(" && ")]
     printed = "".join(output for _, output in ends)
     assert {0} == {code for code, _ in ends}, printed
     assert re.search(how.said, printed), printed
