@@ -30,6 +30,8 @@ BEFORE = {"", str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathse
 
 
 APPENDED = os.O_WRONLY | os.O_APPEND
+SAVED = 3
+"""Where the process has its standard streams, one after the other."""
 
 
 class _Loading:
@@ -80,8 +82,8 @@ def _stand_for(process: Path) -> None:
     os.environ.clear()
     variables = (process / "environ").read_text(encoding="utf-8").split("\0")
     os.environ.update(each.split("=", 1) for each in variables if each)
-    for number, theirs, how in ((0, 3, os.O_RDONLY), (1, 1, APPENDED), (2, 2, APPENDED)):
-        stream = os.open(process / "fd" / str(theirs), how)
+    for number, how in enumerate((os.O_RDONLY, APPENDED, APPENDED)):
+        stream = os.open(process / "fd" / str(SAVED + number), how)
         os.dup2(stream, number)
         os.close(stream)
 
