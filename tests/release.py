@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,17 +78,28 @@ def problems(root: Path) -> list[str]:
 
 HOOKS = """
 import sys
-from hatchling.build import build_sdist, build_wheel
-print(build_sdist(sys.argv[1]), build_wheel(sys.argv[1]))
+import hatchling.build
+print(*(getattr(hatchling.build, f"build_{kind}")(sys.argv[1]) for kind in sys.argv[2:]))
 """
 """What pip calls to have a project built (PEP 517): the build backend of pyproject.toml. Each returns its file's name."""
 
 
-def build(source: Path, out: Path, when: str, umask: int = 0o077, zone: str = "Asia/Tokyo") -> list[Path]:
+BOTH = ("sdist", "wheel")
+
+
+def build(
+    source: Path,
+    out: Path,
+    when: str,
+    kinds: Sequence[str] = BOTH,
+    *,
+    umask: int = 0o077,
+    zone: str = "Asia/Tokyo",
+) -> list[Path]:
     """Build the sdist and the wheel of ``source`` in the new directory ``out``, as of a time in seconds."""
     out.mkdir()
     surroundings = {"SOURCE_DATE_EPOCH": when, "TZ": zone}
-    said = run(sys.executable, "-c", HOOKS, out, cwd=source, umask=umask, **surroundings)
+    said = run(sys.executable, "-c", HOOKS, out, *kinds, cwd=source, umask=umask, **surroundings)
     return [out / name for name in said.splitlines()[-1].split()]
 
 
@@ -99,7 +111,9 @@ def build_again(files: list[Path], place: Path, when: str) -> None:
     """
     shutil.unpack_archive(files[0], place)
     unpacked = place / files[0].name.removesuffix(".tar.gz")
-    for file, again in zip(files, build(unpacked, place / "dist", when, 0o022, "UTC"), strict=True):
+    for file, again in zip(
+        files, build(unpacked, place / "dist", when, umask=0o022, zone="UTC"), strict=True
+    ):
         if file.read_bytes() != again.read_bytes():
             raise NotReady(
                 f"{file.name} is not the same when it is built again: compare both with 'diffoscope'"

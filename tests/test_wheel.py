@@ -32,9 +32,17 @@ WHEN = "1796000000"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The sdist and the wheel of the clone, made once."""
+    """The sdist of the clone, and the wheel that pip makes of it offline."""
     pytest.importorskip("hatchling", reason="hatchling is not installed: it comes with the extra 'dev'")
-    return build(ROOT, tmp_path_factory.mktemp("built") / "dist", WHEN)
+    folder = tmp_path_factory.mktemp("built")
+    (sdist,) = build(ROOT, folder / "sdist", WHEN, ["sdist"])
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps",
+         "--no-build-isolation", "--no-index", "--wheel-dir", folder, ROOT],
+        env={**os.environ, "SOURCE_DATE_EPOCH": WHEN}, check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    return [sdist, wheel]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,13 @@ LOADED = (
 BEFORE = {"", str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
 
 
-APPENDED = os.O_WRONLY | os.O_APPEND
+STREAMS = (
+    ("stdin", "r", os.O_RDONLY),
+    ("stdout", "w", os.O_WRONLY | os.O_APPEND),
+    ("stderr", "w", os.O_WRONLY | os.O_APPEND),
+)
+SAVED = 3
+"""Where the process has its standard streams, one after the other."""
 
 
 class _Loading:
@@ -80,11 +86,10 @@ def _stand_for(process: Path) -> None:
     os.environ.clear()
     variables = (process / "environ").read_text(encoding="utf-8").split("\0")
     os.environ.update(each.split("=", 1) for each in variables if each)
-    for number, theirs, how in ((0, 3, os.O_RDONLY), (1, 1, APPENDED), (2, 2, APPENDED)):
-        theirs_now = os.open(process / "fd" / str(theirs), how)
-        os.dup2(theirs_now, number)
-        os.close(theirs_now)
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+    for number, (name, mode, how) in enumerate(STREAMS):
+        theirs = os.open(process / "fd" / str(SAVED + number), how)
+        os.dup2(theirs, number)
+        os.close(theirs)
         # Python's own know whether what they were opened for can be sought in.
         before = getattr(sys, name)
         stream = open(number, mode, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115

@@ -26,12 +26,12 @@ LOADING = "tests.warm_entry:load"
 PIPES = ("asked", "answered")
 
 SCRIPT = """#!/bin/sh
-exec 3<&0
-printf '%s\\0' $$ "$0" "$@" > {place}/asked
+exec 3<&0 4>&1 5>&2
+printf '%s\\0' $# $$ "$0" "$@" > {place}/asked
 read -r code < {place}/answered
 exit "$code"
 """
-"""Its standard input is also its stream 3: 0 is another while it waits."""
+"""Its streams are also 3, 4 and 5: those that it begins with are others while it writes and waits."""
 
 
 class WarmPrograms:
@@ -61,8 +61,7 @@ class WarmPrograms:
             ended = os.pidfd_open(shell.pid)
             stack.callback(os.close, ended)
             while asked in select.select([asked, ended], [], [], limit.remaining())[0]:
-                words = os.read(asked, 65536).decode().split("\0")[:-1]
-                os.write(answered, b"%d\n" % self._ended(words, limit))
+                os.write(answered, b"%d\n" % self._ended(_words(asked), limit))
             code = shell.wait(limit.remaining())
             said.seek(0)
             return code, said.read().decode()
@@ -73,6 +72,14 @@ class WarmPrograms:
             return process.wait(limit.remaining()) % 256
         finally:
             process.kill()
+
+
+def _words(asked: int) -> list[str]:
+    """Return what a program was called with, before which its script says how many words: it may write them in parts."""
+    said = b""
+    while said.count(b"\0") < int(said.partition(b"\0")[0] or b"0") + 3:
+        said += os.read(asked, 65536)
+    return said.decode().split("\0")[1:-1]
 
 
 @contextlib.contextmanager
