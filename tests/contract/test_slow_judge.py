@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The slow judge finds nothing in documented histories, and in each violation the rule that its step breaks.
 
-So what the steps expect is right independently of the checker.
+So what the steps expect is right independently of the checker. The suite tries a seeded share, one history of each step;
+``tox -e properties`` tries 20.
 """
 
 from __future__ import annotations
 
 import pytest
+from effort import examples
 
 from harness.history.record import Record
 from tests.contract.reference.cases import case
@@ -16,6 +18,7 @@ from tests.contract.reference.windows import drawn, perform
 
 SPOKEN_OF = [name for name, (rule, _) in STEPS.items() if set(rule.split(" or ")) & SCOPE]
 in_turn = pytest.mark.parametrize("name", SPOKEN_OF)
+pytestmark = pytest.mark.hypothesis
 
 
 def stepped(name: str, number: int) -> list[Record]:
@@ -27,7 +30,7 @@ def stepped(name: str, number: int) -> list[Record]:
 
 def test_the_documented_breaks_nothing() -> None:
     """No sentence speaks against a documented history."""
-    found = {seed: broken(perform(drawn(seed, plain=True)).records) for seed in range(60)}
+    found = {seed: broken(perform(drawn(seed, plain=True)).records) for seed in range(examples(30))}
     assert {} == {seed: rules for seed, rules in found.items() if rules}
 
 
@@ -35,4 +38,4 @@ def test_the_documented_breaks_nothing() -> None:
 def test_a_step_breaks_its_sentence(name: str) -> None:
     """The sentence of the step's rule speaks against what the step leads to."""
     rules = set(STEPS[name][0].split(" or "))
-    assert [True, True] == [bool(rules & broken(stepped(name, number))) for number in range(2)]
+    assert [] == [number for number in range(examples(1)) if not rules & broken(stepped(name, number))]

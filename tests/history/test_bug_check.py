@@ -72,7 +72,7 @@ def test_other_events_tell_of_no_end() -> None:
     assert "" == panic_words({"return": {}})
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(st.dictionaries(st.sampled_from(["event", "data", "info"]), ANYTHING), ANYTHING)
 def test_any_message_is_read(message: dict[str, Any], data: Any) -> None:
     """What stands between QEMU and the harness may say anything."""

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Runs that earlier revisions recorded are still read by everything that reads runs, and are judged as they were."""
+"""Runs that earlier revisions recorded are still read by everything that reads runs, and are judged as they were.
+
+All are judged, read and imported. Four readers are asked about a seeded share of them, and about all by ``tox -e properties``.
+"""
 
 from __future__ import annotations
 
 import json
+import random
 import shlex
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from effort import examples
 from report.junit_schema import checked
 
 from harness.capture.offline.joined import JoinedHistory
@@ -27,9 +34,18 @@ from harness.run.judging import judge_run, open_history
 from tests.recorded.kept import RUNS, Kept, differences, kept_runs, listed_differences, read_index
 from tests.recorded.placeholders import ROOT, of_machine
 
+F = TypeVar("F", bound=Callable[..., Any])
 KEPT = list(kept_runs())
 SETS = sorted({run.revision for run in KEPT})
 each_run = pytest.mark.parametrize("run", KEPT, ids=str)
+DRAWN = sorted(random.Random(20261130).sample(KEPT, min(len(KEPT), examples(12))), key=str)
+
+
+def drawn_run(test: F) -> F:
+    """Do a test with a seeded share of the runs; ``tox -e properties`` does it with all."""
+    return pytest.mark.hypothesis(pytest.mark.parametrize("run", DRAWN, ids=str)(test))
+
+
 each_set = pytest.mark.parametrize("revision", SETS)
 
 
@@ -137,7 +153,7 @@ def test_the_command_is_known(run: Kept) -> None:
     assert (run.expected.command, again) == (recorded, reproduction(run.directory, step=2))
 
 
-@each_run
+@drawn_run
 def test_a_run_can_be_asked_for_again(run: Kept, tmp_path: Path) -> None:
     """``harness repro`` makes its request of each run: guest, backend, injected fault and start are those of the command."""
     expected = run.expected
@@ -165,7 +181,7 @@ def test_a_run_can_be_asked_for_again(run: Kept, tmp_path: Path) -> None:
     assert Signature.of(judged) == Signature.of(recorded.verdict)
 
 
-@each_run
+@drawn_run
 def test_a_run_does_not_differ_from_itself(run: Kept) -> None:
     """The comparison of two machines takes the old facts; nothing that is new for every run is left in the arguments."""
     facts = RepeatableRun.read(run.directory).facts
@@ -175,7 +191,7 @@ def test_a_run_does_not_differ_from_itself(run: Kept) -> None:
     assert [] == [word for word in normal(facts) if "/RUNS" in word or facts.run in word]
 
 
-@each_run
+@drawn_run
 def test_the_inventory_knows_the_guest(run: Kept, tmp_path: Path) -> None:
     """``harness ps`` finds the guest of a machine in its run directory."""
     registry = Registry(tmp_path / "machines")
@@ -202,7 +218,7 @@ def test_evidence_is_read(run: Kept) -> None:
         assert (stored(run).run, True, True) == (index.run, bool(index.why), len(index.items) > 5)
 
 
-@each_run
+@drawn_run
 def test_evidence_is_shown_and_packed(run: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``harness evidence`` shows the index of a run that has one, and packs any run."""
     archive = tmp_path / "run.tar.gz"
