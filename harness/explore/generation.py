@@ -9,8 +9,10 @@ the ready snapshot, and the plan is a file with a seed. Hypothesis' own shrinkin
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -119,5 +121,25 @@ def generate(
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    hypothesis.seed(seed)(settings(hypothesis.given(strategy)(take)))()
+    with _no_constants():
+        hypothesis.seed(seed)(settings(hypothesis.given(strategy)(take)))()
     return found
+
+
+@contextlib.contextmanager
+def _no_constants() -> Iterator[None]:
+    """Have Hypothesis look for no constants in the loaded modules within the block, as it does since 6.131.
+
+    It reads their sources for that, and keeps what it finds in ``.hypothesis`` in the user's working directory. What a seed gives
+    must not depend on them either.
+    """
+    providers: Any = importlib.import_module("hypothesis.internal.conjecture.providers")
+    before = getattr(providers, "_get_local_constants", None)
+    if before is None:
+        yield
+        return
+    providers._get_local_constants = providers.Constants
+    try:
+        yield
+    finally:
+        providers._get_local_constants = before

@@ -25,6 +25,16 @@ def test_same_seed() -> None:
     assert first != generate(strategy, seed=8, count=20)
 
 
+def test_no_source_is_read_for_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis would read those of all loaded modules, and write ``.hypothesis`` into the working directory."""
+
+    def searched() -> None:
+        pytest.fail("the loaded modules were searched for constants")
+
+    monkeypatch.setattr("hypothesis.internal.conjecture.providers._get_local_constants", searched)
+    assert generate(plans(HOST, "host", []), seed=7, count=20)
+
+
 def test_few_kinds() -> None:
     """A new plan has operations of few kinds, besides the hot-adds and what its end needs; all plans together have all."""
     found = generate(plans(HOST, "host", []), seed=3, count=100)
