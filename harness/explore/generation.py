@@ -134,12 +134,13 @@ def _no_constants() -> Iterator[None]:
     must not depend on them either.
     """
     providers: Any = importlib.import_module("hypothesis.internal.conjecture.providers")
-    before = getattr(providers, "_get_local_constants", None)
+    name = "_get_local_constants"
+    before = getattr(providers, name, None)
     if before is None:
         yield
         return
-    providers._get_local_constants = providers.Constants
+    setattr(providers, name, providers.Constants)
     try:
         yield
     finally:
-        providers._get_local_constants = before
+        setattr(providers, name, before)
