@@ -220,8 +220,11 @@ class Merger:
         for taken, record in enumerate(records, 1):  # noqa: B007 - returned
             kind = type(record)
             if straight and kind in _STRAIGHT:
-                displaced = self._displaced(record)
-                if displaced is not None:
+                moment = record.host_ns
+                if moment >= self._latest and kind is not Quiesced:
+                    self._latest = moment
+                    self._times.append((moment, record.n))
+                elif (displaced := self._displaced(record)) is not None:
                     handlers[Displaced](displaced)
                 handlers[kind](record)
                 continue
