@@ -70,7 +70,7 @@ Each is tried with two of its parameters for each set of parts, and one that nee
 Only the base is found by an absolute path, which PATH does not hide.
 """
 
-SEED, SHARE = 5, 2
+SEED, SHARE = 1, 2
 """What the places and the tests are drawn with, and how many places for each part."""
 
 MARKER = re.compile(rf"\bmark\.({'|'.join(sorted(OPTIONAL))})\b|\bgetattr\(pytest\.mark\b")
