@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docs import howto
 from docs.howto import HowToStep, ProjectCopy, Shell, steps
 
 from harness.forking.fork_server import ForkServer
@@ -68,6 +69,23 @@ def test_a_copy_is_as_it_was_again(tmp_path: Path, shell: Shell) -> None:
     assert before != contents(copy.root)
     copy.reset()
     assert before == contents(copy.root)
+
+
+def test_a_step_changes_the_copy_alone(tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the copy are links to the project's, which no step changes; that a command wrote into one is said."""
+    ours = tmp_path / "project" / "harness" / "one.py"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("one\n")
+    monkeypatch.setattr(howto, "ROOT", tmp_path / "project")
+    copy = ProjectCopy(tmp_path / "copy", shell, ["harness"])
+    name = "harness/one.py"
+    copy.follow([HowToStep("change", name, "-one\n+two\n"), HowToStep("append", name, "three\n")])
+    assert ["one\n", "two\n\n\nthree\n"] == [ours.read_text(), (copy.root / name).read_text()]
+    copy.reset()
+    assert (copy.root / name).samefile(ours)
+    copy.follow([HowToStep("run", "", f"$ echo two >> {name}\n")])
+    with pytest.raises(AssertionError, match=r"one\.py was written"):
+        copy.reset()
 
 
 SAYS = """
