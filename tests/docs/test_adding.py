@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs import howto
 from docs.howto import HowToStep, ProjectCopy, Shell, steps
 
 from harness.forking.fork_server import ForkServer
@@ -76,7 +75,7 @@ def test_a_step_changes_the_copy_alone(tmp_path: Path, shell: Shell, monkeypatch
     ours = tmp_path / "project" / "harness" / "one.py"
     ours.parent.mkdir(parents=True)
     ours.write_text("one\n")
-    monkeypatch.setattr(howto, "ROOT", tmp_path / "project")
+    monkeypatch.setattr("docs.howto.ROOT", tmp_path / "project")
     copy = ProjectCopy(tmp_path / "copy", shell, ["harness"])
     name = "harness/one.py"
     copy.follow([HowToStep("change", name, "-one\n+two\n"), HowToStep("append", name, "three\n")])
