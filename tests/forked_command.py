@@ -18,6 +18,7 @@ import pytest
 
 from harness.forking.fork_server import RUNS, ForkServer
 from tests.started_process import StartedProcess
+from tests.warm_programs import LOADING, WarmPrograms
 
 ENTRIES = "tests.forked_entry"
 """The module that the processes begin in."""
@@ -67,6 +68,13 @@ def suite_server() -> Iterator[ForkServer]:
     """The process that pytests are forked from."""
     with ForkServer((f"{ENTRIES}:load_suite", *RUNS)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def warm_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[int, str]]]:
+    """A shell that starts ``python`` and ``harness`` without loading what others wrote each time."""
+    with ForkServer([LOADING]) as server:
+        yield WarmPrograms(tmp_path_factory.mktemp("programs"), server).run
 
 
 @pytest.fixture

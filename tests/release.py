@@ -95,15 +95,19 @@ def build(
     *,
     umask: int = 0o077,
     zone: str = "Asia/Tokyo",
+    hooks: str = HOOKS,
 ) -> list[Path]:
-    """Build the sdist and the wheel of ``source`` in the new directory ``out``, as of a time in seconds."""
+    """Build the sdist and the wheel of ``source`` in the new directory ``out``, as of a time in seconds.
+
+    ``hooks`` is the program that does so, called with ``out`` and ``kinds``.
+    """
     out.mkdir()
     surroundings = {"SOURCE_DATE_EPOCH": when, "TZ": zone}
-    said = run(sys.executable, "-c", HOOKS, out, *kinds, cwd=source, umask=umask, **surroundings)
+    said = run(sys.executable, "-c", hooks, out, *kinds, cwd=source, umask=umask, **surroundings)
     return [out / name for name in said.splitlines()[-1].split()]
 
 
-def build_again(files: list[Path], place: Path, when: str) -> None:
+def build_again(files: list[Path], place: Path, when: str, hooks: str = HOOKS) -> None:
     """Build both files again of the sdist, in the empty directory ``place`` and with another umask and time zone.
 
     A wheel is often built from the sdist, by pip or a distribution, and nothing may depend on where and how a file is built.
@@ -111,9 +115,8 @@ def build_again(files: list[Path], place: Path, when: str) -> None:
     """
     shutil.unpack_archive(files[0], place)
     unpacked = place / files[0].name.removesuffix(".tar.gz")
-    for file, again in zip(
-        files, build(unpacked, place / "dist", when, umask=0o022, zone="UTC"), strict=True
-    ):
+    built = build(unpacked, place / "dist", when, umask=0o022, zone="UTC", hooks=hooks)
+    for file, again in zip(files, built, strict=True):
         if file.read_bytes() != again.read_bytes():
             raise NotReady(
                 f"{file.name} is not the same when it is built again: compare both with 'diffoscope'"

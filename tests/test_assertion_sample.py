@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import GeneratorType
 
@@ -66,23 +66,16 @@ WEAK = {
 """The mutants that pass, by the test."""
 
 
-def test_each_kind_of_weakness_is_found(tmp_path: Path) -> None:
+def test_each_kind_of_weakness_is_found(tmp_path: Path, warm_shell: Callable[..., tuple[int, str]]) -> None:
     """An assertion that cannot fail, in the test or in a function that it calls, is reported by its kind."""
     file = tmp_path / "test_made.py"
     file.write_text(MADE, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.assertion_sample", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    code, said = warm_shell(f"python -m tests.assertion_sample {file}", ROOT, os.environ)
     found: dict[str, list[str]] = {}
-    for name, kind in re.findall(r"^\* `.*::test_(\w+)`: ([\w ]+) `", done.stdout, re.MULTILINE):
+    for name, kind in re.findall(r"^\* `.*::test_(\w+)`: ([\w ]+) `", said, re.MULTILINE):
         found.setdefault(name, []).append(kind)
-    assert WEAK == {name: sorted(kinds) for name, kinds in found.items()}, done.stdout + done.stderr
-    assert (1, True) == (done.returncode, "9 tests." in done.stdout)
+    assert WEAK == {name: sorted(kinds) for name, kinds in found.items()}, said
+    assert (1, True) == (code, "9 tests." in said)
 
 
 @pytest.mark.parametrize(

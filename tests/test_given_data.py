@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from given_data import SHARED, given
@@ -25,7 +25,9 @@ def test_what_is_given_is_a_parameter_each() -> None:
     assert f"no given data: {SHARED}/data/nowhere/*.man is not there" == none.marks[0].kwargs["reason"]
 
 
-def test_the_suite_is_collected_without_given_data(tmp_path: Path) -> None:
+def test_the_suite_is_collected_without_given_data(
+    tmp_path: Path, warm_shell: Callable[..., tuple[int, str]]
+) -> None:
     """No file that reads it fails before its tests are skipped."""
     clone = tmp_path / "clone"
     shutil.copytree(ROOT / "tests", clone / "tests", copy_function=link_or_copy)
@@ -38,11 +40,11 @@ def test_the_suite_is_collected_without_given_data(tmp_path: Path) -> None:
         if READS_IT.search(file.read_text(encoding="utf-8"))
     ]
     assert len(files) > 10
-    ended = subprocess.run(
-        # Of the plugins that are installed the one whose marker tests have.
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", *files],
-        cwd=clone,
-        env={**os.environ, "PYTHONPATH": f"{clone}:{clone / 'tests'}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert 0 == ended.returncode, ended.stdout[-3000:]
+    # Of the plugins that are installed the one whose marker tests have.
+    words = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", *map(str, files)]
+    code, said = warm_shell(
+        shlex.join(["python", "-m", "pytest", *words]),
+        clone,
+        {**os.environ, "PYTHONPATH": f"{clone}:{clone / 'tests'}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    assert 0 == code, said[-3000:]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -37,20 +38,26 @@ def git(folder: Path, *words: str) -> str:
     ).stdout.strip()
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A small project that is ready to be released as 1.2.3."""
-    folder = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small project of all tests, committed once."""
+    folder = tmp_path_factory.mktemp("made")
     (folder / "harness").mkdir(parents=True)
     (folder / "pyproject.toml").write_text(PROJECT.format(version="1.2.3"))
     (folder / "harness" / "__init__.py").write_text('__version__ = "1.2.3"\n')
     (folder / "CHANGELOG.md").write_text(
         "# Changelog\n\n## 1.2.3, 2026-11-29\n\n- new\n\n## 1.2.2, 2026-10-01\n"
     )
-    git(folder, "init", "-q")
+    git(folder, "init", "-q", "--template=")  # without git's examples of hooks
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "all")
     return folder
+
+
+@pytest.fixture
+def tree(made: Path, tmp_path: Path) -> Path:
+    """A small project that is ready to be released as 1.2.3."""
+    return shutil.copytree(made, tmp_path / "tree")
 
 
 def test_a_tree_that_is_ready(tree: Path) -> None:

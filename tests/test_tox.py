@@ -6,8 +6,8 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import subprocess
-import sys
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,7 @@ from harness.cli.readiness import make_ready
 
 make_ready()
 gc.freeze()
+sys.path[0] = os.getcwd()
 for number, words in enumerate(json.loads(sys.argv[2])):
     if not os.fork():
         said = os.open(f"{sys.argv[1]}/{number}", os.O_WRONLY | os.O_CREAT)
@@ -58,19 +59,19 @@ To take its modules apart in the end would take each of them longer than the res
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+def started(
+    tmp_path_factory: pytest.TempPathFactory, warm_shell: Callable[..., tuple[int, str]]
+) -> dict[str, tuple[int, str]]:
     """How each program ended, and what it wrote to standard error, with no path to the tests set."""
     place = tmp_path_factory.mktemp("said")
-    ended = subprocess.run(
-        [sys.executable, "-c", START, place, json.dumps(programs())],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
+    (place / "start.py").write_text(START, encoding="utf-8")
+    code, said = warm_shell(
+        shlex.join(["python", str(place / "start.py"), str(place), json.dumps(programs())]),
+        ROOT,
+        {name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
-    codes = map(int, ended.stdout.split())
+    assert 0 == code, said
+    codes = map(int, said.split())
     return {
         words[-1]: (code, (place / str(number)).read_text())
         for number, (words, code) in enumerate(zip(programs(), codes, strict=True))

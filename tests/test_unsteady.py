@@ -9,7 +9,7 @@ import pytest
 from unsteady import VARIABLE
 
 TESTS = Path(__file__).resolve().parent
-PLUGINS = ("-p", "xdist", "-p", "pytest_rerunfailures", "-p", "no:cacheprovider")
+PLUGINS = ("-p", "pytest_rerunfailures", "-p", "no:cacheprovider")
 
 
 @pytest.fixture(autouse=True)
@@ -31,29 +31,31 @@ def test_sometimes(name):
 """
 
 
-def repeated(pytester: pytest.Pytester, *, names: list[str], workers: int) -> pytest.RunResult:
+def repeated(pytester: pytest.Pytester, *, names: list[str]) -> pytest.RunResult:
     """Run tests that fail at their first attempt."""
     pytester.makepyfile(SOMETIMES.format(names=names))
     pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(TESTS)!r})\npytest_plugins = ['unsteady']\n")
-    return pytester.runpytest_inprocess("-n", str(workers), *PLUGINS)
+    return pytester.runpytest_inprocess(*PLUGINS)
 
 
 @pytest.mark.parametrize(
-    ("workers", "allowed", "passed", "failed"),
-    [(0, "", 0, 2), (0, "1", 1, 1), (0, "2", 2, 0), (2, "2", 2, 1)],
+    ("allowed", "passed", "failed"),
+    [("", 0, 2), ("1", 1, 1), ("2", 2, 0)],
 )
 def test_a_failed_test_is_repeated_once(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
-    workers: int,
     allowed: str,
     passed: int,
     failed: int,
 ) -> None:
-    """So many tests may pass at the second attempt, over all workers, and the first attempt's traceback is shown."""
+    """So many tests may pass at the second attempt, and the first attempt's traceback is shown.
+
+    Over all workers of pytest-xdist: ``test_side_by_side.py`` tries that in the processes that it starts.
+    """
     monkeypatch.setenv(VARIABLE, allowed)
     names = ["one", "two", "three"][: passed + failed]
-    result = repeated(pytester, names=names, workers=workers)
+    result = repeated(pytester, names=names)
     shown = result.parseoutcomes()
     assert (shown.get("passed", 0), shown.get("failed", 0), shown.get("rerun", 0)) == (passed, failed, passed)
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK)

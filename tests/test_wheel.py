@@ -14,8 +14,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pip
 import pytest
-from release import build, build_again
+from release import HOOKS, build, build_again
 
 from harness.deadline import Deadline
 from harness.guest.twin import image
@@ -23,11 +24,21 @@ from harness.package import data_folder
 from harness.setup.cache import cache_directory
 
 ROOT = Path(__file__).resolve().parents[1]
+PIP = Path(pip.__file__).parent
 DATA = ("guest_drivers", "vm_templates")
 
 
 WHEN = "1796000000"
 """The time that files are built as of, in seconds."""
+
+LITTLE_PACKED = f"""
+import functools, gzip
+gzip.GzipFile = functools.partial(gzip.GzipFile, compresslevel=1)
+{HOOKS}"""
+"""Builds an sdist of the same files, compressed the least. To compress it the most takes as long as the rest of a build.
+
+``tests/release.py`` builds as the project's files are built, by ``tox run -e release`` and in ``test_release.py``.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The sdist of the clone, and the wheel that pip makes of it offline."""
     pytest.importorskip("hatchling", reason="hatchling is not installed: it comes with the extra 'dev'")
     folder = tmp_path_factory.mktemp("built")
-    (sdist,) = build(ROOT, folder / "sdist", WHEN, ["sdist"])
+    (sdist,) = build(ROOT, folder / "sdist", WHEN, ["sdist"], hooks=LITTLE_PACKED)
     subprocess.run(
         [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps",
          "--no-build-isolation", "--no-index", "--wheel-dir", folder, ROOT],
@@ -69,7 +80,8 @@ def python(wheel: Path) -> Iterator[Path]:
                 (dependencies / each.name).symlink_to(each)
         (packages / "dependencies.pth").write_text(f"{dependencies}\n")
         subprocess.run(
-            [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", found, "install",
+            # As pip's option --python has another Python run it, which takes two processes.
+            [found, PIP, "--quiet", "--disable-pip-version-check", "install",
              "--no-compile", "--no-deps", "--no-index", wheel],
             check=True, capture_output=True,
         )  # fmt: skip
@@ -91,13 +103,17 @@ def state(folder: Path) -> dict[str, int]:
     }
 
 
-def run(python: Path, *words: str | Path, place: Path) -> subprocess.CompletedProcess[str]:
-    """Run a module of the installed package in a directory of the user's own."""
+def run(
+    python: Path, *words: str | Path, place: Path, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a module of the installed package in a directory of the user's own, with the programs of ``path``."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTEST_", "PYTHON", "HOTPLUG_DRIVER", "VIRTUAL_ENV"))
     }
+    if path is not None:
+        kept["PATH"] = path
     return subprocess.run(
         [python, "-m", *words], cwd=place, env=kept, capture_output=True, text=True, timeout=170, check=False
     )
@@ -137,7 +153,7 @@ def test_both_files_are_the_same_when_they_are_built_again(built: list[Path], tm
         names = [name.partition("/")[2] for name in packed.getnames()]
         assert [] == [member.name for member in packed.getmembers() if not member.isfile()]
     assert [1, 1] == [names.count(name) for name in ("hatch_build.py", "CHANGELOG.md")]
-    build_again(built, tmp_path, WHEN)
+    build_again(built, tmp_path, WHEN, LITTLE_PACKED)
     if (ROOT / ".git").exists():
         assert 1 == names.count("revision.txt")
         commit = subprocess.run(
@@ -165,8 +181,16 @@ def test_templates_are_listed(python: Path, tmp_path: Path) -> None:
 
 
 def test_doctor_says_what_is_missing(python: Path, tmp_path: Path) -> None:
-    """It runs from the wheel, and names the extra for libvirt, which does not keep the main job from running."""
-    done = run(python, "harness", "doctor", "--json", place=tmp_path)
+    """It runs from the wheel, and names the extra for libvirt, which does not keep the main job from running.
+
+    Only the programs that it finds for the main job are on PATH: it would ask each of all others for its version, too.
+    """
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("qemu-system-x86_64", "gcc", "make", "apt-get", "dpkg-deb"):
+        if found := shutil.which(name):
+            (programs / name).symlink_to(found)
+    done = run(python, "harness", "doctor", "--json", place=tmp_path, path=str(programs))
     document = json.loads(done.stdout)
     parts = {part["name"]: part for part in document["parts"]}
     assert document["ready"] == (done.returncode == 0)

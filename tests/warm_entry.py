@@ -92,7 +92,15 @@ def _stand_for(process: Path) -> None:
         os.close(theirs)
         # Python's own know whether what they were opened for can be sought in.
         before = getattr(sys, name)
-        stream = open(number, mode, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+        # Python writes to stderr line by line, also where it is a file.
+        stream = open(  # noqa: SIM115
+            number,
+            mode,
+            buffering=1 if name == "stderr" else -1,
+            encoding=before.encoding,
+            errors=before.errors,
+            closefd=False,
+        )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

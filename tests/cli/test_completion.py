@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from harness.cli.command_tree import command_tree, whole
+from harness.cli.command_tree import command_tree
 from harness.cli.completion import SHELLS, VARIABLE, source_of
 from harness.cli.main import main
 from harness.errors import ExitCode
@@ -210,7 +209,7 @@ def test_every_parameter_that_names_something_of_the_harness_is_completed() -> N
         for name, inner in getattr(command, "commands", {}).items():
             visit(inner, f"{path} {name}")
 
-    visit(typer.main.get_command(whole()), "harness")
+    visit(command_tree(), "harness")
     assert [] == missing
 
 

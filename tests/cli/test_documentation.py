@@ -6,9 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import typer.main
 
-from harness.cli.command_tree import whole
+from harness.cli.command_tree import command_tree
 from harness.contract.coverage import RuleCoverage
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import RunVerdict
@@ -21,7 +20,7 @@ from harness.report.observations import AnswerComparison, ComparisonResult
 from harness.report.rule_text import rule_document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
-COMMAND = typer.main.get_command(whole())
+COMMAND = command_tree()
 
 
 def section(title: str) -> str:

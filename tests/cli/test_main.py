@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from cli.test_check import record
 from report.records import hot_add
 from small_disk import small_disk
@@ -37,7 +36,7 @@ from tests.syntax import nodes, parse
 
 Caught = pytest.CaptureFixture[str]
 
-COMMANDS = list(typer.main.get_command(whole()).commands)  # type: ignore[attr-defined]
+COMMANDS = list(command_tree().commands)
 
 
 @pytest.fixture

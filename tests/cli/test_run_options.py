@@ -19,7 +19,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cli.command_tree import whole
+from harness.cli.command_tree import command_tree
 from harness.cli.main import main
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
@@ -32,7 +32,7 @@ from harness.size import Size
 from harness.testing.settings import SETTINGS, Settings
 
 OPTIONS = options_of(RunOptions)
-COMMANDS = typer.main.get_command(whole()).commands  # type: ignore[attr-defined]
+COMMANDS = command_tree().commands
 
 
 def offered(door: str) -> set[str]:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-import typer.main
 from cli.started import Asked, Ended, Starter, Stream
 
-from harness.cli.command_tree import whole
+from harness.cli.command_tree import command_tree
 from harness.contract.notation import trace
 from harness.errors import ExitCode
 from harness.history.evidence import EvidenceIndex
@@ -116,7 +115,7 @@ def leaves(command: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield from leaves(one, f"{name} {word}".strip())
 
 
-COMMANDS = dict(leaves(typer.main.get_command(whole())))
+COMMANDS = dict(leaves(command_tree()))
 
 
 class Tried(NamedTuple):

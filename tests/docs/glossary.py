@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "glossary.md"
 BEGIN, END = "<!-- class names: begin -->\n", "<!-- class names: end -->\n"
 
-# A class, or an alias of a type: CamelCase. Constants are in capitals throughout.
-_DEFINES = re.compile(r"class |[A-Z]\w* *=")
+# A class, or an alias of a type: CamelCase. Constants are in capitals throughout, and most statements that assign are theirs.
+_DEFINES = re.compile(r"(?:class +|(?=\w+ *=))[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*\b")
 _CLASS = re.compile(r'class [^\n#]*:\n(?:    """(?:[^\\]|\\.)*?"""\n)?', re.DOTALL)
 """The beginning of a class, if it is one line, and its docstring."""
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")

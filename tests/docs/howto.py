@@ -37,6 +37,9 @@ COPIED = (
     "CHANGELOG.md",
 )
 
+WRITTEN = (".md", ".json")
+"""What programs of the project write into: pages and tables."""
+
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACES = (
     ("create", re.compile(r"Create `([^`]+)`:\Z")),
@@ -85,7 +88,8 @@ class Shell(Protocol):
 class ProjectCopy:
     """A copy of the project in an empty directory, which a page's steps change. ``names`` are what is copied.
 
-    ``shell`` executes their commands.
+    ``shell`` executes their commands. What is a link to the project's file is replaced when a step changes it. So no command may
+    write into such a file, other than into those of ``WRITTEN``; :meth:`reset` says so if one did.
     """
 
     def __init__(self, root: Path, shell: Shell, names: Sequence[str] = COPIED) -> None:
@@ -102,10 +106,17 @@ class ProjectCopy:
     def reset(self) -> None:
         """Make it the copy again that it was, whatever steps and their commands wrote.
 
-        What is copied keeps the project's time, so what was written since has another.
+        What is copied keeps the project's time, so what was written since has another. Raises AssertionError for a file of the
+        project that was written.
         """
         found = self._files()
-        for name in (name for name, state in found.items() if state != self._copied.get(name)):
+        changed = [name for name, state in found.items() if state != self._copied.get(name)]
+        for name in changed:
+            file, source = self.root / name, ROOT / name
+            assert file.is_symlink() or not source.exists() or not file.samefile(source), (
+                f"the project's {source} was written: a step's command may write into files of {WRITTEN} alone"
+            )
+        for name in changed:
             (self.root / name).unlink()
         for name in (name for name, state in self._copied.items() if state != found.get(name)):
             _copy(str(ROOT / name), str(self.root / name), follow_symlinks=False)
@@ -140,7 +151,7 @@ class ProjectCopy:
 
     def _append(self, step: HowToStep) -> None:
         file = self.root / step.place
-        file.write_text(f"{file.read_text(encoding='utf-8')}\n\n{step.text}", encoding="utf-8")
+        _replace(file, f"{file.read_text(encoding='utf-8')}\n\n{step.text}")
 
     def _change(self, step: HowToStep) -> None:
         file = self.root / step.place
@@ -155,7 +166,7 @@ class ProjectCopy:
             assert sign != "+" or "…" not in line, f"what is to be added is written in full: {line}"
             line = line if sign == "+" else next(kept)
             new += "" if sign == "-" else f"{line}\n"
-        file.write_text(text[: places[0].start()] + new + text[places[0].end() :], encoding="utf-8")
+        _replace(file, text[: places[0].start()] + new + text[places[0].end() :])
 
     def _run(self, step: HowToStep) -> None:
         for part in re.split(r"^\$ ", step.text, flags=re.MULTILINE)[1:]:
@@ -175,8 +186,16 @@ class ProjectCopy:
 
 
 def _copy(source: str, copy: str, *, follow_symlinks: bool = True) -> None:
-    """Copy a file with its times. A compiled one is a link: Python and pytest replace such files and write into none."""
-    (link_or_copy if source.endswith(".pyc") else shutil.copy2)(source, copy, follow_symlinks=follow_symlinks)
+    """Copy a file with its times if a command may write into it. Python and pytest replace what they compile."""
+    (shutil.copy2 if source.endswith(WRITTEN) else link_or_copy)(
+        source, copy, follow_symlinks=follow_symlinks
+    )
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file that may be a link to the project's."""
+    file.unlink()
+    file.write_text(text, encoding="utf-8")
 
 
 def _pattern(text: str) -> str:

@@ -6,14 +6,10 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docs.howto import HowToStep, ProjectCopy, Shell, steps
-
-from harness.forking.fork_server import ForkServer
-from tests.warm_programs import LOADING, WarmPrograms
 
 PAGES = [
     pytest.param("rules.md", "## How to add a rule", id="rule"),
@@ -37,16 +33,9 @@ IN_ORDER = HowToStep(
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A shell that starts ``python`` and ``harness`` without loading what others wrote each time."""
-    with ForkServer([LOADING]) as server:
-        yield WarmPrograms(tmp_path_factory.mktemp("programs"), server).run
-
-
-@pytest.fixture(scope="module")
-def one_copy(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> ProjectCopy:
+def one_copy(tmp_path_factory: pytest.TempPathFactory, warm_shell: Shell) -> ProjectCopy:
     """The copy of all tests: making one takes as long as what most pages have done in it."""
-    return ProjectCopy(tmp_path_factory.mktemp("project") / "copy", shell)
+    return ProjectCopy(tmp_path_factory.mktemp("project") / "copy", warm_shell)
 
 
 @pytest.fixture
@@ -56,9 +45,9 @@ def copy(one_copy: ProjectCopy) -> ProjectCopy:
     return one_copy
 
 
-def test_a_copy_is_as_it_was_again(tmp_path: Path, shell: Shell) -> None:
+def test_a_copy_is_as_it_was_again(tmp_path: Path, warm_shell: Shell) -> None:
     """What was changed, even to as many bytes, removed, or made, also in new directories, is undone."""
-    copy = ProjectCopy(tmp_path / "copy", shell, ["docs", "README.md"])
+    copy = ProjectCopy(tmp_path / "copy", warm_shell, ["docs", "README.md"])
     before = contents(copy.root)
     (copy.root / "README.md").write_bytes((copy.root / "README.md").read_bytes().swapcase())
     (copy.root / "docs" / "cli.md").unlink()
@@ -70,6 +59,25 @@ def test_a_copy_is_as_it_was_again(tmp_path: Path, shell: Shell) -> None:
     assert before == contents(copy.root)
 
 
+def test_a_step_changes_the_copy_alone(
+    tmp_path: Path, warm_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of the copy are links to the project's, which no step changes; that a command wrote into one is said."""
+    ours = tmp_path / "project" / "harness" / "one.py"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("one\n")
+    monkeypatch.setattr("docs.howto.ROOT", tmp_path / "project")
+    copy = ProjectCopy(tmp_path / "copy", warm_shell, ["harness"])
+    name = "harness/one.py"
+    copy.follow([HowToStep("change", name, "-one\n+two\n"), HowToStep("append", name, "three\n")])
+    assert ["one\n", "two\n\n\nthree\n"] == [ours.read_text(), (copy.root / name).read_text()]
+    copy.reset()
+    assert (copy.root / name).samefile(ours)
+    copy.follow([HowToStep("run", "", f"$ echo two >> {name}\n")])
+    with pytest.raises(AssertionError, match=r"one\.py was written"):
+        copy.reset()
+
+
 SAYS = """
 import os, sys
 import harness, pytest
@@ -79,7 +87,7 @@ sys.exit(7)
 """
 
 
-def test_a_program_is_that_of_the_copy(tmp_path: Path, shell: Shell) -> None:
+def test_a_program_is_that_of_the_copy(tmp_path: Path, warm_shell: Shell) -> None:
     """It has the copy's modules, and the words, variables, streams and exit status that a process of its own has."""
     for name, text in (("harness/__init__.py", ""), ("tests/says.py", SAYS)):
         (tmp_path / name).parent.mkdir()
@@ -87,7 +95,7 @@ def test_a_program_is_that_of_the_copy(tmp_path: Path, shell: Shell) -> None:
     command = (
         "echo given | NOTE=more python -m tests.says 'a b' 2> said | sed 's/^/> /'; echo ${PIPESTATUS[1]}"
     )
-    done = shell(command, tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
+    done = warm_shell(command, tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
     assert (0, f"> {tmp_path}/harness/__init__.py|more|given|['a b']\n7\n") == done
     assert "error" == (tmp_path / "said").read_text()
 
@@ -150,8 +158,8 @@ def test_a_step_that_is_left_out_is_noticed(left_out: int, copy: ProjectCopy) ->
     ],
 )
 def test_a_step_that_cannot_be_taken_is_named(
-    step: HowToStep, message: str, tmp_path: Path, shell: Shell
+    step: HowToStep, message: str, tmp_path: Path, warm_shell: Shell
 ) -> None:
     """Steps that no longer fit the project, and commands that print something else."""
     with pytest.raises(AssertionError, match=re.escape(message)):
-        ProjectCopy(tmp_path / "copy", shell, ["README.md"]).follow([step])
+        ProjectCopy(tmp_path / "copy", warm_shell, ["README.md"]).follow([step])

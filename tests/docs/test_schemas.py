@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-import typer.main
 from json_schema import check_schema, validate
 
 from docs.schemas import FOLDER, schemas, text
-from harness.cli.command_tree import whole
+from harness.cli.command_tree import command_tree
 from harness.cli.documents import DOCUMENTS
 from harness.cli.main import main
 from harness.cli.output import JSON_VERSION
@@ -71,7 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def commands_with_json() -> list[str]:
     """Return the words of every command that has the option --json."""
     found = []
-    waiting = [("", typer.main.get_command(whole()))]
+    waiting = [("", command_tree())]
     while waiting:
         name, one = waiting.pop()
         waiting += [(f"{name} {word}".strip(), inner) for word, inner in getattr(one, "commands", {}).items()]
