@@ -21,6 +21,7 @@ from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles
 from harness.forking.fork_server import ForkServer
+from tests.fleet.forked_entry import STORE
 from tests.fleet.started import loaded_engine, start
 from tests.processes_of import processes_of, words_of
 from tests.started_process import StartedProcess
@@ -214,10 +215,29 @@ def engine_server() -> Iterator[ForkServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[ForkServer]:
+    """What has loaded the engine and the result store."""
+    with loaded_engine(*STORE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def fleet_server(request: pytest.FixtureRequest) -> ForkServer:
+    """What the commands of a file's fleets are forked from: if one of its tests has runs, it has loaded the result store."""
+    runs = any(
+        item.nodeid.startswith(request.node.nodeid) and "fleet" in item.fixturenames and
+        any(item.get_closest_marker(marker) for marker in ("host", "qemu"))
+        for item in request.session.items if isinstance(item, pytest.Function)
+    )  # fmt: skip
+    server: ForkServer = request.getfixturevalue("store_server" if runs else "engine_server")
+    return server
+
+
 @pytest.fixture
-def fleet(tmp_path: Path, engine_server: ForkServer) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, fleet_server: ForkServer) -> Iterator[Fleet]:
     """A fleet without hosts yet."""
     made = Fleet(tmp_path)
-    made.server = engine_server
+    made.server = fleet_server
     yield made
     made.close()

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from fleet.conftest import PATIENCE, Fleet
 
 from harness.fleet.engine import Engine
+from harness.fleet.scheduler import start_scheduler
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text(encoding="utf-8")
 (SCRIPT,) = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -21,11 +24,20 @@ GIVEN = {
 }
 
 
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet without hosts. Its scheduler is in this process, which has to load the engine anyway."""
+    made = Fleet(tmp_path)
+    scheduler = start_scheduler(made.url, None)
+    yield made
+    made.close()
+    scheduler.close()
+
+
 def test_a_job_is_a_worker_until_it_is_ended(fleet: Fleet) -> None:
     """It offers what the batch system gave it; SIGTERM ends it, and the host is gone at once."""
     (fleet.place / "worker.sh").write_text(SCRIPT)
     fleet.lab(f'[fleet]\nscheduler = "{fleet.url}"\n[[plan]]\nplan = "veto"\n')
-    fleet.scheduler()
     job = fleet.run_job("job", "worker.sh", HOME=str(fleet.place), TMPDIR=str(fleet.place), **GIVEN)
     fleet.wait_said("job", "is offered")
     with Engine.connect(fleet.url, None) as engine:
