@@ -121,16 +121,15 @@ class Fleet:
         """Start the scheduler and wait until it listens. A busy machine keeps a worker from a short ``heartbeat``."""
         words = ("--listen", self.url, "--heartbeat", f"{heartbeat:g}", *self.options("scheduler"))
         process = self.start("scheduler", "fleet", "scheduler", *words)
-        Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(process), interval=0.2)
-        return process
+        began = sum(known.startswith("scheduler.") for known in self.processes)
 
-    def _connected(self, process: FleetProcess) -> bool:
-        assert process.poll() is None, self.said("scheduler")
-        try:
-            self.inside(lambda: Engine.connect(self.url, self.tls, seconds=3).close())
-        except SchedulerLost:
-            return False
-        return True
+        def listens() -> bool:
+            said = self.said("scheduler")
+            assert process.poll() is None, said
+            return said.count("The scheduler listens at") == began
+
+        Deadline(PATIENCE, "the scheduler").poll(listens, interval=0.1)
+        return process
 
     def worker(self, name: str, **environment: str) -> FleetProcess:
         """Start a worker, without waiting for it."""
@@ -150,15 +149,18 @@ class Fleet:
 
     def hosts(self, *names: str) -> None:
         """Wait until exactly these hosts are there."""
+        deadline = Deadline(PATIENCE, f"the hosts {names}")
 
         def there() -> bool:
             try:
                 with Engine.connect(self.url, self.tls, seconds=3) as engine:
-                    return sorted(host.name for host in engine.hosts()) == sorted(names)
+                    return deadline.poll(
+                        lambda: sorted(host.name for host in engine.hosts()) == sorted(names), interval=0.1
+                    )
             except SchedulerLost:
                 return False
 
-        Deadline(PATIENCE, f"the hosts {names}").poll(lambda: self.inside(there), interval=0.2)
+        deadline.poll(lambda: self.inside(there), interval=0.2)
 
     def nightly(self, *words: str) -> FleetProcess:
         """Start the nightly run n of lab.toml."""
