@@ -186,11 +186,11 @@ class Engine:
         without the extra."""
         require_engine()
         check_address(url, tls)
+        # The engine's client would wait without end for a scheduler that is stopped and sends nothing.
+        probe(url, tls, seconds)
         settle_engine()
         from distributed import Client
 
-        # The engine's client would wait without end for a scheduler that is stopped and sends nothing.
-        probe(url, tls, seconds)
         try:
             client = Client(
                 url, security=security(tls), timeout=seconds, set_as_default=False, name="harness", direct_to_workers=False
