@@ -21,13 +21,13 @@ def start_scheduler(url: str, tls: TlsFiles | None, *, heartbeat: float = HEARTB
     listen, at once if its name does not resolve."""
     require_engine()
     check_address(url, tls)
+    check_name(url, tls)
     settle_engine()
     import dask
     from distributed import Scheduler
 
     dask.config.set({"distributed.scheduler.worker-ttl": f"{heartbeat:g}s"})
     parts = urlsplit(url)
-    check_name(url, tls)
 
     async def make() -> Any:
         return await Scheduler(

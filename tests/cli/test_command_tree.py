@@ -55,6 +55,12 @@ def test_values_are_those_of_typer() -> None:
             assert ours == theirs, name
 
 
+@pytest.fixture(scope="module")
+def tree() -> Any:
+    """The commands, none of whose parameters was converted before. A test uses the parameters of one of them."""
+    return command_tree.__wrapped__()
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -65,7 +71,9 @@ def test_values_are_those_of_typer() -> None:
         ("explore", "--plans", "60", "--jobs", "4"),
     ],
 )
-def test_usual_values_need_no_pydantic(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usual_values_need_no_pydantic(
+    words: tuple[str, ...], tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It takes longer to load than all that short commands do."""
 
     def refuse(*_: object) -> None:
@@ -73,7 +81,7 @@ def test_usual_values_need_no_pydantic(words: tuple[str, ...], monkeypatch: pyte
 
     for module in ("_coercion", "core"):
         monkeypatch.setattr(f"typer.{module}.build_runtime_param", refuse)
-    command: Any = command_tree.__wrapped__()
+    command = tree
     context = typer.Context(command)
     rest = [*words]
     while rest and rest[0] in getattr(command, "commands", {}):

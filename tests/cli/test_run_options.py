@@ -86,7 +86,8 @@ def test_every_field_is_an_option() -> None:
 
 
 ADD = """
-import dataclasses, json, sys
+import dataclasses, gc, json, sys
+gc.disable()
 from pathlib import Path
 from typing import Annotated
 

@@ -178,7 +178,7 @@ for words in (
     "harness fleet scheduler --listen tls://lab1:8786",
     "harness fleet scheduler --listen tls://127.0.0.1:8786",
 ):
-    case(words, by="tests/fleet/test_security.py::test_a_stranger_is_refused")
+    case(words, by="tests/fleet/test_engine.py::test_a_stranger_is_refused")
 DESK = "tests/fleet/test_nightly.py::test_three_workers_at_one_desk_as_the_page_says"
 for words in (
     "harness fleet certificates 127.0.0.1 --out certificates",

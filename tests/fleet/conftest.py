@@ -21,6 +21,7 @@ from harness.fleet.engine import Engine
 from harness.fleet.scheduler_probe import SchedulerLost
 from harness.fleet.tls import TlsFiles
 from harness.forking.fork_server import ForkServer
+from tests.fleet.forked_entry import STORE
 from tests.fleet.started import loaded_engine, start
 from tests.processes_of import processes_of, words_of
 from tests.started_process import StartedProcess
@@ -120,16 +121,15 @@ class Fleet:
         """Start the scheduler and wait until it listens. A busy machine keeps a worker from a short ``heartbeat``."""
         words = ("--listen", self.url, "--heartbeat", f"{heartbeat:g}", *self.options("scheduler"))
         process = self.start("scheduler", "fleet", "scheduler", *words)
-        Deadline(PATIENCE, "the scheduler").poll(lambda: self._connected(process), interval=0.2)
-        return process
+        began = sum(known.startswith("scheduler.") for known in self.processes)
 
-    def _connected(self, process: FleetProcess) -> bool:
-        assert process.poll() is None, self.said("scheduler")
-        try:
-            self.inside(lambda: Engine.connect(self.url, self.tls, seconds=3).close())
-        except SchedulerLost:
-            return False
-        return True
+        def listens() -> bool:
+            said = self.said("scheduler")
+            assert process.poll() is None, said
+            return said.count("The scheduler listens at") == began
+
+        Deadline(PATIENCE, "the scheduler").poll(listens, interval=0.1)
+        return process
 
     def worker(self, name: str, **environment: str) -> FleetProcess:
         """Start a worker, without waiting for it."""
@@ -149,15 +149,18 @@ class Fleet:
 
     def hosts(self, *names: str) -> None:
         """Wait until exactly these hosts are there."""
+        deadline = Deadline(PATIENCE, f"the hosts {names}")
 
         def there() -> bool:
             try:
                 with Engine.connect(self.url, self.tls, seconds=3) as engine:
-                    return sorted(host.name for host in engine.hosts()) == sorted(names)
+                    return deadline.poll(
+                        lambda: sorted(host.name for host in engine.hosts()) == sorted(names), interval=0.1
+                    )
             except SchedulerLost:
                 return False
 
-        Deadline(PATIENCE, f"the hosts {names}").poll(lambda: self.inside(there), interval=0.2)
+        deadline.poll(lambda: self.inside(there), interval=0.2)
 
     def nightly(self, *words: str) -> FleetProcess:
         """Start the nightly run n of lab.toml."""
@@ -214,10 +217,29 @@ def engine_server() -> Iterator[ForkServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[ForkServer]:
+    """What has loaded the engine and the result store."""
+    with loaded_engine(*STORE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def fleet_server(request: pytest.FixtureRequest) -> ForkServer:
+    """What the commands of a file's fleets are forked from: if one of its tests has runs, it has loaded the result store."""
+    runs = any(
+        item.nodeid.startswith(request.node.nodeid) and "fleet" in item.fixturenames and
+        any(item.get_closest_marker(marker) for marker in ("host", "qemu"))
+        for item in request.session.items if isinstance(item, pytest.Function)
+    )  # fmt: skip
+    server: ForkServer = request.getfixturevalue("store_server" if runs else "engine_server")
+    return server
+
+
 @pytest.fixture
-def fleet(tmp_path: Path, engine_server: ForkServer) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, fleet_server: ForkServer) -> Iterator[Fleet]:
     """A fleet without hosts yet."""
     made = Fleet(tmp_path)
-    made.server = engine_server
+    made.server = fleet_server
     yield made
     made.close()

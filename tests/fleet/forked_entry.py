@@ -9,9 +9,7 @@ import json
 import os
 import sys
 
-MODULES = (
-    "alembic.command",
-    "alembic.config",
+ENGINE = (
     "distributed",
     "fsspec.implementations.chained",
     "fsspec.implementations.local",
@@ -28,15 +26,20 @@ MODULES = (
     "harness.fleet.worker",
     "harness.lab.cell_choice",
     "harness.lab.nightly",
+    "tornado.platform.asyncio",
+    f"{__name__}:make_ready",
+)
+"""What the commands of a fleet load, but for the result store."""
+STORE = (
+    "alembic.command",
+    "alembic.config",
     "harness.store.loader",
     "harness.store.models",
     "harness.store.morning",
     "harness.store.nightly_keeper",
     "sqlalchemy.dialects.sqlite",
-    "tornado.platform.asyncio",
-    f"{__name__}:make_ready",
 )
-"""What the commands of a fleet load."""
+"""What a nightly run loads which has an outcome to keep: as much again as the engine."""
 
 
 def make_ready() -> None:

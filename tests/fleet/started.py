@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def loaded_engine() -> Iterator[ForkServer]:
-    """Start the process that commands are forked from when the first is started."""
-    with pytest.MonkeyPatch.context() as patch, ForkServer(forked_entry.MODULES) as server:
+def loaded_engine(*also: str) -> Iterator[ForkServer]:
+    """Start the process that commands are forked from. It loads the modules ``also``, too."""
+    with pytest.MonkeyPatch.context() as patch, ForkServer((*forked_entry.ENGINE, *also)) as server:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         # It is started now: its variables are those of this moment.
         server.start(f"{forked_entry.__name__}:make_ready").wait()

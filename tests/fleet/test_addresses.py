@@ -154,7 +154,7 @@ def test_hostile_names_break_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_of_the_engine_is_imported_without_a_scheduler() -> None:
     """Neither by a nightly run's plan nor by the help."""
     program = (
-        "import sys; from harness.cli.main import main\n"
+        "import gc, sys; gc.disable(); from harness.cli.main import main\n"
         "import harness.fleet.nightly, harness.fleet.worker, harness.fleet.scheduler, harness.fleet.results_place\n"
         "main(['nightly', '--dry-run']); main(['worker', '--help'])\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('distributed', 'dask', 'fsspec', 'tornado')])"

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""The connection to a scheduler, and the hosts that a nightly run may use: a stopped peer, a silent one, two of one name."""
+"""The connection to a scheduler, also with TLS, and the hosts that a nightly run may use: a stopped peer, a silent one, a
+stranger, two of one name, a batch job.
+
+These are one file because each file loads the engine anew, in its process and in the one that commands are forked from.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fleet.conftest import PATIENCE, Fleet
+from fleet.test_security import files
 
 from harness.cli.main import main
 from harness.deadline import Deadline
@@ -21,6 +28,9 @@ from harness.fleet.engine import EndedOrder, Engine, OfferedHost
 from harness.fleet.order import HostAnswer
 from harness.fleet.placement import CellPlacement, FleetHost
 from harness.fleet.scheduler_probe import SchedulerLost
+from harness.fleet.tls import TlsFiles, security
+from harness.fleet.worker import FleetWorker
+from harness.forking.fork_server import ForkServer
 from harness.guest.twin.image import build
 from harness.host import kvm_probe
 from harness.host.budget import HostBudget
@@ -30,6 +40,16 @@ from harness.machine.accelerator import kvm_works
 from harness.setup.cache import cache_directory
 
 MATRIX = decode_matrix('[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n', name="lab.toml", base=Path())
+PAGE = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text(encoding="utf-8")
+(SCRIPT,) = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+"""The job script as it is printed."""
+GIVEN = {
+    "SLURM_CPUS_PER_TASK": "3",
+    "SLURM_MEM_PER_NODE": "1280",
+    "SLURM_JOB_ID": "7",
+    "SLURMD_NODENAME": "node1",
+}
+"""What Slurm sets."""
 KVM_UNUSABLE = "KVM cannot be used"
 MACHINE = "host.process.default"
 
@@ -272,3 +292,122 @@ def test_interrupted_runs_count_once_with_the_loss_of_their_worker() -> None:
         again.running = {attempt: request}
         hosts.note_interrupted(again, attempt, "its worker ended first")
     assert [3, ["a"]] == [hosts._strikes["a"], [*hosts.aside]]
+
+
+@pytest.fixture(scope="module")
+def secured(
+    tmp_path_factory: pytest.TempPathFactory, engine_server: ForkServer
+) -> Iterator[tuple[Fleet, TlsFiles]]:
+    """A scheduler and a worker with TLS, which no test changes."""
+    fleet = Fleet(tmp_path_factory.mktemp("secured"))
+    fleet.server = engine_server
+    tls = files(fleet.place / "certificates")
+    fleet.url = fleet.url.replace("tcp", "tls")
+    words = ["--ca", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)]
+    fleet.start("scheduler", "fleet", "scheduler", "--listen", fleet.url, *words)
+    fleet.start(
+        "a", "worker", "--scheduler", fleet.url, "--name", "a", "--work", str(fleet.place / "work-a"), *words
+    )
+    try:
+        fleet.wait_said("a", "is offered")
+        yield fleet, tls
+    finally:
+        fleet.close()
+
+
+def test_a_stranger_is_refused(secured: tuple[Fleet, TlsFiles], tmp_path: Path) -> None:
+    """Neither a certificate of another authority nor a connection without TLS is let in, as a client or as a worker."""
+    fleet, _ = secured
+    stranger = files(tmp_path / "other")
+    with pytest.raises(SchedulerLost, match=r"its certificate is not valid by ca .*ca\.pem: "):
+        Engine.connect(fleet.url, stranger, seconds=20)
+    with pytest.raises(SchedulerLost, match="it accepts connections, and sends nothing"):
+        Engine.connect(fleet.url.replace("tls", "tcp"), None, seconds=2)
+    said: list[str] = []
+    with pytest.raises(SchedulerLost, match="its certificate is not valid by ca"):
+        FleetWorker(
+            fleet.url, stranger, host="b", work=tmp_path / "work-b", harness="1", say=said.append
+        ).serve(once=True)  # fmt: skip
+
+
+def test_a_foreign_certificate_is_named(secured: tuple[Fleet, TlsFiles], tmp_path: Path) -> None:
+    """With the lab's ca.pem, the scheduler refuses it: the message says whose certificate, and what all hosts need."""
+    fleet, ours = secured
+    theirs = files(tmp_path / "other")
+    with pytest.raises(
+        SchedulerLost, match=f"does not accept this host's certificate {theirs.cert}"
+    ) as caught:
+        Engine.connect(fleet.url, TlsFiles(ours.ca, theirs.cert, theirs.key), seconds=20)
+    assert "ca.pem of the same authority" in caught.value.hint
+
+
+def test_a_worker_names_each_cause_once_and_continues(fleet: Fleet, tmp_path: Path) -> None:
+    """A wrong port and a wrong authority have different messages; when the cause is gone, the host is offered."""
+    ours, theirs = files(tmp_path / "ours"), files(tmp_path / "theirs")
+    fleet.url = fleet.url.replace("tcp", "tls")
+
+    def words(tls: TlsFiles) -> list[str]:
+        return ["--ca", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)]
+
+    fleet.start(
+        "a",
+        "worker",
+        "--scheduler",
+        fleet.url,
+        "--name",
+        "a",
+        "--work",
+        str(fleet.place / "work-a"),
+        *words(ours),
+    )
+    fleet.wait_said("a", "connection refused: nothing listens there")
+    stranger = fleet.start("scheduler", "fleet", "scheduler", "--listen", fleet.url, *words(theirs))
+    fleet.wait_said("a", "its certificate is not valid by ca")
+    stranger.terminate()
+    stranger.wait(60)
+    fleet.start("scheduler", "fleet", "scheduler", "--listen", fleet.url, *words(ours))
+    fleet.wait_said("a", "a is offered")
+    assert 1 == fleet.said("a").count("its certificate is not valid by ca")
+
+
+def test_a_name_that_does_not_resolve_is_named() -> None:
+    """The name .invalid never resolves (RFC 6761, section 6.4)."""
+    with pytest.raises(SchedulerLost, match=r"the name lab1\.invalid does not resolve"):
+        Engine.connect("tls://lab1.invalid:8786", TlsFiles(Path(), Path(), Path()), seconds=5)
+
+
+def test_a_silent_scheduler_is_said_with_a_round_number() -> None:
+    """It may have just been started: the seconds of the last attempt are what is left of a longer one."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(SchedulerLost, match=r"sends nothing within 1 s\n") as caught:
+            Engine.connect(url, None, seconds=1.2345)
+    assert "have just been started" in caught.value.hint
+
+
+def test_a_stolen_worker_key_runs_anything(secured: tuple[Fleet, TlsFiles]) -> None:
+    """The engine executes any function for a member of the fleet, as the user of the worker: the page says so."""
+    from distributed import Client
+
+    fleet, stolen = secured
+    with Client(fleet.url, security=security(stolen), timeout=20, set_as_default=False) as client:
+        assert {os.geteuid()} == set(client.run(os.geteuid).values())
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    assert "who has it runs any program on all hosts, as the user of the workers" in page
+
+
+def test_a_job_is_a_worker_until_it_is_ended(fleet: Fleet) -> None:
+    """The job script of docs/fleet.md, with the variables that Slurm sets, offers what the batch system gave it; SIGTERM ends it, and the host is gone at once."""
+    (fleet.place / "worker.sh").write_text(SCRIPT)
+    fleet.lab(f'[fleet]\nscheduler = "{fleet.url}"\n[[plan]]\nplan = "veto"\n')
+    fleet.scheduler()
+    job = fleet.run_job("job", "worker.sh", HOME=str(fleet.place), TMPDIR=str(fleet.place), **GIVEN)
+    fleet.wait_said("job", "is offered")
+    with Engine.connect(fleet.url, None) as engine:
+        (host,) = engine.hosts()
+        assert "node1" == host.name
+        assert [3.0, float(1 << 30)] == [host.resources[name] for name in ("vcpus", "memory")]
+        job.terminate()
+        assert 143 == job.wait(PATIENCE), fleet.said("job")
+        # Its message and the end of its process reach the scheduler and this test on two ways.
+        Deadline(10, "the host is forgotten").poll(lambda: engine.hosts() == [], interval=0.1)

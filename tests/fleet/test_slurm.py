@@ -20,7 +20,7 @@ import psutil
 import pytest
 from fleet.conftest import PATIENCE, Fleet
 from fleet.private_slurm import NODES, PrivateSlurm
-from fleet.test_batch import SCRIPT
+from fleet.test_engine import SCRIPT
 from left_over import machines_in
 from part_markers import needs
 

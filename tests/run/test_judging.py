@@ -31,10 +31,11 @@ def recorded(directory: Path, records: list[Record]) -> Path:
     return directory
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> list[Path]:
-    """Twenty runs, every fourth of them violated: more than the window of two processes."""
-    paths = [tmp_path / f"{n:02}" for n in range(20)]
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twenty runs, every fourth of them violated: more than the window of two processes. No test changes them."""
+    place = tmp_path_factory.mktemp("runs")
+    paths = [place / f"{n:02}" for n in range(20)]
     recorded(paths[0], hot_add().records)
     recorded(paths[3], hot_add(start=False).records)
     for n, path in enumerate(paths):
@@ -44,15 +45,23 @@ def runs(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.fixture(scope="module")
+def alone(runs: list[Path]) -> list[Judged]:
+    """What is said of each of them when it is judged alone."""
+    return [judge_run(path) for path in runs]
+
+
 def judged(paths: list[Path], processes: int) -> list[Judged]:
     """All results."""
     return list(judge_runs(paths, processes=processes))
 
 
 @pytest.mark.parametrize("processes", PROCESSES)
-def test_every_run_is_judged_as_alone_and_in_order(runs: list[Path], processes: int) -> None:
+def test_every_run_is_judged_as_alone_and_in_order(
+    runs: list[Path], alone: list[Judged], processes: int
+) -> None:
     """More runs than the window holds come back in the order given, with the verdicts of single judging."""
-    assert [judge_run(path) for path in runs] == judged(runs, processes)
+    assert alone == judged(runs, processes)
 
 
 @pytest.mark.parametrize("processes", PROCESSES)
@@ -83,7 +92,7 @@ def test_each_run_is_told_of_once(runs: list[Path], processes: int) -> None:
     assert [runs, len(runs), [0]] == [sorted(told), len(results), begun]
 
 
-def test_a_process_that_is_killed_costs_no_verdict(runs: list[Path]) -> None:
+def test_a_process_that_is_killed_costs_no_verdict(runs: list[Path], alone: list[Judged]) -> None:
     """When the kernel ends a process in the middle, its runs are judged again."""
     before = set(multiprocessing.active_children())
     results = []
@@ -91,7 +100,7 @@ def test_a_process_that_is_killed_costs_no_verdict(runs: list[Path]) -> None:
         results.append(next(stream))
         os.kill((set(multiprocessing.active_children()) - before).pop().pid or 0, signal.SIGKILL)
         results += stream
-    assert [judge_run(path) for path in runs] == results
+    assert alone == results
 
 
 def die_of_the_fifth(path: Path) -> Judged:
@@ -102,10 +111,10 @@ def die_of_the_fifth(path: Path) -> Judged:
 
 
 def test_a_run_that_ends_every_process_is_told_apart_from_the_others(
-    runs: list[Path], monkeypatch: pytest.MonkeyPatch
+    runs: list[Path], alone: list[Judged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It alone has no verdict, and says what happened."""
-    expected = [judge_run(path).exit_code for path in runs]
+    expected = [one.exit_code for one in alone]
     expected[5] = ExitCode.INFRASTRUCTURE
     monkeypatch.setattr(judging, "judge_run", die_of_the_fifth)
     told: list[Path] = []
