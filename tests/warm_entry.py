@@ -10,6 +10,7 @@ import atexit
 import importlib
 import os
 import runpy
+import site
 import sys
 from pathlib import Path
 
@@ -113,5 +114,8 @@ def _forget() -> None:
             del sys.modules[name]
     now = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [*filter(None, now), *(place for place in sys.path if place not in BEFORE)]
+    for place in site.getsitepackages():
+        # What is installed for development may stand where this process was started.
+        site.addsitedir(place)
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
