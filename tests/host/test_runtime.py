@@ -72,11 +72,11 @@ def test_a_killed_owner_leaves_it_to_be_collected_at_once(
     used.remove()
 
 
-def test_no_place_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """With no usable place the message lists what was tried and how to name another."""
-    monkeypatch.setattr(runtime, "_bases", lambda: [tmp_path / "no", Path("/" + "x" * 90)])
+    monkeypatch.setattr(runtime, "_bases", lambda: [Path("/nonexistent"), Path("/" + "x" * 90)])
     with pytest.raises(
-        InfrastructureError, match=r"no \(No such file or directory\), .* \(path too long\)"
+        InfrastructureError, match=r"/nonexistent \(No such file or directory\), .* \(path too long\)"
     ) as refused:
         RuntimeDirectory()
     assert "XDG_RUNTIME_DIR" in refused.value.hint

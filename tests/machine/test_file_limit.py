@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 from pathlib import Path
 
 import pytest
+from limited_files import limited_files
 from machine.conftest import MakeMachine
 
 from harness.deadline import Deadline
@@ -47,13 +47,9 @@ def test_everything_that_a_run_may_write_fits() -> None:
 
 def test_a_limit_of_this_process_is_kept() -> None:
     """ulimit cannot raise what this process has itself; its unit is 512 bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     assert 3 == blocks(1025)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 40, before[1]))
-    try:
+    with limited_files(1 << 40):
         assert (1 << 31, 2) == (blocks(1 << 50), blocks(1024))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.qemu

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from limited_files import limited_files
 
 from harness.history.private import keep_private, open_private, replacing, write_private
 from harness.history.run_directory import RunDirectory
@@ -87,8 +88,8 @@ def test_what_is_not_finished_is_not_there(tmp_path: Path) -> None:
     """A write that fails leaves the old file, and no draft."""
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(OSError, match="too large"), replacing(target) as file:
-        file.truncate((1 << 63) - 1)
+    with pytest.raises(OSError, match="too large"), limited_files(1 << 20), replacing(target) as file:
+        file.truncate((1 << 20) + 1)
     assert ["old", ["file"]] == [target.read_text(), [path.name for path in tmp_path.iterdir()]]
 
 
