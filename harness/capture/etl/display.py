@@ -12,10 +12,10 @@ from harness.capture.etl.field import Field, InType, OutType, SystemTime
 
 def show(value: Any, field: Field | None = None) -> str:
     """Return a value as text for people, by its field's out-type. Nothing is shortened or escaped."""
-    if field is not None and field.labels and isinstance(value, int):
-        return _label(value, field)
     if isinstance(value, bool):
         return "true" if value else "false"
+    if field is not None and field.labels and isinstance(value, int):
+        return _label(value, field)
     if isinstance(value, SystemTime):
         return value.iso()
     if isinstance(value, bytes):

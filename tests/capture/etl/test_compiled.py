@@ -22,7 +22,7 @@ from harness.capture.etl.compression import CompressionError
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.fast import reader
 from harness.capture.etl.fast.library import Library
-from harness.capture.etl.field import COUNTED, REST, Field, SystemTime
+from harness.capture.etl.field import COUNTED, REST, Field, InType, SystemTime
 from harness.capture.etl.manifest import EventDescription, Provider
 from harness.capture.etl.selection import Selection
 from harness.capture.etl.tmf import FormatFiles
@@ -252,6 +252,27 @@ def assert_layouts_same(
 def test_any_layout_is_printed_the_same(path: Path, library: Library, seed: int) -> None:
     """Every combination of types, counts, lengths, labels and messages, with a payload that seldom fits."""
     assert_layouts_same(path, library, seed, seldom_fitting)
+
+
+def test_a_boolean_has_no_label(path: Path, library: Library) -> None:
+    """What a boolean is said to be is true or false, whichever reader says it; labels are those of integers."""
+    described = [
+        EventDescription(
+            id=number, version=0, name="E", level=4, opcode=0, task="", opcode_name="", keywords=(), message="",
+            fields=(Field(name="a", in_type=kind, out_type=0, labels={0: "none", 1: "one"}),),
+        )
+        for number, kind in enumerate((InType.BOOLEAN, InType.UINT32))
+    ]  # fmt: skip
+    events = [encoder.event(T + number, struct.pack("<I", 1), event_id=number) for number in range(2)]
+    path.write_bytes(encoder.header_buffer(size=65536) + encoder.buffer(*events, size=65536))
+    for loaded in (None, library):
+        decoder = Decoder([Provider("P", encoder.PROVIDER.bytes_le, described)])
+        with TraceLog(path) as log:
+            lines = etl_fast.text_lines(
+                loaded, log, decoder, Selection(), since=None, until=None, local=False, progress=None
+            )
+            shown = [line.rpartition("a=")[2] for line in "\n".join(lines).splitlines()[1:]]
+        assert ["true", "one"] == shown
 
 
 WIDTHS = {3: 1, 4: 1, 5: 2, 6: 2, 7: 4, 8: 4, 9: 8, 10: 8, 11: 4, 13: 4, 15: 16, 17: 8, 18: 16, 20: 4, 21: 8}
