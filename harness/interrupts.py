@@ -150,10 +150,10 @@ def answered(error: KeyboardInterrupt) -> bool:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[threading.Event]:
+def uninterrupted(then: Callable[[], object] = lambda: None) -> Iterator[threading.Event]:
     """Hold back :data:`ENDING` and :data:`TIMERS` while the block runs. They take effect at its end.
 
-    The signals of ENDING set the event.
+    The signals of ENDING set the event. ``then`` is called for each signal, in its handler: it may end what the block waits for.
 
     Only the main thread receives signals (Python: signal); on any other this does nothing. A signal that the program ignores
     (a shell's background job ignores Ctrl-C), or that ends it at once, stays as it is. SIGHUP does not set the event: a
@@ -169,6 +169,7 @@ def uninterrupted() -> Iterator[threading.Event]:
         came.append(number)
         if number not in (signal.SIGHUP, *TIMERS):
             hurry.set()
+        then()
 
     handlers = {int(number): signal.getsignal(number) for number in (*ENDING, *TIMERS)}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}

@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol
 
 from harness.errors import InfrastructureError, MissingPart
 from harness.history.private import keep_private
-from harness.interrupts import answered
+from harness.interrupts import answered, uninterrupted
 from harness.package import missing_extra
 from harness.repro.session import Session
 
@@ -86,23 +86,37 @@ class PromptLines:
             _trim(history)
             kept = prompt_toolkit.history.FileHistory(str(history))
         self._history = kept
-        self._prompt: Any = None
+        self._asked: asyncio.Task[Any] | None = None
+        self._left = False
 
     def next(self, session: Session, show: Callable[[list[str]], None]) -> str | None:
         """Ask for a line. Ctrl-C and Ctrl-D end the session. Other signals are raised."""
+        self._asked, self._left = None, False
         try:
-            return asyncio.run(self._ask(session, show))
-        except EOFError:
+            with uninterrupted(self._leave):
+                return asyncio.run(self._ask(session, show))
+        except (EOFError, asyncio.CancelledError):
             return None
         except KeyboardInterrupt as error:
             if not answered(error):
                 raise
             return None
 
+    def _leave(self) -> None:
+        """End the question that is asked. An exception of a signal would be that of any task of the prompt, which prints it."""
+        self._left = True
+        if self._asked is not None:
+            # The loop is closed when the question has its answer.
+            with contextlib.suppress(RuntimeError):
+                self._asked.get_loop().call_soon_threadsafe(self._asked.cancel)
+
     async def _ask(self, session: Session, show: Callable[[list[str]], None]) -> str:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.patch_stdout import patch_stdout
 
+        self._asked = asyncio.current_task()
+        if self._left:
+            raise asyncio.CancelledError
         prompt: PromptSession[str] = PromptSession(
             history=self._history,
             completer=_completer(session),
