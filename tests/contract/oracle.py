@@ -46,17 +46,22 @@ class Event:
         return self.state == START and self.leave.op >= 0x80000000
 
 
+def events(records: list[Record]) -> list[Event]:
+    """All callbacks."""
+    leaves = {(r.driver, r.enter): r for r in records if isinstance(r, SyncExit)}
+    return [
+        Event(r.driver, r.nt, r.state, r, leaves[r.driver, r.seq])
+        for r in records
+        if isinstance(r, SyncEnter)
+    ]
+
+
 def callbacks(records: list[Record]) -> list[Event]:
     """All callbacks after the drivers were registered."""
     registered = max(
         record.n for record in records if isinstance(record, CallExit) and record.call == "driver_entry"
     )
-    leaves = {(r.driver, r.enter): r for r in records if isinstance(r, SyncExit)}
-    return [
-        Event(r.driver, r.nt, r.state, r, leaves[r.driver, r.seq])
-        for r in records
-        if isinstance(r, SyncEnter) and r.n > registered
-    ]
+    return [event for event in events(records) if event.enter.n > registered]
 
 
 def attempts(records: list[Record]) -> list[list[Event]]:

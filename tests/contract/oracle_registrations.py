@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from contract.oracle import Event
+from contract.oracle import Event, events
 
-from harness.history.driver import COMPLETE, FAILURE, START, CallEnter, CallExit, SyncEnter, SyncExit
+from harness.history.driver import COMPLETE, FAILURE, START, CallEnter, CallExit
 from harness.history.record import Record
 
 SCOPE = frozenset(
@@ -21,16 +21,6 @@ SCOPE = frozenset(
         "ADDEX-OTHERS-SILENT",
     }
 )  # fmt: skip
-
-
-def events(records: list[Record]) -> list[Event]:
-    """All callbacks."""
-    leaves = {(r.driver, r.enter): r for r in records if isinstance(r, SyncExit)}
-    return [
-        Event(r.driver, r.nt, r.state, r, leaves[r.driver, r.seq])
-        for r in records
-        if isinstance(r, SyncEnter)
-    ]
 
 
 def violated(records: list[Record]) -> tuple[set[str], set[str]]:
