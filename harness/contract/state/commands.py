@@ -238,7 +238,7 @@ class HostCommands:
         window.closed_at = self._model.at
         window.grown = max(window.grown, self._model.active)
         for registration in self._model.registrations.each():
-            if not registration.sync and registration.alive:
+            if registration.alive:
                 self.owe(registration, window)
         self._model.emit(AddWindow, window)
 
