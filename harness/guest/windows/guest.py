@@ -331,14 +331,16 @@ class WindowsGuest:
         A driver that starts at boot speaks before Windows answers for the first time.
         """
         if size:
-            self._groups_told = True
-            self._writer.write(GuestEvent(event=BOOT_OPTION, detail=f"groupsize {size}"))
+            self._tell_groups(f"groupsize {size}")
 
     def _tell_preset_groups(self, options: str) -> None:
         """Record the options on groups that this run did not set: those of an image that was built elsewhere."""
         if options and not self._groups_told:
-            self._groups_told = True
-            self._writer.write(GuestEvent(event=BOOT_OPTION, detail=options))
+            self._tell_groups(options)
+
+    def _tell_groups(self, options: str) -> None:
+        self._groups_told = True
+        self._writer.write(GuestEvent(event=BOOT_OPTION, detail=options))
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
         if isinstance(self.service, MappedService):
