@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
+
+from harness.explore.loaded_constants import leave_out_constants
 
 VARIABLE = "HOTPLUG_HARNESS_FUZZ"
 """Environment variable: how many times the usual number of examples."""
@@ -32,14 +33,5 @@ def load_profile() -> None:
     )
     settings.load_profile("suite")
     if VARIABLE not in os.environ:
-        _draw_no_constants()
-
-
-def _draw_no_constants() -> None:
-    """Have Hypothesis draw no constants of the modules that are loaded, as it does one time in forty since 6.131.
-
-    What is drawn would depend on the tests beside it. Each process of the suite would also collect them from all loaded
-    sources, of which a clone without ``.hypothesis`` has to parse each.
-    """
-    if hasattr(providers, "_get_local_constants"):
-        providers._get_local_constants = providers.Constants
+        # What is drawn must not depend on the tests beside it, and no process has to parse all that it has loaded.
+        leave_out_constants()

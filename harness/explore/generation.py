@@ -9,14 +9,13 @@ the ready snapshot, and the plan is a file with a seed. Hypothesis' own shrinkin
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.explore.legality import Legality, OperationSequence
+from harness.explore.loaded_constants import leave_out_constants
 from harness.explore.vocabulary import vocabulary
 from harness.package import missing_extra
 from harness.run import operation as op
@@ -121,26 +120,9 @@ def generate(
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    with _no_constants():
-        hypothesis.seed(seed)(settings(hypothesis.given(strategy)(take)))()
-    return found
-
-
-@contextlib.contextmanager
-def _no_constants() -> Iterator[None]:
-    """Have Hypothesis look for no constants in the loaded modules within the block, as it does since 6.131.
-
-    It reads their sources for that, and keeps what it finds in ``.hypothesis`` in the user's working directory. What a seed gives
-    must not depend on them either.
-    """
-    providers: Any = importlib.import_module("hypothesis.internal.conjecture.providers")
-    name = "_get_local_constants"
-    before = getattr(providers, name, None)
-    if before is None:
-        yield
-        return
-    setattr(providers, name, providers.Constants)
+    undo = leave_out_constants()
     try:
-        yield
+        hypothesis.seed(seed)(settings(hypothesis.given(strategy)(take)))()
     finally:
-        setattr(providers, name, before)
+        undo()
+    return found
